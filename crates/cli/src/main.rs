@@ -1,0 +1,4 @@
+//! The program `morecore`.
+#![forbid(unsafe_code)]
+
+fn main() {}

@@ -1,0 +1,2 @@
+//! malloc.
+#![no_std]

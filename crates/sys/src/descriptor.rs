@@ -1,0 +1,1 @@
+//! A file descriptor that closes itself.

@@ -1,0 +1,1 @@
+//! Sleep and wake on a word.

@@ -1,0 +1,1 @@
+//! brk, mmap, mremap, madvise.

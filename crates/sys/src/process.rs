@@ -1,0 +1,1 @@
+//! fork, who am I, is it alive.

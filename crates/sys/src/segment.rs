@@ -1,0 +1,1 @@
+//! shmget, shmat, shmdt, shmctl.

@@ -1,0 +1,1 @@
+//! socket, bind, listen, accept, connect.
