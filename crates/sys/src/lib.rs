@@ -7,13 +7,15 @@
 //! It is `no_std` so that `libmorecore.so`, which replaces malloc, can stand on it.
 #![no_std]
 
-mod errno;
 pub mod descriptor;
+pub mod environment;
+mod errno;
 pub mod futex;
 pub mod memory;
 pub mod process;
 pub mod ready;
 pub mod segment;
 pub mod socket;
+pub mod thread;
 
 pub use errno::{Errno, Failed};

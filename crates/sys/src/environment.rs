@@ -1,0 +1,153 @@
+//! The environment, and a line to standard error: what a library may need before the C library is
+//! awake.
+//!
+//! Promises: allocates nothing, calls no constructor, and leaves `errno` as it was.
+//!
+//! Source: environ(7), proc_pid_environ(5).
+
+use core::ffi::{CStr, c_char, c_int};
+
+use crate::Errno;
+
+/// The longest entry (`NAME=value`) that is seen before the C library knows its environment; a
+/// longer one is taken for unset. Ours are short; the limit keeps the reader on the stack.
+const ENTRY_MOST: usize = 1024;
+
+unsafe extern "C" {
+    static environ: *const *const c_char;
+}
+
+/// Copies the value of the variable `name` to the front of `into`, cut off if it is longer, and
+/// returns what was copied; `None` if it is not set.
+///
+/// # Safety
+/// - No other thread changes the environment meanwhile (`setenv` is never safe beside threads).
+pub unsafe fn value<'a>(name: &[u8], into: &'a mut [u8]) -> Option<&'a [u8]> {
+    // SAFETY: the word is the C library's; nobody changes it, by our own contract.
+    let entries = unsafe { environ };
+    let count = if entries.is_null() {
+        // The dynamic loader may call us before the C library took its environment over.
+        from_kernel(name, into)?
+    } else {
+        // SAFETY: `environ` is a list of C strings, ended by null.
+        unsafe { from_list(entries, name, into)? }
+    };
+    Some(&into[..count])
+}
+
+/// Writes all of `bytes` to standard error, or as much as it takes.
+pub fn write_to_standard_error(mut bytes: &[u8]) {
+    let errno = Errno::last();
+    while !bytes.is_empty() {
+        // SAFETY: `bytes` is readable for its whole length.
+        let count = unsafe { libc::write(2, bytes.as_ptr().cast(), bytes.len()) };
+        match usize::try_from(count) {
+            Ok(count) => bytes = &bytes[count..],
+            Err(_) if Errno::last() == Errno(libc::EINTR) => {}
+            Err(_) => break,
+        }
+    }
+    errno.set();
+}
+
+/// Ends the process as abort(3) does.
+pub fn abort() -> ! {
+    // SAFETY: `abort` has no preconditions.
+    unsafe { libc::abort() }
+}
+
+/// Looks `name` up in a list of entries.
+///
+/// # Safety
+/// - `entries` points to a list of C strings, ended by null, that nobody changes meanwhile.
+unsafe fn from_list(
+    mut entries: *const *const c_char,
+    name: &[u8],
+    into: &mut [u8],
+) -> Option<usize> {
+    loop {
+        // SAFETY: the list is ended by null, and we have not passed its end.
+        let entry = unsafe { entries.read() };
+        if entry.is_null() {
+            return None;
+        }
+        // SAFETY: an entry of the list is a C string.
+        let entry = unsafe { CStr::from_ptr(entry) };
+        if let Some(count) = copied(entry.to_bytes(), name, into) {
+            return Some(count);
+        }
+        // SAFETY: this entry was not the end, so there is a next one.
+        entries = unsafe { entries.add(1) };
+    }
+}
+
+/// Looks `name` up in what the kernel keeps of the environment that the program was started with.
+fn from_kernel(name: &[u8], into: &mut [u8]) -> Option<usize> {
+    let errno = Errno::last();
+    // SAFETY: the path is a C string.
+    let file = unsafe { libc::open(c"/proc/self/environ".as_ptr(), libc::O_RDONLY) };
+    if file < 0 {
+        errno.set();
+        return None;
+    }
+    let found = from_file(file, name, into);
+    // SAFETY: the descriptor was opened above, and is used no more.
+    unsafe { libc::close(file) };
+    errno.set();
+    found
+}
+
+/// Reads entries, each ended by a zero byte, until one sets `name`.
+fn from_file(file: c_int, name: &[u8], into: &mut [u8]) -> Option<usize> {
+    let mut entry = [0; ENTRY_MOST];
+    let mut length = 0;
+    let mut bytes = [0; ENTRY_MOST];
+    loop {
+        // SAFETY: `bytes` is writable for its whole length.
+        let count = unsafe { libc::read(file, bytes.as_mut_ptr().cast(), bytes.len()) };
+        let count = usize::try_from(count).ok().filter(|count| *count > 0)?;
+        for &byte in &bytes[..count] {
+            if byte == 0 {
+                if let Some(count) = entry.get(..length).and_then(|e| copied(e, name, into)) {
+                    return Some(count);
+                }
+                length = 0;
+            } else {
+                if let Some(place) = entry.get_mut(length) {
+                    *place = byte;
+                }
+                length += 1;
+            }
+        }
+    }
+}
+
+/// Copies the value, and returns its length, if `entry` sets `name`.
+fn copied(entry: &[u8], name: &[u8], into: &mut [u8]) -> Option<usize> {
+    let value = entry.strip_prefix(name)?.strip_prefix(b"=")?;
+    let count = value.len().min(into.len());
+    into[..count].copy_from_slice(&value[..count]);
+    Some(count)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_kernel_and_the_list_agree() {
+        let (mut from_list, mut from_file) = ([0; 512], [0; 512]);
+        // SAFETY: no test of this crate changes the environment.
+        let listed = unsafe { value(b"PATH", &mut from_list) }.unwrap();
+        let count = from_kernel(b"PATH", &mut from_file).unwrap();
+        assert_eq!(listed, &from_file[..count]);
+    }
+
+    #[test]
+    fn a_name_that_is_not_set_has_no_value() {
+        let mut into = [0; 8];
+        // SAFETY: no test of this crate changes the environment.
+        assert_eq!(unsafe { value(b"MORECORE_NOT_SET", &mut into) }, None);
+        assert_eq!(from_kernel(b"MORECORE_NOT_SET", &mut into), None);
+    }
+}
