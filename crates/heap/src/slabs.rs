@@ -1,0 +1,230 @@
+//! The small tier: for each class, the slabs that have a free block.
+//!
+//! ```text
+//!   state   [ head of class 0 ][ head of class 1 ] ... CLASSES words
+//!               |
+//!               v
+//!             slab <-> slab <-> slab <-> (round again)      each with a free block
+//! ```
+//!
+//! A slab that gets its first free block comes to the head: it is the fullest, so it is filled
+//! before emptier ones. A slab whose last free block is taken leaves the ring. An empty slab that is
+//! alone in its ring stays; the next to come stands before it, so only the last of a ring
+//! can be empty, unless a caller keeps one that `give` told it of.
+//!
+//! Promises: take and give are O(1) and write nothing into a block.
+//! Knows nothing of where slabs come from: the caller seats them in payloads of the chunk tier.
+
+use crate::core::Core;
+use crate::journal::Journal;
+use crate::layout::{Offset, UNIT, WORD};
+use crate::misuse::Misuse;
+use crate::size::{CLASSES, Class};
+use crate::slab::Slab;
+use crate::source::Region;
+use crate::units::{Unit, Units};
+
+/// The most notes that `take`, `give`, `borrow_word` and `return_word` make in a journal: mask,
+/// summary, count; and to join or leave a ring, four links and the head.
+pub const SLABS_NOTES_MOST: u64 = 8;
+
+/// The most notes that `seat` and `unseat` make: an entry of the unit map for each unit, a ring's
+/// links and head, and the header's first word.
+pub const SEAT_NOTES_MOST: u64 = 24;
+
+/// The small tier of a heap: a small value that names its state in core.
+///
+/// # Invariants
+/// - `ringed`: the links of a ring agree, forth and back, and all its slabs are of its class.
+/// - `listed`: a slab is in a ring if and only if it has a free block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Slabs {
+    state: Offset,
+}
+
+/// What became of a slab that got blocks back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Given {
+    /// It stays where it is.
+    Kept,
+    /// All its blocks are free, and its class has another slab: it may be unseated.
+    Empty,
+}
+
+/// A whole mask word, taken out of its slab to hand out blocks from without touching the slab.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Loan {
+    /// Where it came from.
+    pub slab: Slab,
+    /// Which mask word it is.
+    pub word: u64,
+    /// The block that bit 0 stands for.
+    pub first: Offset,
+    /// The free blocks.
+    pub bits: u64,
+}
+
+impl Slabs {
+    /// The bytes of its state.
+    pub const BYTES: u64 = CLASSES as u64 * WORD;
+
+    /// The small tier whose state stands at `state`; a state of zeros is an empty one.
+    #[inline(always)]
+    #[must_use]
+    pub const fn at(state: Offset) -> Self {
+        Self { state }
+    }
+
+    /// The first slab of a class that has a free block.
+    #[inline(always)]
+    #[must_use]
+    pub fn head<J: Journal>(self, core: &Core<J>, class: Class) -> Option<Slab> {
+        let head = Offset(core.read(self.state.word(class.index() as u64)));
+        if head.is_none() { None } else { Some(Slab::at(head)) }
+    }
+
+    /// Takes a block of a class; `None` if no slab has one.
+    #[inline]
+    pub fn take<J: Journal>(self, core: &mut Core<J>, class: Class) -> Option<Offset> {
+        let slab = self.head(core, class)?;
+        let word = u64::from(slab.summary(core).trailing_zeros());
+        let index = u64::from(slab.mask(core, word).trailing_zeros());
+        if slab.take_bits(core, word, 1 << index) == 0 {
+            self.leave(core, class, slab);
+        }
+        Some(slab.block(class, word, index))
+    }
+
+    /// Gives a block back to the slab that contains it, which is of this tier.
+    ///
+    /// # Errors
+    /// No block begins there, or it is free already; nothing was changed.
+    #[inline]
+    pub fn give<J: Journal>(
+        self,
+        core: &mut Core<J>,
+        slab: Slab,
+        class: Class,
+        block: Offset,
+    ) -> Result<Given, Misuse> {
+        let place = slab.place(class, block)?;
+        self.return_word(core, slab, class, place.word, place.bit)
+    }
+
+    /// Takes all that is free in a mask word; `None` if the class has no free block.
+    #[inline]
+    pub fn borrow_word<J: Journal>(self, core: &mut Core<J>, class: Class) -> Option<Loan> {
+        let slab = self.head(core, class)?;
+        let word = u64::from(slab.summary(core).trailing_zeros());
+        let bits = slab.mask(core, word);
+        if slab.take_bits(core, word, bits) == 0 {
+            self.leave(core, class, slab);
+        }
+        Some(Loan { slab, word, first: slab.block(class, word, 0), bits })
+    }
+
+    /// Puts bits back into a mask word.
+    ///
+    /// # Errors
+    /// One of them is there already: a block was freed twice; nothing was changed.
+    #[inline]
+    pub fn return_word<J: Journal>(
+        self,
+        core: &mut Core<J>,
+        slab: Slab,
+        class: Class,
+        word: u64,
+        bits: u64,
+    ) -> Result<Given, Misuse> {
+        let twice = slab.mask(core, word) & bits;
+        if twice != 0 {
+            let index = u64::from(twice.trailing_zeros());
+            return Err(slab.twice(class, slab.block(class, word, index)));
+        }
+        if bits == 0 {
+            return Ok(Given::Kept);
+        }
+        let count = slab.give_bits(core, word, bits);
+        if count == u64::from(bits.count_ones()) {
+            self.join(core, class, slab);
+        }
+        let is_empty = count == u64::from(class.shape().blocks);
+        let is_alone = is_empty && slab.next(core) == slab.begin();
+        Ok(if is_empty && !is_alone { Given::Empty } else { Given::Kept })
+    }
+
+    /// Makes a slab out of a payload of `class.shape().payload_bytes()` bytes that begins on a
+    /// multiple of [`UNIT`], and puts it at the head of its ring. In a shared heap the caller has
+    /// the hold of the chunk tier until it commits: the unit map's words are shared.
+    pub fn seat<J: Journal>(
+        self,
+        core: &mut Core<J>,
+        units: Units,
+        class: Class,
+        payload: Offset,
+        owner: u64,
+    ) -> Slab {
+        debug_assert!(payload.is_aligned(UNIT));
+        let slab = Slab::at(payload);
+        slab.format(core, class, owner);
+        units.mark_slab(core, slab, class);
+        self.join(core, class, slab);
+        slab
+    }
+
+    /// Ends an empty slab of this tier: its payload may go back to the chunk tier. As for `seat`,
+    /// the caller has the hold of the chunk tier until it commits.
+    pub fn unseat<J: Journal>(self, core: &mut Core<J>, units: Units, slab: Slab, class: Class) {
+        if slab.free_count(core) != u64::from(class.shape().blocks) {
+            crate::abort::broken("empty", slab.begin());
+        }
+        self.leave(core, class, slab);
+        slab.clear(core);
+        let bytes = u64::from(class.shape().units) * UNIT;
+        units.mark(core, Region { begin: slab.begin(), bytes }, Unit::CHUNKS);
+    }
+
+    /// An empty slab of a class that is kept for later, if there is one.
+    #[must_use]
+    pub fn spare<J: Journal>(self, core: &Core<J>, class: Class) -> Option<Slab> {
+        let head = self.head(core, class)?;
+        let last = Slab::at(head.previous(core));
+        (last.free_count(core) == u64::from(class.shape().blocks)).then_some(last)
+    }
+
+    /// Puts a slab with a free block at the head of its ring: for slabs that change their owner.
+    pub fn join<J: Journal>(self, core: &mut Core<J>, class: Class, slab: Slab) {
+        let begin = slab.begin();
+        match self.head(core, class) {
+            None => {
+                slab.set_next(core, begin);
+                slab.set_previous(core, begin);
+            }
+            Some(head) => {
+                let last = Slab::at(head.previous(core));
+                slab.set_next(core, head.begin());
+                slab.set_previous(core, last.begin());
+                last.set_next(core, begin);
+                head.set_previous(core, begin);
+            }
+        }
+        core.write(self.state.word(class.index() as u64), begin.0);
+    }
+
+    /// Takes a slab out of its ring.
+    pub fn leave<J: Journal>(self, core: &mut Core<J>, class: Class, slab: Slab) {
+        let (next, previous) = (Slab::at(slab.next(core)), Slab::at(slab.previous(core)));
+        if next.previous(core) != slab.begin() || previous.next(core) != slab.begin() {
+            crate::abort::broken("ringed", slab.begin());
+        }
+        let is_alone = next == slab;
+        if !is_alone {
+            next.set_previous(core, previous.begin());
+            previous.set_next(core, next.begin());
+        }
+        let head_at = self.state.word(class.index() as u64);
+        if core.read(head_at) == slab.begin().0 {
+            core.write(head_at, if is_alone { 0 } else { next.begin().0 });
+        }
+    }
+}
