@@ -1,2 +1,39 @@
-//! wire.
+//! The languages of clients: bytes to commands, replies to bytes.
+//!
+//! ```text
+//!   bytes --Parser--> Arguments --table, readers--> Command        (a server reads)
+//!   bytes <--Encoder-- what `execute` found, or a Refusal          (a server answers)
+//!   bytes --decode_reply--> Reply                                  (a client reads)
+//! ```
+//!
+//! Promises: no I/O, no clock, no unsafe, no dependencies. Nothing is copied on the way in: a
+//! command borrows its arguments from the bytes that arrived. In steady state no allocation is made
+//! per command.
+//! Knows nothing of sockets, nor of where values live.
+//! Source: the RESP2 and RESP3 specifications of Redis; where those are silent, Redis 7.0.15.
 #![forbid(unsafe_code)]
+
+mod arguments;
+mod command;
+mod encoder;
+mod glob;
+mod malformed;
+mod number;
+mod protocol;
+mod refusal;
+mod reply;
+mod resp;
+
+pub use arguments::{Arguments, Pairs};
+pub use command::{
+    Client, ClientKind, Command, Condition, Copy, Credentials, Deadline, Describe, Entry, Expire,
+    ExpireCondition, Expiry, Flags, GetEx, Group, Hello, ListFilter, Scan, Set, entries, find,
+};
+pub use encoder::{Encoder, Version};
+pub use glob::{is_match, is_match_ignoring_case};
+pub use malformed::Malformed;
+pub use number::{Decimal, parse_integer, write_integer};
+pub use protocol::Protocol;
+pub use refusal::Refusal;
+pub use reply::{Reply, decode_reply};
+pub use resp::{Limits, Parser, Progress, encode_command};

@@ -1,0 +1,111 @@
+//! The commands about the server as a whole: their rows and their readers.
+//!
+//! Source: server.c and config.c of Redis 7.0.15.
+
+use super::option::is_word;
+use super::table::{ADMIN, DANGEROUS, Entry, FAST, Group, READ_ONLY, Read, Reader, WRITE};
+use super::{Command, Describe, ListFilter};
+use crate::arguments::Arguments;
+use crate::refusal::Refusal;
+
+const fn row(name: &'static str, arity: i32, read: Reader) -> Entry {
+    Entry::new(Group::Server, name, arity, read)
+}
+
+/// The rows of the commands about the server.
+pub(super) const ROWS: &[Entry] = &[
+    row("command", -1, command)
+        .about("2.8.13", "Tells about the commands of this server.")
+        .category("connection")
+        .subcommands(COMMAND),
+    row("config", -2, |arguments| Err(unknown_config(arguments)))
+        .about("2.0.0", "Commands about the settings of the server.")
+        .subcommands(CONFIG),
+    row("info", -1, |arguments| Ok(Command::Info { sections: arguments.skip(1) }))
+        .about("1.0.0", "Tells how the server is.")
+        .flags(DANGEROUS),
+    row("dbsize", 1, |_| Ok(Command::DbSize))
+        .about("1.0.0", "Counts the keys.")
+        .flags(READ_ONLY.and(FAST))
+        .category("keyspace"),
+    row("flushdb", -1, flush)
+        .about("1.0.0", "Deletes every key of the database.")
+        .flags(WRITE.and(DANGEROUS))
+        .category("keyspace"),
+    row("flushall", -1, flush)
+        .about("1.0.0", "Deletes every key of every database; there is one.")
+        .flags(WRITE.and(DANGEROUS))
+        .category("keyspace"),
+];
+
+/// The subcommands of COMMAND.
+const COMMAND: &[Entry] = &[
+    row("command|count", 2, |_| Ok(Command::Describe(Describe::Count)))
+        .about("2.8.13", "Counts the commands.")
+        .category("connection"),
+    row("command|docs", -2, |arguments| {
+        Ok(Command::Describe(Describe::Docs { names: arguments.skip(2) }))
+    })
+    .about("7.0.0", "Says in words what commands are for.")
+    .category("connection"),
+    row("command|help", 2, |_| Ok(Command::Help { of: &ROWS[0] }))
+        .about("5.0.0", "Prints this help.")
+        .category("connection"),
+    row("command|info", -2, |arguments| {
+        Ok(Command::Describe(Describe::Info { names: arguments.skip(2) }))
+    })
+    .about("2.8.13", "Tells what commands take and do.")
+    .category("connection"),
+    row("command|list", -2, command_list)
+        .about("7.0.0", "Names the commands, or those that pass a filter.")
+        .category("connection"),
+];
+
+/// The subcommands of CONFIG.
+const CONFIG: &[Entry] = &[
+    row("config|get", -3, |arguments| Ok(Command::ConfigGet { patterns: arguments.skip(2) }))
+        .about("2.0.0", "Returns the settings whose names match.")
+        .flags(ADMIN),
+    row("config|help", 2, |_| Ok(Command::Help { of: &ROWS[1] }))
+        .about("5.0.0", "Prints this help."),
+];
+
+/// COMMAND alone; with a subcommand `find` finds the row of that.
+fn command<'a>(arguments: Arguments<'a>) -> Read<'a> {
+    match arguments.get(1) {
+        None => Ok(Command::Describe(Describe::Every)),
+        Some(name) => Err(Refusal::UnknownSubcommand { command: "command", name }),
+    }
+}
+
+/// CONFIG without a subcommand that exists; `find` has said so before anyone comes here.
+fn unknown_config(arguments: Arguments<'_>) -> Refusal<'_> {
+    Refusal::UnknownSubcommand { command: "config", name: arguments.at(1) }
+}
+
+fn command_list<'a>(arguments: Arguments<'a>) -> Read<'a> {
+    let filter = match (arguments.len(), arguments.get(2)) {
+        (2, _) => ListFilter::Every,
+        (5, Some(word)) if is_word(word, "filterby") => {
+            let (by, value) = (arguments.at(3), arguments.at(4));
+            match by {
+                _ if is_word(by, "module") => ListFilter::Module(value),
+                _ if is_word(by, "aclcat") => ListFilter::Category(value),
+                _ if is_word(by, "pattern") => ListFilter::Pattern(value),
+                _ => return Err(Refusal::Syntax),
+            }
+        }
+        _ => return Err(Refusal::Syntax),
+    };
+    Ok(Command::Describe(Describe::List { filter }))
+}
+
+fn flush<'a>(arguments: Arguments<'a>) -> Read<'a> {
+    match arguments.get(1) {
+        None => Ok(Command::Flush),
+        Some(word) if arguments.len() == 2 && (is_word(word, "async") || is_word(word, "sync")) => {
+            Ok(Command::Flush)
+        }
+        Some(_) => Err(Refusal::Syntax),
+    }
+}

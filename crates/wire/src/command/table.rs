@@ -1,0 +1,310 @@
+//! The table of commands: one row a command, and all that is said about it anywhere.
+//!
+//! ```text
+//!   name  --pack--> 16 lower-case bytes --hash--> SLOTS --> row: arity, flags, keys, words, reader
+//! ```
+//!
+//! Promises: what COMMAND tells, what the arity check demands and what the parser reads come from
+//! the same row. A look-up allocates nothing and compares one name in the common case.
+//! Knows nothing of what the arguments of a command mean: the reader in its row does.
+
+use super::{Command, connection, expiry, keys, server, strings};
+use crate::arguments::Arguments;
+use crate::refusal::Refusal;
+
+/// What came of reading a command.
+pub(super) type Read<'a> = Result<Command<'a>, Refusal<'a>>;
+
+/// Reads the arguments of one command, whose number the arity has already admitted.
+pub(super) type Reader = for<'a> fn(Arguments<'a>) -> Read<'a>;
+
+/// What a command does and demands, as COMMAND INFO tells it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Flags(u16);
+
+/// Nothing worth a flag.
+pub(super) const NONE: Flags = Flags(0);
+/// May change keys.
+pub(super) const WRITE: Flags = Flags(1 << 0);
+/// Reads keys and changes none.
+pub(super) const READ_ONLY: Flags = Flags(1 << 1);
+/// Is refused when there is no memory left.
+pub(super) const DENY_OOM: Flags = Flags(1 << 2);
+/// Is for who runs the server.
+pub(super) const ADMIN: Flags = Flags(1 << 3);
+/// Takes constant or logarithmic time.
+pub(super) const FAST: Flags = Flags(1 << 4);
+/// May be asked by a client that has not told its password.
+pub(super) const NO_AUTH: Flags = Flags(1 << 5);
+/// May hurt when used without care. Redis shows it as a category, not as a flag.
+pub(super) const DANGEROUS: Flags = Flags(1 << 6);
+
+impl Flags {
+    /// These flags and `others`.
+    pub(super) const fn and(self, others: Flags) -> Flags {
+        Flags(self.0 | others.0)
+    }
+
+    /// Whether all of `flags` are among these.
+    pub(super) const fn has(self, flags: Flags) -> bool {
+        self.0 & flags.0 == flags.0
+    }
+
+    /// Whether the command may change keys.
+    pub const fn is_write(self) -> bool {
+        self.has(WRITE)
+    }
+
+    /// Whether a client may ask it before it has told its password.
+    pub const fn is_free_to_ask(self) -> bool {
+        self.has(NO_AUTH)
+    }
+}
+
+/// Where the manual lists a command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Group {
+    /// Commands about a connection.
+    Connection,
+    /// Commands about keys, whatever their values are.
+    Generic,
+    /// Commands about the server as a whole.
+    Server,
+    /// Commands about values.
+    String,
+}
+
+impl Group {
+    /// Its name in COMMAND DOCS.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Group::Connection => "connection",
+            Group::Generic => "generic",
+            Group::Server => "server",
+            Group::String => "string",
+        }
+    }
+}
+
+/// A row of the table: a command, or a subcommand of one.
+#[derive(Clone, Copy)]
+pub struct Entry {
+    /// The name in lower case; a subcommand is `container|name`.
+    pub name: &'static str,
+    /// How many arguments, the name among them; `-n` means n or more.
+    pub arity: i32,
+    /// What it does and demands.
+    pub flags: Flags,
+    /// Index of the first argument that is a key, 0 when none is.
+    pub first_key: i32,
+    /// Index of the last argument that is a key; -1 is the last of all.
+    pub last_key: i32,
+    /// Distance from one key to the next.
+    pub key_step: i32,
+    /// The version of Redis that had it first.
+    pub since: &'static str,
+    /// One sentence about it.
+    pub summary: &'static str,
+    /// Where the manual lists it.
+    pub group: Group,
+    /// Which keys or values or connections it is about, as a category of Redis's access lists.
+    pub(super) category: Option<&'static str>,
+    /// The rows of its subcommands.
+    pub subcommands: &'static [Entry],
+    read: Reader,
+}
+
+impl Entry {
+    /// A row without flags, keys and words.
+    pub(super) const fn new(group: Group, name: &'static str, arity: i32, read: Reader) -> Entry {
+        let category = match group {
+            Group::Connection => Some("connection"),
+            Group::Generic => Some("keyspace"),
+            Group::Server => None,
+            Group::String => Some("string"),
+        };
+        Entry {
+            name,
+            arity,
+            flags: NONE,
+            first_key: 0,
+            last_key: 0,
+            key_step: 0,
+            since: "",
+            summary: "",
+            group,
+            category,
+            subcommands: &[],
+            read,
+        }
+    }
+
+    /// The row with its first version and its summary.
+    pub(super) const fn about(mut self, since: &'static str, summary: &'static str) -> Entry {
+        self.since = since;
+        self.summary = summary;
+        self
+    }
+
+    /// The row with these flags.
+    pub(super) const fn flags(mut self, flags: Flags) -> Entry {
+        self.flags = flags;
+        self
+    }
+
+    /// The row with its keys at arguments `first` to `last`, every `step`th.
+    pub(super) const fn keys(mut self, first: i32, last: i32, step: i32) -> Entry {
+        self.first_key = first;
+        self.last_key = last;
+        self.key_step = step;
+        self
+    }
+
+    /// The row in another category than its group suggests.
+    pub(super) const fn category(mut self, category: &'static str) -> Entry {
+        self.category = Some(category);
+        self
+    }
+
+    /// The row with these subcommands.
+    pub(super) const fn subcommands(mut self, subcommands: &'static [Entry]) -> Entry {
+        self.subcommands = subcommands;
+        self
+    }
+
+    /// The name without its container: `setname` of `client|setname`.
+    pub fn short_name(&self) -> &'static str {
+        self.name.split_once('|').map_or(self.name, |(_, short)| short)
+    }
+
+    /// Whether the command may have `count` arguments, its name among them.
+    pub fn admits(&self, count: usize) -> bool {
+        let least = self.arity.unsigned_abs() as usize;
+        if self.arity < 0 { count >= least } else { count == least }
+    }
+
+    /// Reads `arguments` as this command.
+    ///
+    /// # Errors
+    /// Too few or too many arguments, or arguments that mean nothing.
+    pub fn read<'a>(&self, arguments: Arguments<'a>) -> Result<Command<'a>, Refusal<'a>> {
+        if !self.admits(arguments.len()) {
+            return Err(Refusal::WrongArity { command: self.name });
+        }
+        (self.read)(arguments)
+    }
+}
+
+/// Rows are constants, and a name has one row: the name tells.
+impl PartialEq for Entry {
+    fn eq(&self, other: &Self) -> bool {
+        self.name == other.name
+    }
+}
+
+impl std::fmt::Debug for Entry {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Entry({})", self.name)
+    }
+}
+
+/// The rows, by theme.
+const THEMES: [&[Entry]; 5] =
+    [connection::ROWS, server::ROWS, strings::ROWS, keys::ROWS, expiry::ROWS];
+
+/// Every command, without the subcommands.
+pub fn entries() -> impl Iterator<Item = &'static Entry> + Clone {
+    THEMES.into_iter().flatten()
+}
+
+/// The row of the command, or of the subcommand, that `arguments` name.
+///
+/// # Errors
+/// There is no such command or subcommand, or the number of arguments is wrong.
+pub fn find(arguments: Arguments<'_>) -> Result<&'static Entry, Refusal<'_>> {
+    let Some(mut entry) = arguments.get(0).and_then(command_named) else {
+        return Err(Refusal::UnknownCommand { arguments });
+    };
+    if let Some(name) = arguments.get(1).filter(|_| !entry.subcommands.is_empty()) {
+        let is_it = |row: &&Entry| name.eq_ignore_ascii_case(row.short_name().as_bytes());
+        let unknown = Refusal::UnknownSubcommand { command: entry.name, name };
+        entry = entry.subcommands.iter().find(is_it).ok_or(unknown)?;
+    }
+    if !entry.admits(arguments.len()) {
+        return Err(Refusal::WrongArity { command: entry.name });
+    }
+    Ok(entry)
+}
+
+/// The row of `name`, in any case of letters: a command, or `container|subcommand`.
+pub(super) fn entry_named(name: &[u8]) -> Option<&'static Entry> {
+    let is_it = |row: &&Entry| name.eq_ignore_ascii_case(row.name.as_bytes());
+    match name.iter().position(|&byte| byte == b'|') {
+        None => command_named(name),
+        Some(bar) => command_named(&name[..bar])?.subcommands.iter().find(is_it),
+    }
+}
+
+/// The row of the command `name`, in any case of letters.
+fn command_named(name: &[u8]) -> Option<&'static Entry> {
+    let packed = pack(name)?;
+    let mut slot = slot_of(packed);
+    while let Some((other, entry)) = SLOTS[slot] {
+        if other == packed {
+            return Some(entry);
+        }
+        slot = (slot + 1) % SLOT_COUNT;
+    }
+    None
+}
+
+/// Bytes of the longest name that a command may have: a name is compared as one `u128`.
+const NAME_BYTES_MOST: usize = 16;
+
+/// `name` in lower case, filled up with zeros, or `None` when it is too long for any command.
+const fn pack(name: &[u8]) -> Option<u128> {
+    if name.len() > NAME_BYTES_MOST {
+        return None;
+    }
+    let mut bytes = [0; NAME_BYTES_MOST];
+    let mut index = 0;
+    while index < name.len() {
+        bytes[index] = name[index].to_ascii_lowercase();
+        index += 1;
+    }
+    Some(u128::from_le_bytes(bytes))
+}
+
+/// Slots of the look-up, a power of two: four times the commands, so that few names share one.
+const SLOT_COUNT: usize = 256;
+
+/// Where the look-up of a packed name begins: the top bits of a product (Fibonacci hashing; Knuth,
+/// The Art of Computer Programming, vol. 3, section 6.4).
+const fn slot_of(packed: u128) -> usize {
+    let folded = (packed as u64) ^ ((packed >> 64) as u64).rotate_left(23);
+    (folded.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> (64 - SLOT_COUNT.ilog2())) as usize
+}
+
+/// The rows by the hash of their names; a name whose slot is taken has the next free one.
+static SLOTS: [Option<(u128, &Entry)>; SLOT_COUNT] = slots();
+
+const fn slots() -> [Option<(u128, &'static Entry)>; SLOT_COUNT] {
+    let mut slots: [Option<(u128, &'static Entry)>; SLOT_COUNT] = [None; SLOT_COUNT];
+    let mut theme = 0;
+    while theme < THEMES.len() {
+        let mut row = 0;
+        while row < THEMES[theme].len() {
+            let entry = &THEMES[theme][row];
+            let packed =
+                pack(entry.name.as_bytes()).expect("a command's name has 16 bytes at most");
+            let mut slot = slot_of(packed);
+            while slots[slot].is_some() {
+                slot = (slot + 1) % SLOT_COUNT;
+            }
+            slots[slot] = Some((packed, entry));
+            row += 1;
+        }
+        theme += 1;
+    }
+    slots
+}
