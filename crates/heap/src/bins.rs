@@ -73,13 +73,13 @@ pub(crate) fn next<J: Journal>(core: &Core<J>, begin: Offset) -> Offset {
 /// Where a free chunk keeps the chunk after it in its bin.
 #[inline(always)]
 pub(crate) fn next_at(begin: Offset) -> Offset {
-    begin + WORD
+    Offset(begin.0.wrapping_add(WORD))
 }
 
 /// Where a free chunk keeps the chunk before it in its bin.
 #[inline(always)]
 pub(crate) fn previous_at(begin: Offset) -> Offset {
-    begin + 2 * WORD
+    Offset(begin.0.wrapping_add(2 * WORD))
 }
 
 impl Bins {
@@ -112,6 +112,11 @@ impl Bins {
         Some(word * 64 + u64::from(bits.trailing_zeros()))
     }
 
+    /// Does the bitmap say that a bin is not empty?
+    pub(crate) fn is_marked<J: Journal>(self, core: &Core<J>, bin: u64) -> bool {
+        core.read(self.state.word(bin / 64)) >> (bin % 64) & 1 != 0
+    }
+
     /// Puts a free chunk at the head of its bin.
     #[inline]
     pub(crate) fn push<J: Journal>(self, core: &mut Core<J>, chunk: Chunk) {
@@ -134,6 +139,9 @@ impl Bins {
     pub(crate) fn unlink<J: Journal>(self, core: &mut Core<J>, chunk: Chunk) {
         let next = Offset(core.read(next_at(chunk.begin)));
         let previous = Offset(core.read(previous_at(chunk.begin)));
+        // Its links become payload, which is written unlogged: to roll back must find them whole.
+        core.keep(next_at(chunk.begin));
+        core.keep(previous_at(chunk.begin));
         if !next.is_none() {
             if core.read(previous_at(next)) != chunk.begin.0 {
                 broken("doubly", chunk.begin);

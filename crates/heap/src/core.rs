@@ -118,11 +118,18 @@ impl<J: Journal> Core<J> {
     /// Overwrites the word at `at`, after the journal heard what stood there.
     #[inline(always)]
     pub fn write(&mut self, at: Offset, value: u64) {
+        self.keep(at);
+        self.write_fresh(at, value);
+    }
+
+    /// Tells the journal of a word that its next owner may overwrite without telling: a link of a
+    /// free chunk that becomes payload.
+    #[inline(always)]
+    pub fn keep(&mut self, at: Offset) {
         if J::ACTIVE {
             let old = self.read(at);
             self.journal.note(at, old);
         }
-        self.write_fresh(at, value);
     }
 
     /// Writes a word that nobody can reach yet, so that nothing needs to be taken back.
