@@ -1,2 +1,42 @@
-//! server.
+//! Face 3: sockets on one side, the store on the other.
+//!
+//! ```text
+//!   accept --> model: socket --bytes--> connection --arguments--> execute --> store
+//!                     socket <--bytes-- connection <---replies--- execute <-- store
+//! ```
+//!
+//! ```no_run
+//! use morecore_server::{Options, Server};
+//! use morecore_store::{Create, Store};
+//!
+//! let store = Store::anonymous(&Create::default())?;
+//! let server = Server::bind(store, Options { port: Some(0), ..Options::default() })?;
+//! println!("ready port={:?}", server.port());
+//! server.run()?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! Promises: what a client is answered does not depend on the model; no client can cost another
+//! its time, or the server more than a bounded amount of memory. It reaches memory only through
+//! the store.
 #![forbid(unsafe_code)]
+
+mod accept;
+mod caller;
+mod clients;
+mod connection;
+mod desk;
+mod error;
+mod execute;
+mod listen;
+mod log;
+mod model;
+mod options;
+mod seats;
+mod serve;
+mod shared;
+
+pub use error::Error;
+pub use log::Level;
+pub use options::{Model, Options};
+pub use serve::{Server, Stopper};

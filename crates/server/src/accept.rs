@@ -1,0 +1,149 @@
+//! Lets clients in, one after the other, and keeps the limits on how many.
+//!
+//! Promises: a client over a limit is told so and sent away at once, instead of being left to wait
+//! in the kernel; a want of descriptors or memory is waited out, never spun on.
+//! Source: accept(2); Redis's words for who comes too late.
+
+use std::io;
+use std::sync::atomic::Ordering::Relaxed;
+
+use morecore_sys::descriptor::Descriptor;
+use morecore_sys::ready::Waker;
+use morecore_sys::{Failed, socket};
+
+use crate::clients::Origin;
+use crate::error::{Error, system};
+use crate::listen::{Door, Place};
+use crate::log::Level;
+use crate::model::{Arrival, Running};
+use crate::shared::{Shared, now_ms};
+
+/// What a client hears that finds the house full.
+const FULL: &[u8] = b"-ERR max number of clients reached\r\n";
+
+/// Clients taken from one door before the others, and a stop, are looked at again.
+const AT_ONCE: usize = 64;
+
+/// How long the doors stay shut when the system is out of something, in milliseconds: long enough
+/// to cost nothing, short enough to be hardly noticed when it passes.
+const SHUT_MS: u32 = 100;
+
+/// Lets clients in.
+pub(crate) struct Doorkeeper<'a> {
+    shared: &'a Shared,
+    running: &'a Running,
+    /// A descriptor in reserve: closed to make room for a client that is to be sent away, when
+    /// there are no others. `None` when even that one could not be had back.
+    reserve: Option<Waker>,
+    is_shut: bool,
+}
+
+impl<'a> Doorkeeper<'a> {
+    pub(crate) fn new(shared: &'a Shared, running: &'a Running) -> Result<Self, Error> {
+        Ok(Self { shared, running, reserve: Some(Waker::new()?), is_shut: false })
+    }
+
+    /// How long nobody is to be let in from now on, if that is so.
+    pub(crate) fn shut_ms(&self) -> Option<u32> {
+        self.is_shut.then_some(SHUT_MS)
+    }
+
+    /// Lets clients in again.
+    pub(crate) fn open_again(&mut self) {
+        self.is_shut = false;
+        if self.reserve.is_none() {
+            self.reserve = Waker::new().ok();
+        }
+    }
+
+    /// Lets in who waits at a door; returns whether more may be waiting.
+    pub(crate) fn accept(&mut self, door: &Door) -> bool {
+        for _ in 0..AT_ONCE {
+            if let Err(failed) = self.accept_one(door) {
+                return self.judge(failed, door);
+            }
+        }
+        true
+    }
+
+    fn accept_one(&mut self, door: &Door) -> Result<(), Failed> {
+        let (socket, remote) = socket::accept(&door.socket, self.running.wait())?;
+        if self.shared.clients.count() >= self.shared.options.clients_most as usize {
+            self.turn_away(&socket);
+            return Ok(());
+        }
+        let origin = match &door.place {
+            Place::Internet(address) => Origin {
+                remote: remote.map(|remote| remote.to_string()).unwrap_or_default(),
+                local: socket::local_address(&socket)?.unwrap_or(*address).to_string(),
+                descriptor: socket.number(),
+                since_ms: now_ms(),
+            },
+            Place::Unix(file) => Origin {
+                remote: format!("{}:0", file.path.display()),
+                local: format!("{}:0", file.path.display()),
+                descriptor: socket.number(),
+                since_ms: now_ms(),
+            },
+        };
+        if door.address().is_some() {
+            self.tune(&socket);
+        }
+        self.shared.totals.connections.fetch_add(1, Relaxed);
+        let place = self.shared.clients.enter(origin);
+        self.shared.log.line(Level::Verbose, format_args!("client {} came", place.id));
+        if let Err(error) = self.running.serve(Arrival { socket, place }) {
+            self.complain("cannot serve another client", &error);
+        }
+        Ok(())
+    }
+
+    /// Sets what every TCP connection has. It can fail only where the client has gone already.
+    fn tune(&self, socket: &Descriptor) {
+        let _gone = socket::set_no_delay(socket);
+        if self.shared.options.keep_alive_s > 0 {
+            let _gone = socket::set_keep_alive(socket, self.shared.options.keep_alive_s);
+        }
+    }
+
+    /// Tells a client that there is no room. A fresh socket takes so few bytes at once; one that
+    /// does not has lost its client.
+    fn turn_away(&self, socket: &Descriptor) {
+        self.shared.totals.rejected.fetch_add(1, Relaxed);
+        let _gone = socket::send(socket, FULL);
+    }
+
+    /// What a failed accept means; returns whether the next may do better.
+    fn judge(&mut self, failed: Failed, door: &Door) -> bool {
+        let error = system(failed);
+        match error.kind() {
+            io::ErrorKind::WouldBlock => false,
+            // This one left before it was let in; the next is somebody else.
+            io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset => true,
+            _ if self.reserve.take().is_some() => {
+                let accepted = socket::accept(&door.socket, self.running.wait());
+                if let Ok((socket, _)) = &accepted {
+                    self.turn_away(socket);
+                }
+                let is_more = accepted.is_ok();
+                drop(accepted);
+                self.reserve = Waker::new().ok();
+                if !is_more {
+                    self.complain("cannot let clients in", &error);
+                }
+                is_more
+            }
+            _ => {
+                self.complain("cannot let clients in", &error);
+                false
+            }
+        }
+    }
+
+    /// Tells the operator, and shuts the doors for a moment, so that it is told a few times a
+    /// second at most.
+    fn complain(&mut self, what: &str, error: &io::Error) {
+        self.is_shut = true;
+        self.shared.log.line(Level::Warning, format_args!("{what}: {error}"));
+    }
+}

@@ -1,0 +1,196 @@
+//! Who is connected: what `CLIENT LIST` tells, and how many there are.
+//!
+//! Promises: a client is listed from its [`Place`]'s birth to its drop. What changes with each
+//! batch stands behind one uncontended lock a client.
+//! Knows nothing of sockets and protocols.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// Everyone who is connected.
+#[derive(Debug, Default)]
+pub(crate) struct Clients {
+    last_id: AtomicU64,
+    here: Mutex<BTreeMap<u64, Arc<Client>>>,
+}
+
+/// One client, as others may see it.
+#[derive(Debug)]
+pub(crate) struct Client {
+    pub(crate) id: u64,
+    origin: Origin,
+    about: Mutex<About>,
+}
+
+/// Where a client came from; it does not change.
+#[derive(Debug)]
+pub(crate) struct Origin {
+    /// The other end, as `CLIENT LIST` shows it: `127.0.0.1:40312`, or the path of our socket.
+    pub(crate) remote: String,
+    /// Our end.
+    pub(crate) local: String,
+    /// The number of its descriptor.
+    pub(crate) descriptor: i32,
+    /// When it came, in unix milliseconds.
+    pub(crate) since_ms: u64,
+}
+
+/// What changes while a client is here.
+#[derive(Debug)]
+pub(crate) struct About {
+    pub(crate) name: Vec<u8>,
+    pub(crate) library_name: Vec<u8>,
+    pub(crate) library_version: Vec<u8>,
+    /// The version of RESP that it speaks.
+    pub(crate) version: u8,
+    /// The last command, `NULL` before the first, as Redis has it.
+    pub(crate) command: &'static str,
+    /// When it last sent something, in unix milliseconds.
+    pub(crate) active_ms: u64,
+    /// Bytes that came and do not make a whole command yet.
+    pub(crate) pending_bytes: usize,
+    /// Bytes of replies that it has not taken yet.
+    pub(crate) unsent_bytes: usize,
+    pub(crate) is_no_evict: bool,
+    pub(crate) is_no_touch: bool,
+}
+
+/// A client's place among the others; it leaves when this is dropped.
+#[derive(Debug)]
+pub(crate) struct Place {
+    clients: Arc<Clients>,
+    client: Arc<Client>,
+}
+
+impl Clients {
+    /// Enters a client.
+    pub(crate) fn enter(self: &Arc<Self>, origin: Origin) -> Place {
+        let id = self.last_id.fetch_add(1, Relaxed) + 1;
+        let about = Mutex::new(About::new(origin.since_ms));
+        let client = Arc::new(Client { id, origin, about });
+        locked(&self.here).insert(id, Arc::clone(&client));
+        Place { clients: Arc::clone(self), client }
+    }
+
+    /// Returns how many are here.
+    pub(crate) fn count(&self) -> usize {
+        locked(&self.here).len()
+    }
+
+    /// Appends a line about each client that `is_wanted` by its id.
+    pub(crate) fn list(&self, now_ms: u64, is_wanted: impl Fn(u64) -> bool, lines: &mut String) {
+        for client in locked(&self.here).values().filter(|client| is_wanted(client.id)) {
+            client.describe(now_ms, lines);
+            lines.push('\n');
+        }
+    }
+}
+
+impl Client {
+    /// When it came, in unix milliseconds.
+    pub(crate) const fn since_ms(&self) -> u64 {
+        self.origin.since_ms
+    }
+
+    /// What may change, for a look or a change.
+    pub(crate) fn about(&self) -> MutexGuard<'_, About> {
+        locked(&self.about)
+    }
+
+    /// Appends what `CLIENT LIST` tells about it, without an end of line. What this server has
+    /// not (subscriptions, transactions) stands there as Redis shows a client without them,
+    /// because clients' parsers look for it.
+    pub(crate) fn describe(&self, now_ms: u64, line: &mut String) {
+        let (origin, about) = (&self.origin, self.about());
+        let age = now_ms.saturating_sub(origin.since_ms) / 1000;
+        let idle = now_ms.saturating_sub(about.active_ms) / 1000;
+        let flags = match (about.is_no_evict, about.is_no_touch) {
+            (false, false) => "N",
+            (true, false) => "e",
+            (false, true) => "T",
+            (true, true) => "eT",
+        };
+        // Writing to a String cannot fail.
+        let _infallible = write!(
+            line,
+            "id={} addr={} laddr={} fd={} name={} age={age} idle={idle} flags={flags} db=0 sub=0 \
+             psub=0 ssub=0 multi=-1 qbuf={} omem={} tot-mem={} events=r cmd={} user=default \
+             redir=-1 resp={} lib-name={} lib-ver={}",
+            self.id,
+            origin.remote,
+            origin.local,
+            origin.descriptor,
+            about.name.escape_ascii(),
+            about.pending_bytes,
+            about.unsent_bytes,
+            about.pending_bytes + about.unsent_bytes,
+            about.command,
+            about.version,
+            about.library_name.escape_ascii(),
+            about.library_version.escape_ascii(),
+        );
+    }
+}
+
+impl About {
+    fn new(now_ms: u64) -> Self {
+        Self {
+            name: Vec::new(),
+            library_name: Vec::new(),
+            library_version: Vec::new(),
+            version: 2,
+            command: "NULL",
+            active_ms: now_ms,
+            pending_bytes: 0,
+            unsent_bytes: 0,
+            is_no_evict: false,
+            is_no_touch: false,
+        }
+    }
+}
+
+impl std::ops::Deref for Place {
+    type Target = Client;
+
+    fn deref(&self) -> &Client {
+        &self.client
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        locked(&self.clients.here).remove(&self.client.id);
+    }
+}
+
+/// Takes a lock. A thread that panics ends the process, so no lock is ever found poisoned where
+/// it counts; in tests, which unwind, what it guards is still whole.
+pub(crate) fn locked<T>(lock: &Mutex<T>) -> MutexGuard<'_, T> {
+    lock.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_client_is_listed_while_it_is_here() {
+        let clients = Arc::new(Clients::default());
+        let origin = Origin {
+            remote: "127.0.0.1:4000".into(),
+            local: "127.0.0.1:6379".into(),
+            descriptor: 7,
+            since_ms: 1_000,
+        };
+        let place = clients.enter(origin);
+        let mut lines = String::new();
+        clients.list(3_500, |_| true, &mut lines);
+        assert!(
+            lines.starts_with("id=1 addr=127.0.0.1:4000 laddr=127.0.0.1:6379 fd=7 name= age=2")
+        );
+        drop(place);
+        assert_eq!(clients.count(), 0);
+    }
+}

@@ -1,0 +1,263 @@
+//! One client: bytes in, bytes out; no socket.
+//!
+//! ```text
+//!              receive                                       output, sent
+//!   socket ---> input --parse--> command --execute--> reply ---> output ---> socket
+//!
+//!   open --the client ends--> finishing --all answered and sent--> over
+//!     |--QUIT, a protocol error--> closing --all sent-------------> over
+//!     +--the socket breaks----------------------------------------> over
+//! ```
+//!
+//! Promises: any split of the input gives the same output. All whole commands of one `receive` are
+//! answered into one stretch of output. A client that does not take its replies stops being read
+//! from: its input is at most one read and one command, its output [`OUTPUT_BYTES_MOST`] and one
+//! reply. An idle connection keeps no buffer.
+//! Knows nothing of descriptors and models.
+
+use morecore_wire::{Encoder, Limits, Parser, Progress, Refusal};
+
+use crate::caller::Caller;
+use crate::clients::Place;
+use crate::desk::{Desk, Spares};
+use crate::execute::{After, execute};
+use crate::options::Options;
+
+/// Bytes of replies that may wait for a client before its next command is put off. A client that
+/// sends all of its pipeline before it reads must not be brought to a standstill early, so it is
+/// generous: far more than what sockets buffer.
+const OUTPUT_BYTES_MOST: usize = 16 << 20;
+
+/// Bytes of a command that is not whole yet; a client that sends more is cut off. It is Redis's
+/// `client-query-buffer-limit`.
+const INPUT_BYTES_MOST: usize = 1 << 30;
+
+/// One client's side of the talk, and ours.
+pub(crate) struct Connection {
+    caller: Caller,
+    parser: Parser,
+    limits: Limits,
+    /// What came and is not executed yet.
+    input: Vec<u8>,
+    /// Replies; those before `sent` are gone.
+    output: Vec<u8>,
+    sent: usize,
+    /// Whether commands wait in `input` for room in the output.
+    is_put_off: bool,
+    phase: Phase,
+    active_ms: u64,
+}
+
+/// Where the talk is. The picture is at the top of the file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    Open,
+    Finishing,
+    Closing,
+    Over,
+}
+
+impl Connection {
+    pub(crate) fn new(place: Place, options: &Options) -> Self {
+        let caller = Caller::new(place, options);
+        let bulk_bytes_most = usize::try_from(options.bulk_bytes_most).unwrap_or(usize::MAX);
+        let limits = Limits { bulk_bytes_most, ..Limits::DEFAULT };
+        let first = if caller.is_authenticated { limits } else { Limits::UNAUTHENTICATED };
+        Self {
+            active_ms: caller.place.since_ms(),
+            caller,
+            parser: Parser::new(first),
+            limits,
+            input: Vec::new(),
+            output: Vec::new(),
+            sent: 0,
+            is_put_off: false,
+            phase: Phase::Open,
+        }
+    }
+
+    /// Takes what has come, and executes what is whole; with nothing, it goes on with what was put
+    /// off.
+    pub(crate) fn receive(&mut self, bytes: &[u8], desk: &mut Desk, spares: &mut Spares) {
+        self.touch(desk.now_ms);
+        self.is_put_off = false;
+        self.make_room(spares);
+        let unsent = self.output.len();
+        if self.input.is_empty() {
+            let done = self.execute(bytes, desk);
+            self.keep(&bytes[done..], spares);
+        } else {
+            self.input.extend_from_slice(bytes);
+            let mut input = std::mem::take(&mut self.input);
+            let done = self.execute(&input, desk);
+            input.drain(..done);
+            self.input = input;
+        }
+        self.tidy(spares);
+        desk.counts.in_bytes += bytes.len() as u64;
+        desk.counts.out_bytes += (self.output.len() - unsent) as u64;
+        self.publish(desk.now_ms);
+    }
+
+    /// The client sends no more: what is whole is still answered.
+    pub(crate) fn finish(&mut self) {
+        if self.phase == Phase::Open {
+            self.phase = Phase::Finishing;
+        }
+    }
+
+    /// The socket is broken: nobody is there to answer.
+    pub(crate) fn abandon(&mut self) {
+        self.phase = Phase::Over;
+        self.output.clear();
+        self.sent = 0;
+    }
+
+    /// Returns what is to be sent.
+    pub(crate) fn output(&self) -> &[u8] {
+        &self.output[self.sent..]
+    }
+
+    /// Takes note that so many bytes of the output were sent.
+    pub(crate) fn sent(&mut self, count: usize, spares: &mut Spares) {
+        self.sent += count;
+        if self.sent == self.output.len() {
+            self.sent = 0;
+            self.output.clear();
+            spares.take_back_output(std::mem::take(&mut self.output));
+        }
+    }
+
+    /// Takes note that the client was there at this time.
+    pub(crate) const fn touch(&mut self, now_ms: u64) {
+        self.active_ms = now_ms;
+    }
+
+    /// Whether anything is to be sent.
+    pub(crate) const fn has_output(&self) -> bool {
+        self.sent < self.output.len()
+    }
+
+    /// Whether it takes more input now.
+    pub(crate) fn is_receptive(&self) -> bool {
+        self.phase == Phase::Open && !self.is_put_off && self.has_room()
+    }
+
+    /// Whether commands were put off that can be executed now: [`Connection::receive`] nothing.
+    pub(crate) fn can_go_on(&self) -> bool {
+        self.is_put_off && self.has_room()
+    }
+
+    /// Whether the socket is to tell when it can be written to.
+    pub(crate) const fn wants_to_write(&self) -> bool {
+        self.has_output() || self.is_put_off
+    }
+
+    /// Whether the talk is over.
+    pub(crate) const fn is_over(&self) -> bool {
+        match self.phase {
+            Phase::Open => false,
+            Phase::Finishing => !self.wants_to_write(),
+            Phase::Closing => !self.has_output(),
+            Phase::Over => true,
+        }
+    }
+
+    /// Whether nothing came or went for `timeout_ms`.
+    pub(crate) const fn is_silent(&self, now_ms: u64, timeout_ms: u64) -> bool {
+        now_ms.saturating_sub(self.active_ms) >= timeout_ms
+    }
+
+    /// Gives its buffers back: the talk is over.
+    pub(crate) fn give_back(self, spares: &mut Spares) {
+        spares.take_back_input(self.input);
+        spares.take_back_output(self.output);
+    }
+
+    /// Executes the whole commands at the start of `bytes`; returns how many bytes they were.
+    fn execute(&mut self, bytes: &[u8], desk: &mut Desk) -> usize {
+        let mut done = 0;
+        while matches!(self.phase, Phase::Open | Phase::Finishing) {
+            if !self.has_room() {
+                // Whether a whole command is there will be seen when there is room.
+                self.is_put_off = done < bytes.len();
+                break;
+            }
+            let input = &bytes[done..];
+            match self.parser.parse(input) {
+                Ok(Progress::Whole { consumed }) => {
+                    self.execute_one(input, desk);
+                    done += consumed;
+                }
+                Ok(Progress::Nothing { consumed }) => done += consumed,
+                Ok(Progress::Partial { .. }) => break,
+                Err(malformed) => {
+                    desk.counts.refusals += 1;
+                    let refusal = Refusal::from(malformed);
+                    Encoder::new(&mut self.output, self.caller.version).refusal(&refusal);
+                    self.phase = Phase::Closing;
+                }
+            }
+        }
+        if self.phase == Phase::Closing { bytes.len() } else { done }
+    }
+
+    /// Executes the command that the parser has just found in `input`.
+    fn execute_one(&mut self, input: &[u8], desk: &mut Desk) {
+        let was_authenticated = self.caller.is_authenticated;
+        let mut reply = Encoder::new(&mut self.output, self.caller.version);
+        let arguments = self.parser.arguments(input);
+        if execute(arguments, &mut self.caller, desk, &mut reply) == After::Close {
+            self.phase = Phase::Closing;
+        }
+        match (was_authenticated, self.caller.is_authenticated) {
+            (false, true) => self.parser.set_limits(self.limits),
+            (true, false) => self.parser.set_limits(Limits::UNAUTHENTICATED),
+            _ => {}
+        }
+    }
+
+    fn has_room(&self) -> bool {
+        self.output.len() - self.sent < OUTPUT_BYTES_MOST
+    }
+
+    /// Gets a buffer for replies, or forgets those that are gone. Each byte moves at most once for
+    /// each that was sent, because only a part that is smaller than the sent one moves.
+    fn make_room(&mut self, spares: &mut Spares) {
+        if self.output.capacity() == 0 {
+            self.output = spares.lend_output();
+        } else if self.sent > self.output.len() / 2 {
+            self.output.drain(..self.sent);
+            self.sent = 0;
+        }
+    }
+
+    /// Keeps the beginning of a command until its rest comes.
+    fn keep(&mut self, rest: &[u8], spares: &mut Spares) {
+        if !rest.is_empty() {
+            self.input = spares.lend_input();
+            self.input.extend_from_slice(rest);
+        }
+    }
+
+    /// Gives back what is not in use, and cuts off who sends without end.
+    fn tidy(&mut self, spares: &mut Spares) {
+        if self.input.is_empty() && self.input.capacity() > 0 {
+            spares.take_back_input(std::mem::take(&mut self.input));
+        }
+        if self.output.is_empty() && self.output.capacity() > 0 {
+            spares.take_back_output(std::mem::take(&mut self.output));
+        }
+        if self.input.len() > INPUT_BYTES_MOST {
+            self.abandon();
+        }
+    }
+
+    /// Lets others see how it stands.
+    fn publish(&self, now_ms: u64) {
+        self.caller.publish(now_ms);
+        let mut about = self.caller.place.about();
+        about.pending_bytes = self.input.len();
+        about.unsent_bytes = self.output.len() - self.sent;
+    }
+}

@@ -1,0 +1,128 @@
+//! What a thread needs to serve clients: a way into the store, the time, and buffers to lend.
+//!
+//! Promises: the clock is read once a turn. A desk serves one client at a time.
+
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+
+use morecore_store::Store;
+
+use crate::clients::locked;
+use crate::shared::{Counts, Shared, now_ms};
+
+/// What executes commands: one for each loop, or a few that many threads share.
+pub(crate) struct Desk {
+    pub(crate) store: Store,
+    pub(crate) shared: Arc<Shared>,
+    /// When this turn began, in unix milliseconds: the time for all that happens in it.
+    pub(crate) now_ms: u64,
+    pub(crate) counts: Counts,
+    /// Room for a value on its way; what it holds means nothing between two commands.
+    pub(crate) scratch: Vec<u8>,
+    /// The length of the last value that was found: a guess at the next.
+    pub(crate) expected_bytes: usize,
+}
+
+/// Buffers that connections borrow while they have something in them, so that an idle client
+/// costs none, and a busy one no allocation.
+#[derive(Debug, Default)]
+pub(crate) struct Spares {
+    input: Vec<u8>,
+    output: Vec<u8>,
+}
+
+/// Desks that many threads share. Each attached `Store` takes one of a bounded number of
+/// participants' slots, so a thousand threads cannot have one each; more than run at once would
+/// be of no use either.
+pub(crate) struct Desks {
+    free: Mutex<Vec<Desk>>,
+    freed: Condvar,
+}
+
+/// A spare buffer that grew beyond this is given up: a rare large value must not stay for ever.
+const SPARE_BYTES_MOST: usize = 4 << 20;
+
+impl Desk {
+    pub(crate) fn new(store: Store, shared: Arc<Shared>) -> Self {
+        Self {
+            store,
+            shared,
+            now_ms: now_ms(),
+            counts: Counts::default(),
+            scratch: Vec::new(),
+            expected_bytes: 0,
+        }
+    }
+
+    /// Begins a turn: what is executed until [`Desk::end_turn`] happens now.
+    pub(crate) fn begin_turn(&mut self) {
+        self.now_ms = now_ms();
+        self.store.set_now(Some(self.now_ms));
+    }
+
+    /// Ends a turn.
+    pub(crate) fn end_turn(&mut self) {
+        self.shared.totals.add(&mut self.counts);
+        if self.scratch.capacity() > SPARE_BYTES_MOST {
+            self.scratch = Vec::new();
+        }
+    }
+
+    /// Counts whether a key that was asked for was there.
+    pub(crate) const fn count_look_up(&mut self, is_there: bool) {
+        if is_there {
+            self.counts.hits += 1;
+        } else {
+            self.counts.misses += 1;
+        }
+    }
+}
+
+impl Desks {
+    pub(crate) fn new(desks: Vec<Desk>) -> Self {
+        Self { free: Mutex::new(desks), freed: Condvar::new() }
+    }
+
+    /// Takes a desk for one turn; waits until one is free.
+    pub(crate) fn turn<R>(&self, serve: impl FnOnce(&mut Desk) -> R) -> R {
+        let mut free = locked(&self.free);
+        let mut desk = loop {
+            match free.pop() {
+                Some(desk) => break desk,
+                None => free = self.freed.wait(free).unwrap_or_else(PoisonError::into_inner),
+            }
+        };
+        drop(free);
+        desk.begin_turn();
+        let result = serve(&mut desk);
+        desk.end_turn();
+        locked(&self.free).push(desk);
+        self.freed.notify_one();
+        result
+    }
+}
+
+impl Spares {
+    pub(crate) fn lend_input(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.input)
+    }
+
+    pub(crate) fn lend_output(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.output)
+    }
+
+    pub(crate) fn take_back_input(&mut self, buffer: Vec<u8>) {
+        keep(&mut self.input, buffer);
+    }
+
+    pub(crate) fn take_back_output(&mut self, buffer: Vec<u8>) {
+        keep(&mut self.output, buffer);
+    }
+}
+
+/// Keeps the larger of two empty buffers that is not too large.
+fn keep(spare: &mut Vec<u8>, mut buffer: Vec<u8>) {
+    if buffer.capacity() > spare.capacity() && buffer.capacity() <= SPARE_BYTES_MOST {
+        buffer.clear();
+        *spare = buffer;
+    }
+}

@@ -1,0 +1,173 @@
+//! Commands to replies, by way of the store: the one place that knows both.
+//!
+//! ```text
+//!   arguments --find--> row --may they?--> read --> Command --this--> store --> reply
+//! ```
+//!
+//! Promises: each command gets exactly one reply, in Redis 7's words. Nothing is written before it
+//! is sure what the reply is.
+//! Knows nothing of sockets, nor of when the reply leaves.
+//! Source: https://redis.io/docs/latest/commands, and the behaviour of Redis 7.0.15.
+
+mod client;
+mod config;
+mod connection;
+mod expiry;
+mod info;
+mod keys;
+mod numbers;
+mod strings;
+
+use morecore_store::{self as store};
+use morecore_wire::{Arguments, Command, Encoder, Refusal, find};
+
+use crate::caller::Caller;
+use crate::desk::Desk;
+
+/// What becomes of the connection after a command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum After {
+    /// It goes on.
+    GoOn,
+    /// It ends when the reply is sent.
+    Close,
+}
+
+/// Why a command was denied: by us, or by the store.
+enum Denied<'a> {
+    Refusal(Refusal<'a>),
+    Store(store::Error),
+}
+
+/// What a command's own function says: it has written the reply, or it was denied.
+type Answered<'a> = Result<(), Denied<'a>>;
+
+/// Executes the command that `arguments` spell, and writes its reply.
+pub(crate) fn execute(
+    arguments: Arguments<'_>,
+    caller: &mut Caller,
+    desk: &mut Desk,
+    reply: &mut Encoder<'_>,
+) -> After {
+    desk.counts.commands += 1;
+    let command = match read(arguments, caller) {
+        Ok(command) => command,
+        Err(refusal) => {
+            desk.counts.refusals += 1;
+            reply.refusal(&refusal);
+            return After::GoOn;
+        }
+    };
+    match answer(command, caller, desk, reply) {
+        Ok(()) => {}
+        Err(denied) => {
+            desk.counts.refusals += 1;
+            denied.write(reply);
+        }
+    }
+    if command == Command::Quit { After::Close } else { After::GoOn }
+}
+
+/// The command that `arguments` spell, if the caller may ask it.
+fn read<'a>(arguments: Arguments<'a>, caller: &mut Caller) -> Result<Command<'a>, Refusal<'a>> {
+    let entry = find(arguments)?;
+    caller.last_command = entry.name;
+    if !caller.is_authenticated && !entry.flags.is_free_to_ask() {
+        return Err(Refusal::NoAuth);
+    }
+    entry.read(arguments)
+}
+
+/// Calls the function of each command.
+fn answer<'a>(
+    command: Command<'a>,
+    caller: &mut Caller,
+    desk: &mut Desk,
+    reply: &mut Encoder<'_>,
+) -> Answered<'a> {
+    match command {
+        Command::Get { key } => strings::get(key, desk, reply),
+        Command::Set(set) => strings::set(set, desk, reply),
+        Command::SetNx { key, value } => strings::set_nx(key, value, desk, reply),
+        Command::GetDel { key } => strings::get_del(key, desk, reply),
+        Command::GetEx(get) => strings::get_ex(get, desk, reply),
+        Command::MGet { keys } => strings::get_many(keys, desk, reply),
+        Command::MSet { pairs } => strings::set_many(pairs, desk, reply),
+        Command::MSetNx { pairs } => strings::set_many_nx(pairs, desk, reply),
+        Command::Append { key, value } => strings::append(key, value, desk, reply),
+        Command::StrLen { key } => strings::length(key, desk, reply),
+        Command::SetRange { key, offset, value } => {
+            strings::set_range(key, offset, value, desk, reply)
+        }
+        Command::GetRange { key, start, end } => strings::get_range(key, start, end, desk, reply),
+        Command::Increment { key, by } => numbers::increment(key, by, desk, reply),
+        Command::IncrementFloat { key, by } => numbers::increment_float(key, by, desk, reply),
+        Command::Delete { keys } => keys::delete(keys, desk, reply),
+        Command::Exists { keys } => keys::exists(keys, desk, reply),
+        Command::Touch { keys } => keys::touch(keys, desk, reply),
+        Command::Type { key } => keys::kind(key, desk, reply),
+        Command::Rename { from, to } => keys::rename(from, to, desk, reply),
+        Command::RenameNx { from, to } => keys::rename_nx(from, to, desk, reply),
+        Command::Copy(copy) => keys::copy(copy, desk, reply),
+        Command::Keys { pattern } => keys::list(pattern, desk, reply),
+        Command::Scan(scan) => keys::scan(scan, desk, reply),
+        Command::RandomKey => keys::random(desk, reply),
+        Command::DbSize => keys::count(desk, reply),
+        Command::Flush => keys::flush(desk, reply),
+        Command::Expire(expire) => expiry::expire(expire, desk, reply),
+        Command::Persist { key } => expiry::persist(key, desk, reply),
+        Command::Ttl { key } => expiry::left(key, expiry::Unit::Seconds, desk, reply),
+        Command::PTtl { key } => expiry::left(key, expiry::Unit::Milliseconds, desk, reply),
+        Command::ExpireTime { key } => expiry::deadline(key, expiry::Unit::Seconds, desk, reply),
+        Command::PExpireTime { key } => {
+            expiry::deadline(key, expiry::Unit::Milliseconds, desk, reply)
+        }
+        Command::Ping { message } => connection::ping(message, reply),
+        Command::Echo { message } => connection::echo(message, reply),
+        Command::Hello(hello) => connection::hello(hello, caller, desk, reply),
+        Command::Auth(credentials) => connection::auth(credentials, caller, desk, reply),
+        Command::Select { index } => connection::select(index, reply),
+        Command::Quit => connection::quit(reply),
+        Command::Reset => connection::reset(caller, desk, reply),
+        Command::Client(asked) => client::client(asked, caller, desk, reply),
+        Command::Describe(asked) => {
+            asked.write(reply);
+            Ok(())
+        }
+        Command::Help { of } => {
+            of.write_help(reply);
+            Ok(())
+        }
+        Command::Info { sections } => info::info(sections, desk, reply),
+        Command::ConfigGet { patterns } => config::get(patterns, desk, reply),
+    }
+}
+
+impl<'a> From<Refusal<'a>> for Denied<'a> {
+    fn from(refusal: Refusal<'a>) -> Self {
+        Self::Refusal(refusal)
+    }
+}
+
+impl From<store::Error> for Denied<'_> {
+    fn from(error: store::Error) -> Self {
+        Self::Store(error)
+    }
+}
+
+impl Denied<'_> {
+    /// Writes the error: Redis's words where Redis has the case, and the store's own elsewhere.
+    fn write(&self, reply: &mut Encoder<'_>) {
+        match self {
+            Self::Refusal(refusal) => reply.refusal(refusal),
+            Self::Store(store::Error::NotANumber) => reply.refusal(&Refusal::NotAnInteger),
+            Self::Store(store::Error::Overflow) => reply.refusal(&Refusal::IncrementOverflow),
+            Self::Store(store::Error::Full { .. }) => reply.refusal(&Refusal::OutOfMemory),
+            // Clients know TRYAGAIN as a state that passes.
+            Self::Store(error @ store::Error::Held { .. }) => {
+                reply.error(&format!("TRYAGAIN {error}"));
+            }
+            Self::Store(error) => reply.error(&format!("ERR {error}")),
+        }
+    }
+}

@@ -1,0 +1,141 @@
+//! The commands about the connection itself.
+//!
+//! Source: networking.c and acl.c of Redis 7.0.15 for the borders.
+
+use std::hint::black_box;
+
+use morecore_wire::{Credentials, Encoder, Hello, Refusal, Version};
+
+use super::Answered;
+use crate::caller::Caller;
+use crate::desk::Desk;
+
+/// The one user that there is.
+const USER: &[u8] = b"default";
+
+/// PING.
+pub(super) fn ping<'a>(message: Option<&[u8]>, reply: &mut Encoder<'_>) -> Answered<'a> {
+    match message {
+        None => reply.simple("PONG"),
+        Some(message) => reply.bulk(message),
+    }
+    Ok(())
+}
+
+/// ECHO.
+pub(super) fn echo<'a>(message: &[u8], reply: &mut Encoder<'_>) -> Answered<'a> {
+    reply.bulk(message);
+    Ok(())
+}
+
+/// SELECT: there is one database.
+pub(super) fn select<'a>(index: i64, reply: &mut Encoder<'_>) -> Answered<'a> {
+    if index != 0 {
+        return Err(Refusal::DatabaseOutOfRange.into());
+    }
+    reply.ok();
+    Ok(())
+}
+
+/// QUIT. That the connection ends is told by `execute`.
+pub(super) fn quit<'a>(reply: &mut Encoder<'_>) -> Answered<'a> {
+    reply.ok();
+    Ok(())
+}
+
+/// RESET.
+pub(super) fn reset<'a>(
+    caller: &mut Caller,
+    desk: &mut Desk,
+    reply: &mut Encoder<'_>,
+) -> Answered<'a> {
+    caller.is_authenticated = desk.shared.options.password.is_none();
+    speak(Version::Resp2, caller, reply);
+    let mut about = caller.place.about();
+    about.name.clear();
+    about.is_no_evict = false;
+    about.is_no_touch = false;
+    drop(about);
+    reply.simple("RESET");
+    Ok(())
+}
+
+/// AUTH.
+pub(super) fn auth<'a>(
+    credentials: Credentials<'a>,
+    caller: &mut Caller,
+    desk: &mut Desk,
+    reply: &mut Encoder<'_>,
+) -> Answered<'a> {
+    authenticate(credentials, caller, desk)?;
+    reply.ok();
+    Ok(())
+}
+
+/// HELLO.
+pub(super) fn hello<'a>(
+    asked: Hello<'a>,
+    caller: &mut Caller,
+    desk: &mut Desk,
+    reply: &mut Encoder<'_>,
+) -> Answered<'a> {
+    if let Some(credentials) = asked.credentials {
+        authenticate(credentials, caller, desk)?;
+    }
+    if !caller.is_authenticated {
+        return Err(Refusal::HelloNoAuth.into());
+    }
+    if let Some(name) = asked.name {
+        caller.place.about().name = name.to_vec();
+    }
+    if let Some(version) = asked.version {
+        speak(version, caller, reply);
+    }
+    reply.map(7);
+    for (key, value) in [("server", "morecore"), ("version", env!("CARGO_PKG_VERSION"))] {
+        reply.bulk(key.as_bytes());
+        reply.bulk(value.as_bytes());
+    }
+    reply.bulk(b"proto");
+    reply.integer(caller.version.number());
+    reply.bulk(b"id");
+    reply.integer(caller.place.id.cast_signed());
+    for (key, value) in [("mode", "standalone"), ("role", "master")] {
+        reply.bulk(key.as_bytes());
+        reply.bulk(value.as_bytes());
+    }
+    reply.bulk(b"modules");
+    reply.array(0);
+    Ok(())
+}
+
+/// Speaks `version` from now on.
+fn speak(version: Version, caller: &mut Caller, reply: &mut Encoder<'_>) {
+    caller.version = version;
+    caller.place.about().version = version.number().unsigned_abs() as u8;
+    reply.set_version(version);
+}
+
+/// Lets the caller in if it knows the password.
+fn authenticate<'a>(
+    credentials: Credentials<'a>,
+    caller: &mut Caller,
+    desk: &Desk,
+) -> Result<(), Refusal<'a>> {
+    let is_right = match &desk.shared.options.password {
+        None if credentials.is_user_implied => return Err(Refusal::NoPasswordSet),
+        None => true,
+        Some(password) => is_same(password, credentials.password),
+    };
+    if !is_right || credentials.user != USER {
+        return Err(Refusal::WrongPassword);
+    }
+    caller.is_authenticated = true;
+    Ok(())
+}
+
+/// Compares two passwords in a time that tells nothing of where they differ.
+fn is_same(wanted: &[u8], told: &[u8]) -> bool {
+    let differing = wanted.iter().zip(told).fold(0, |all, (a, b)| black_box(all | (a ^ b)));
+    differing == 0 && wanted.len() == told.len()
+}

@@ -1,0 +1,160 @@
+//! INFO: how the server and its store are, in the lines that monitors read.
+//!
+//! Promises: only what is true, under Redis's names where Redis has the thing; what is ours alone
+//! begins with `morecore_`.
+//! Source: https://redis.io/docs/latest/commands/info
+
+use std::fmt::Write;
+use std::sync::atomic::Ordering::Relaxed;
+
+use morecore_store::Stat;
+use morecore_wire::{Arguments, Encoder};
+
+use super::Answered;
+use super::config::policy_name;
+use crate::desk::Desk;
+use crate::shared::Shared;
+
+/// The version of Redis whose commands, words and borders ours are.
+const REDIS_VERSION: &str = "7.0.15";
+
+/// A section: its name, and what writes its lines.
+type Section = (&'static str, fn(&Source<'_>, &mut String) -> std::fmt::Result);
+
+/// Where the lines come from.
+struct Source<'a> {
+    shared: &'a Shared,
+    stat: Stat,
+    now_ms: u64,
+}
+
+/// Every section, in the order in which it is told. All are in the default.
+const SECTIONS: [Section; 9] = [
+    ("Server", server),
+    ("Clients", clients),
+    ("Memory", memory),
+    ("Persistence", persistence),
+    ("Stats", stats),
+    ("Replication", replication),
+    ("Cluster", cluster),
+    ("Store", store),
+    ("Keyspace", keyspace),
+];
+
+/// INFO.
+pub(super) fn info<'a>(
+    asked: Arguments<'a>,
+    desk: &mut Desk,
+    reply: &mut Encoder<'_>,
+) -> Answered<'a> {
+    let is_wanted = |name: &str| {
+        let all = ["all", "default", "everything", name];
+        let matches = |word: &[u8]| all.iter().any(|a| word.eq_ignore_ascii_case(a.as_bytes()));
+        asked.is_empty() || asked.iter().any(matches)
+    };
+    let source = Source { shared: &desk.shared, stat: desk.store.stat(), now_ms: desk.now_ms };
+    let mut text = String::new();
+    for (name, section) in SECTIONS.iter().filter(|(name, _)| is_wanted(name)) {
+        if !text.is_empty() {
+            text.push_str("\r\n");
+        }
+        let written = write!(text, "# {name}\r\n").and_then(|()| section(&source, &mut text));
+        written.expect("writing to a String cannot fail");
+    }
+    reply.verbatim(text.as_bytes());
+    Ok(())
+}
+
+fn server(source: &Source<'_>, text: &mut String) -> std::fmt::Result {
+    let shared = source.shared;
+    let up_s = source.now_ms.saturating_sub(shared.started_ms) / 1000;
+    write!(text, "redis_version:{REDIS_VERSION}\r\n")?;
+    write!(text, "server_name:morecore\r\n")?;
+    write!(text, "morecore_version:{}\r\n", env!("CARGO_PKG_VERSION"))?;
+    write!(text, "redis_mode:standalone\r\n")?;
+    write!(text, "os:{} {}\r\n", std::env::consts::OS, std::env::consts::ARCH)?;
+    write!(text, "arch_bits:{}\r\n", usize::BITS)?;
+    write!(text, "morecore_model:{}\r\n", shared.options.model)?;
+    let threads = shared.options.threads.map_or(1, std::num::NonZeroUsize::get);
+    write!(text, "morecore_threads:{threads}\r\n")?;
+    write!(text, "process_id:{}\r\n", std::process::id())?;
+    write!(text, "run_id:{}\r\n", shared.run_id)?;
+    write!(text, "tcp_port:{}\r\n", shared.port.unwrap_or(0))?;
+    write!(text, "server_time_usec:{}\r\n", source.now_ms * 1000)?;
+    write!(text, "uptime_in_seconds:{up_s}\r\n")?;
+    write!(text, "uptime_in_days:{}\r\n", up_s / (24 * 60 * 60))
+}
+
+fn clients(source: &Source<'_>, text: &mut String) -> std::fmt::Result {
+    write!(text, "connected_clients:{}\r\n", source.shared.clients.count())?;
+    write!(text, "maxclients:{}\r\n", source.shared.options.clients_most)?;
+    write!(text, "blocked_clients:0\r\n")
+}
+
+fn memory(source: &Source<'_>, text: &mut String) -> std::fmt::Result {
+    let stat = &source.stat;
+    write!(text, "used_memory:{}\r\n", stat.used_bytes)?;
+    write!(text, "used_memory_human:{}\r\n", human(stat.used_bytes))?;
+    write!(text, "used_memory_dataset:{}\r\n", stat.content_bytes)?;
+    write!(text, "maxmemory:{}\r\n", stat.memory_bytes)?;
+    write!(text, "maxmemory_human:{}\r\n", human(stat.memory_bytes))?;
+    write!(text, "maxmemory_policy:{}\r\n", policy_name(stat.evict))?;
+    write!(text, "mem_allocator:morecore\r\n")
+}
+
+fn persistence(_: &Source<'_>, text: &mut String) -> std::fmt::Result {
+    write!(text, "loading:0\r\nrdb_bgsave_in_progress:0\r\naof_enabled:0\r\n")
+}
+
+fn stats(source: &Source<'_>, text: &mut String) -> std::fmt::Result {
+    let totals = &source.shared.totals;
+    for (name, total) in [
+        ("total_connections_received", &totals.connections),
+        ("total_commands_processed", &totals.commands),
+        ("total_net_input_bytes", &totals.in_bytes),
+        ("total_net_output_bytes", &totals.out_bytes),
+        ("rejected_connections", &totals.rejected),
+        ("total_error_replies", &totals.refusals),
+        ("keyspace_hits", &totals.hits),
+        ("keyspace_misses", &totals.misses),
+    ] {
+        write!(text, "{name}:{}\r\n", total.load(Relaxed))?;
+    }
+    write!(text, "expired_keys:{}\r\n", source.stat.expired)?;
+    write!(text, "evicted_keys:{}\r\n", source.stat.evictions)
+}
+
+fn replication(_: &Source<'_>, text: &mut String) -> std::fmt::Result {
+    write!(text, "role:master\r\nconnected_slaves:0\r\n")
+}
+
+fn cluster(_: &Source<'_>, text: &mut String) -> std::fmt::Result {
+    write!(text, "cluster_enabled:0\r\n")
+}
+
+fn store(source: &Source<'_>, text: &mut String) -> std::fmt::Result {
+    let stat = &source.stat;
+    write!(text, "morecore_store:{}\r\n", stat.name)?;
+    write!(text, "morecore_free_bytes:{}\r\n", stat.free_bytes)?;
+    write!(text, "morecore_largest_free_bytes:{}\r\n", stat.largest_free_bytes)?;
+    write!(text, "morecore_shards:{}\r\n", stat.shards)?;
+    write!(text, "morecore_participants:{}\r\n", stat.participants.len())?;
+    write!(text, "morecore_recoveries:{}\r\n", stat.recoveries)?;
+    write!(text, "morecore_long_waits:{}\r\n", stat.long_waits)
+}
+
+fn keyspace(source: &Source<'_>, text: &mut String) -> std::fmt::Result {
+    match source.stat.entries {
+        0 => Ok(()),
+        entries => write!(text, "db0:keys={entries}\r\n"),
+    }
+}
+
+/// Bytes for people, as Redis writes them: `1.50M`.
+fn human(bytes: u64) -> String {
+    let units = [("G", 1_u64 << 30), ("M", 1 << 20), ("K", 1 << 10)];
+    match units.into_iter().find(|(_, unit)| bytes >= *unit) {
+        Some((letter, unit)) => format!("{:.2}{letter}", bytes as f64 / unit as f64),
+        None => format!("{bytes}B"),
+    }
+}

@@ -1,0 +1,87 @@
+//! What a server is told before it starts.
+//!
+//! Promises: [`Options::default`] is what `morecore serve` without flags does.
+//! Source: redis.conf of Redis 7, whose names and defaults the command line takes over.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr};
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+
+use crate::log::Level;
+
+/// What a server is told before it starts.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The addresses to listen on.
+    pub bind: Vec<IpAddr>,
+    /// The TCP port on each of them; 0 asks for a free one, `None` is no TCP at all.
+    pub port: Option<u16>,
+    /// The path of a Unix socket to listen on too.
+    pub unix_socket: Option<PathBuf>,
+    /// How clients are served.
+    pub model: Model,
+    /// How many threads execute commands at once, each attached to the store: the loops of
+    /// `epoll`, the attachments that the threads of `thread` share. `None`: one a core.
+    pub threads: Option<NonZeroUsize>,
+    /// At most this many clients at once; more are refused.
+    pub clients_most: u32,
+    /// What a client must say before anything else; `None`: nothing.
+    pub password: Option<Vec<u8>>,
+    /// A client that is silent for so long is sent away; 0 never.
+    pub timeout_s: u32,
+    /// A silent peer is probed after this many seconds; 0 never.
+    pub keep_alive_s: u32,
+    /// The most bytes of one argument.
+    pub bulk_bytes_most: u64,
+    /// What is written to standard error.
+    pub log: Level,
+}
+
+/// A way to serve many clients.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Model {
+    /// A few threads, each waiting for many sockets at once.
+    Epoll,
+    /// A thread for each client.
+    Thread,
+}
+
+impl Model {
+    /// Every model, the default first.
+    pub const ALL: [Self; 2] = [Self::Epoll, Self::Thread];
+
+    /// Returns its name, as the command line has it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Epoll => "epoll",
+            Self::Thread => "thread",
+        }
+    }
+}
+
+impl fmt::Display for Model {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            bind: vec![IpAddr::V4(Ipv4Addr::LOCALHOST)],
+            port: Some(6379),
+            unix_socket: None,
+            model: Model::Epoll,
+            threads: None,
+            clients_most: 10_000,
+            password: None,
+            timeout_s: 0,
+            keep_alive_s: 300,
+            // Redis's proto-max-bulk-len.
+            bulk_bytes_most: 512 << 20,
+            log: Level::Notice,
+        }
+    }
+}

@@ -1,0 +1,178 @@
+//! Listens on the ports, runs the chosen model, and stops cleanly.
+//!
+//! ```text
+//!   bind --> Server --run--> accepting --stop, SIGTERM, SIGINT--> answering what came --> over
+//! ```
+//!
+//! Promises: one thread accepts, so a limit on clients or descriptors is kept exactly, told to who
+//! is over it, and never spun on. A stopped server has answered every command that had arrived
+//! from a client that takes its replies. The store stays.
+
+use std::net::SocketAddr;
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::thread::available_parallelism;
+
+use morecore_store::Store;
+use morecore_sys::descriptor::raise_limit;
+use morecore_sys::ready::{Polled, Signal, Signals, Waker, poll};
+
+use crate::accept::Doorkeeper;
+use crate::desk::Desk;
+use crate::error::Error;
+use crate::listen::{self, Door};
+use crate::log::Level;
+use crate::model::Running;
+use crate::options::{Model, Options};
+use crate::shared::Shared;
+
+/// Descriptors that the server itself needs, generously: standard streams, doors, an epoll set
+/// and a waker a loop, and what a store or a library may open for a moment. Redis keeps 32.
+const DESCRIPTORS_OWN: u64 = 64;
+
+/// A server that listens, and does not answer yet.
+pub struct Server {
+    doors: Vec<Door>,
+    shared: Arc<Shared>,
+    desks: Vec<Desk>,
+    stop: Arc<Waker>,
+    signals: Option<Signals>,
+}
+
+/// Stops a running server, from any thread.
+#[derive(Clone, Debug)]
+pub struct Stopper(Arc<Waker>);
+
+impl Server {
+    /// Opens the doors that `options` ask for, before the store of `store`.
+    ///
+    /// # Errors
+    /// The address is taken or not ours, the store has no room for as many threads, or a limit of
+    /// the system is in the way.
+    pub fn bind(store: Store, mut options: Options) -> Result<Self, Error> {
+        let threads = options.threads.or(available_parallelism().ok()).unwrap_or(NonZeroUsize::MIN);
+        options.threads = Some(threads);
+        let lowered = allow_descriptors(&mut options, threads)?;
+        let doors = listen::open(&options)?;
+        let port = doors.iter().find_map(|door| door.address().map(|address| address.port()));
+        let shared = Arc::new(Shared::new(options, port));
+        if let Some(wanted) = lowered {
+            let most = shared.options.clients_most;
+            shared.log.line(
+                Level::Warning,
+                format_args!("at most {most} clients instead of {wanted}: the system's limit"),
+            );
+        }
+        let mut desks = Vec::with_capacity(threads.get());
+        for _ in 1..threads.get() {
+            desks.push(Desk::new(store.try_clone()?, Arc::clone(&shared)));
+        }
+        desks.push(Desk::new(store, Arc::clone(&shared)));
+        let stop = Arc::new(Waker::new()?);
+        Ok(Self { doors, shared, desks, stop, signals: None })
+    }
+
+    /// Returns the TCP port that it listens on.
+    #[must_use]
+    pub fn port(&self) -> Option<u16> {
+        self.shared.port
+    }
+
+    /// Returns every TCP address that it listens on.
+    pub fn addresses(&self) -> impl Iterator<Item = SocketAddr> {
+        self.doors.iter().filter_map(Door::address)
+    }
+
+    /// Returns how it serves its clients.
+    #[must_use]
+    pub fn model(&self) -> Model {
+        self.shared.options.model
+    }
+
+    /// Returns what stops it.
+    #[must_use]
+    pub fn stopper(&self) -> Stopper {
+        Stopper(Arc::clone(&self.stop))
+    }
+
+    /// Has SIGTERM and SIGINT stop it, instead of ending the process at once. They are taken from
+    /// this thread and those that it will start, so this belongs before any other thread.
+    ///
+    /// # Errors
+    /// The system refuses a descriptor.
+    pub fn stop_on_signals(&mut self) -> Result<(), Error> {
+        self.signals = Some(Signals::take(&[Signal::Terminate, Signal::Interrupt])?);
+        Ok(())
+    }
+
+    /// Serves until it is stopped.
+    ///
+    /// # Errors
+    /// The system refuses a thread or a descriptor at the start, or waiting for clients fails.
+    pub fn run(self) -> Result<(), Error> {
+        let Self { doors, shared, desks, stop, signals } = self;
+        let running = Running::start(shared.options.model, desks)
+            .map_err(|error| Error::System { call: "starting the model", error })?;
+        let mut doorkeeper = Doorkeeper::new(&shared, &running)?;
+        let kept = keep_doors(&mut doorkeeper, &doors, &stop, signals.as_ref());
+        // Whoever the kernel has let in before now was accepted, as far as they can tell.
+        for door in &doors {
+            while doorkeeper.accept(door) {}
+        }
+        drop(doorkeeper);
+        drop(doors);
+        running.finish();
+        shared.log.line(Level::Notice, format_args!("stopped"));
+        kept
+    }
+}
+
+impl Stopper {
+    /// Asks the server to stop. [`Server::run`] returns when it has.
+    pub fn stop(&self) {
+        self.0.wake();
+    }
+}
+
+/// Lets clients in until something asks to stop.
+fn keep_doors(
+    doorkeeper: &mut Doorkeeper<'_>,
+    doors: &[Door],
+    stop: &Waker,
+    signals: Option<&Signals>,
+) -> Result<(), Error> {
+    let mut all: Vec<_> = doors.iter().map(|door| Polled::readable(&door.socket)).collect();
+    all.push(Polled::readable(stop.descriptor()));
+    all.extend(signals.map(|signals| Polled::readable(signals.descriptor())));
+    loop {
+        // While the doors are shut only what stops us is waited for.
+        let shut_ms = doorkeeper.shut_ms();
+        let first = if shut_ms.is_some() { doors.len() } else { 0 };
+        let waited = &mut all[first..];
+        poll(waited, shut_ms)?;
+        if all[doors.len()..].iter().any(Polled::is_ready) {
+            return Ok(());
+        }
+        if shut_ms.is_some() {
+            doorkeeper.open_again();
+            continue;
+        }
+        for (door, _) in doors.iter().zip(&all).filter(|(_, polled)| polled.is_ready()) {
+            doorkeeper.accept(door);
+        }
+    }
+}
+
+/// Raises the limit of descriptors to what the clients need, or lowers the clients to what the
+/// limit allows; returns how many were wanted if they are fewer now.
+fn allow_descriptors(options: &mut Options, threads: NonZeroUsize) -> Result<Option<u32>, Error> {
+    let own = DESCRIPTORS_OWN + 2 * threads.get() as u64;
+    let wanted = options.clients_most;
+    let most = raise_limit(u64::from(wanted) + own)?;
+    let left = u32::try_from(most.saturating_sub(own)).unwrap_or(u32::MAX);
+    if left == 0 {
+        return Err(Error::Descriptors { most, needed: own });
+    }
+    options.clients_most = wanted.min(left);
+    Ok((left < wanted).then_some(wanted))
+}

@@ -1,0 +1,98 @@
+//! What every connection of a server shares: its options, its clients, what it counted.
+//!
+//! Promises: counting costs a thread a few uncontended additions a turn, never one a command.
+
+use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use crate::clients::Clients;
+use crate::log::Log;
+use crate::options::Options;
+
+/// What every connection of a server shares.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    /// What it was told; `threads` and `clients_most` are what it really has.
+    pub(crate) options: Options,
+    /// The TCP port that it got.
+    pub(crate) port: Option<u16>,
+    pub(crate) clients: Arc<Clients>,
+    pub(crate) totals: Totals,
+    pub(crate) started_ms: u64,
+    /// 40 hexadecimal digits that differ at each start.
+    pub(crate) run_id: String,
+    pub(crate) log: Log,
+}
+
+/// What a thread counted in one turn.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Counts {
+    pub(crate) commands: u64,
+    pub(crate) refusals: u64,
+    pub(crate) hits: u64,
+    pub(crate) misses: u64,
+    pub(crate) in_bytes: u64,
+    pub(crate) out_bytes: u64,
+}
+
+/// What all threads counted since the start.
+#[derive(Debug, Default)]
+pub(crate) struct Totals {
+    pub(crate) connections: AtomicU64,
+    pub(crate) rejected: AtomicU64,
+    pub(crate) commands: AtomicU64,
+    pub(crate) refusals: AtomicU64,
+    pub(crate) hits: AtomicU64,
+    pub(crate) misses: AtomicU64,
+    pub(crate) in_bytes: AtomicU64,
+    pub(crate) out_bytes: AtomicU64,
+}
+
+impl Shared {
+    pub(crate) fn new(options: Options, port: Option<u16>) -> Self {
+        let log = Log(options.log);
+        Self {
+            options,
+            port,
+            clients: Arc::default(),
+            totals: Totals::default(),
+            started_ms: now_ms(),
+            run_id: run_id(),
+            log,
+        }
+    }
+}
+
+impl Totals {
+    /// Adds what a thread counted, and has it begin anew.
+    pub(crate) fn add(&self, counts: &mut Counts) {
+        // These are only told to people; nothing is decided by them, so Relaxed is enough.
+        for (total, count) in [
+            (&self.commands, counts.commands),
+            (&self.refusals, counts.refusals),
+            (&self.hits, counts.hits),
+            (&self.misses, counts.misses),
+            (&self.in_bytes, counts.in_bytes),
+            (&self.out_bytes, counts.out_bytes),
+        ] {
+            if count > 0 {
+                total.fetch_add(count, Relaxed);
+            }
+        }
+        *counts = Counts::default();
+    }
+}
+
+/// The time, in unix milliseconds. A clock before 1970 counts as 1970.
+pub(crate) fn now_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// 160 random bits, from the keys that the standard library draws for its hash maps.
+fn run_id() -> String {
+    let random = || RandomState::new().hash_one(0_u8);
+    format!("{:016x}{:016x}{:08x}", random(), random(), random() >> 32)
+}
