@@ -13,8 +13,6 @@ mod option;
 mod server;
 mod strings;
 mod table;
-#[cfg(test)]
-mod tests;
 
 pub use expiry::{Deadline, Expire, ExpireCondition, Expiry};
 pub use table::{Entry, Flags, Group, entries, find};

@@ -87,3 +87,81 @@ fn class(class: &[u8], byte: u8, fold: impl Fn(u8) -> u8) -> Option<usize> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(pattern: &str, matching: &[&str], others: &[&str]) {
+        for text in matching {
+            assert!(is_match(pattern.as_bytes(), text.as_bytes()), "{pattern:?} on {text:?}");
+        }
+        for text in others {
+            assert!(!is_match(pattern.as_bytes(), text.as_bytes()), "{pattern:?} on {text:?}");
+        }
+    }
+
+    #[test]
+    fn a_text_matches_itself() {
+        check("hello", &["hello"], &["", "hell", "hello!", "Hello"]);
+        check("", &[""], &["a"]);
+    }
+
+    #[test]
+    fn a_question_mark_is_any_byte() {
+        check("h?llo", &["hello", "hallo", "h?llo"], &["hllo", "heello"]);
+        check("?", &["a"], &["", "ab"]);
+    }
+
+    #[test]
+    fn a_star_is_any_bytes() {
+        check("*", &["", "a", "abc"], &[]);
+        check("h*llo", &["hllo", "heeeello"], &["hll", "xhllo", "hllox"]);
+        check("a*b*c", &["abc", "aXbXc", "abcbc", "aabbcc"], &["ab", "acb", "abcd"]);
+        check("**a**", &["a", "bab"], &["", "b"]);
+        check("*a", &["a", "aaa", "ba"], &["ab"]);
+        check("*ab", &["aab", "abab"], &["aba"]);
+    }
+
+    #[test]
+    fn a_class_is_one_of_its_bytes() {
+        check("h[ae]llo", &["hello", "hallo"], &["hillo", "hllo"]);
+        check("h[^e]llo", &["hallo", "h^llo"], &["hello"]);
+        check("h[a-c]llo", &["hallo", "hbllo", "hcllo"], &["hdllo", "h-llo"]);
+        check("h[c-a]llo", &["hbllo"], &["hdllo"]);
+        check("[-a]", &["-", "a"], &["b"]);
+        check("[a\\]]", &["a", "]"], &["\\"]);
+        check("[]a]", &[], &["]", "a", "]a]"]);
+    }
+
+    #[test]
+    fn a_class_that_is_not_closed_reaches_to_the_end() {
+        check("[ab", &["a", "b"], &["c", "[ab", ""]);
+        check("[", &[], &["", "["]);
+        check("[^", &["a"], &["", "aa"]);
+        check("[a-", &["a", "-"], &["b"]);
+        check("[\\", &["\\"], &["["]);
+    }
+
+    #[test]
+    fn a_backslash_takes_the_next_byte_as_it_is() {
+        check("h\\*llo", &["h*llo"], &["hello", "h\\*llo"]);
+        check("\\?", &["?"], &["a"]);
+        check("a\\", &["a\\"], &["a"]);
+    }
+
+    #[test]
+    fn letters_match_in_any_case_where_that_is_asked() {
+        assert!(is_match_ignoring_case(b"MAX[A-C]*", b"maxclients"));
+        assert!(!is_match(b"MAX*", b"maxclients"));
+    }
+
+    /// With a step for each way to share the text among the stars this takes longer than the sun
+    /// shines; with a step per pair of bytes it is a few million.
+    #[test]
+    fn many_stars_cost_no_more_than_one() {
+        let pattern = b"*a".repeat(100).to_vec();
+        let text = [vec![b'a'; 10_000], vec![b'b']].concat();
+        assert!(!is_match(&pattern, &text));
+    }
+}

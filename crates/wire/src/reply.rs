@@ -6,9 +6,6 @@
 //! Knows nothing of which command is answered.
 //! Source: https://redis.io/docs/latest/develop/reference/protocol-spec
 
-#[cfg(test)]
-mod tests;
-
 use crate::malformed::Malformed;
 use crate::number::parse_integer;
 

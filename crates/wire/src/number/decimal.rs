@@ -72,9 +72,9 @@ impl Decimal {
     pub fn write(self, out: &mut Vec<u8>) {
         match self.0 {
             Form::Exact(units) => write_exact(units, out),
-            // A double of this size has no fraction.
+            // A double of this size has no fraction, and prints without an exponent.
             Form::Wide(value) => {
-                write!(out, "{value:.0}").expect("writing to a Vec cannot fail");
+                write!(out, "{value}").expect("writing to a Vec cannot fail");
             }
         }
     }
