@@ -3,9 +3,59 @@
 //! Built with `panic = "abort"` (as every shipped profile is) it is `no_std` and links libc only.
 #![cfg_attr(panic = "abort", no_std)]
 
-/// A panic is a broken invariant of ours: abort, without unwinding or allocating.
+use core::ffi::{c_int, c_void};
+
+use morecore_malloc::c;
+
+/// A panic is a broken invariant of ours: say which, and end, without unwinding or allocating.
 #[cfg(panic = "abort")]
 #[panic_handler]
-fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
-    loop {}
+fn panic(information: &core::panic::PanicInfo<'_>) -> ! {
+    morecore_malloc::line::abort(format_args!("{}", information.message()))
+}
+
+/// Writes the C names: what each takes and gives, and the function that does it.
+macro_rules! c_names {
+    ($($names:ident => fn $function:ident($($argument:ident: $type:ty),*) $(-> $result:ty)?;)*) => {
+        $(
+            #[doc = concat!("As `morecore_malloc::c::", stringify!($function), "`.")]
+            ///
+            /// # Safety
+            /// - As there.
+            #[unsafe(no_mangle)]
+            pub unsafe extern "C" fn $names($($argument: $type),*) $(-> $result)? {
+                // SAFETY: the duties of the caller are those of the function, passed on.
+                #[allow(unused_unsafe, reason = "some of them have no duties")]
+                unsafe { c::$function($($argument),*) }
+            }
+        )*
+    };
+}
+
+c_names! {
+    malloc => fn malloc(bytes: usize) -> *mut c_void;
+    calloc => fn calloc(count: usize, bytes: usize) -> *mut c_void;
+    realloc => fn realloc(payload: *mut c_void, bytes: usize) -> *mut c_void;
+    reallocarray => fn reallocarray(payload: *mut c_void, count: usize, bytes: usize) -> *mut c_void;
+    free => fn free(payload: *mut c_void);
+    cfree => fn free(payload: *mut c_void);
+    free_sized => fn free_sized(payload: *mut c_void, bytes: usize);
+    free_aligned_sized => fn free_aligned_sized(payload: *mut c_void, align: usize, bytes: usize);
+    posix_memalign => fn posix_memalign(place: *mut *mut c_void, align: usize, bytes: usize) -> c_int;
+    aligned_alloc => fn aligned_alloc(align: usize, bytes: usize) -> *mut c_void;
+    memalign => fn memalign(align: usize, bytes: usize) -> *mut c_void;
+    valloc => fn valloc(bytes: usize) -> *mut c_void;
+    pvalloc => fn pvalloc(bytes: usize) -> *mut c_void;
+    malloc_usable_size => fn malloc_usable_size(payload: *mut c_void) -> usize;
+    malloc_trim => fn malloc_trim(pad: usize) -> c_int;
+    mallopt => fn mallopt(parameter: c_int, value: c_int) -> c_int;
+    __libc_malloc => fn malloc(bytes: usize) -> *mut c_void;
+    __libc_calloc => fn calloc(count: usize, bytes: usize) -> *mut c_void;
+    __libc_realloc => fn realloc(payload: *mut c_void, bytes: usize) -> *mut c_void;
+    __libc_reallocarray => fn reallocarray(payload: *mut c_void, count: usize, bytes: usize) -> *mut c_void;
+    __libc_free => fn free(payload: *mut c_void);
+    __libc_memalign => fn memalign(align: usize, bytes: usize) -> *mut c_void;
+    __libc_valloc => fn valloc(bytes: usize) -> *mut c_void;
+    __libc_pvalloc => fn pvalloc(bytes: usize) -> *mut c_void;
+    __posix_memalign => fn posix_memalign(place: *mut *mut c_void, align: usize, bytes: usize) -> c_int;
 }

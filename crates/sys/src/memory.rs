@@ -64,6 +64,49 @@ pub fn map(hint: u64, bytes: u64) -> Result<u64, Failed> {
     Ok(at.expose_provenance() as u64)
 }
 
+/// Reserves `bytes` of address space that nothing can be read from or written to yet.
+///
+/// # Errors
+/// As mmap(2) has it: no such stretch of addresses, or too many mappings.
+pub fn reserve(bytes: u64) -> Result<u64, Failed> {
+    let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
+    // SAFETY: without MAP_FIXED a new mapping never touches an old one.
+    let at = unsafe { libc::mmap(ptr::null_mut(), bytes as usize, libc::PROT_NONE, flags, -1, 0) };
+    if at == libc::MAP_FAILED {
+        return Err(Failed::last("mmap"));
+    }
+    Ok(at.expose_provenance() as u64)
+}
+
+/// Makes a part of a reservation readable and writable: fresh private core, all zero.
+///
+/// # Errors
+/// As mprotect(2) has it: no memory.
+///
+/// # Safety
+/// - The stretch is a part of what [`reserve`] gave to the caller.
+pub unsafe fn open(at: u64, bytes: u64) -> Result<(), Failed> {
+    let at = ptr::with_exposed_provenance_mut::<c_void>(at as usize);
+    // SAFETY: the stretch is the caller's, as our own contract says.
+    let result = unsafe { libc::mprotect(at, bytes as usize, libc::PROT_READ | libc::PROT_WRITE) };
+    if result == 0 { Ok(()) } else { Err(Failed::last("mprotect")) }
+}
+
+/// Gives the pages of a part of a reservation back to the system, and keeps the addresses.
+///
+/// # Errors
+/// As mmap(2) has it.
+///
+/// # Safety
+/// - The stretch is a part of what [`reserve`] gave to the caller, and nobody uses it any more.
+pub unsafe fn close(at: u64, bytes: u64) -> Result<(), Failed> {
+    let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE | libc::MAP_FIXED;
+    let at = ptr::with_exposed_provenance_mut::<c_void>(at as usize);
+    // SAFETY: the stretch is the caller's to overwrite, as our own contract says.
+    let now = unsafe { libc::mmap(at, bytes as usize, libc::PROT_NONE, flags, -1, 0) };
+    if now == libc::MAP_FAILED { Err(Failed::last("mmap")) } else { Ok(()) }
+}
+
 /// Gives the pages of `bytes` from `at` on back to the system.
 ///
 /// # Errors
@@ -78,37 +121,24 @@ pub unsafe fn unmap(at: u64, bytes: u64) -> Result<(), Failed> {
     if result == 0 { Ok(()) } else { Err(Failed::last("munmap")) }
 }
 
-/// Changes the length of a mapping where it stands; its neighbours stay as they are.
+/// Changes the length of a mapping, without copying its pages, and returns where it is now; with
+/// `may_move` that can be elsewhere.
 ///
 /// # Errors
 /// As mremap(2) has it: the space behind the mapping is taken, or there is no memory.
 ///
 /// # Safety
-/// - The stretch is one whole mapping of the caller's, and nobody uses what is cut off.
-pub unsafe fn resize(at: u64, bytes: u64, wanted: u64) -> Result<(), Failed> {
+/// - The stretch is one whole mapping of the caller's, and nobody uses what is cut off; if it may
+///   move, nobody uses the old place any more.
+pub unsafe fn resize(at: u64, bytes: u64, wanted: u64, may_move: bool) -> Result<u64, Failed> {
     let at = ptr::with_exposed_provenance_mut::<c_void>(at as usize);
-    // SAFETY: the mapping is the caller's, as our own contract says; without MREMAP_MAYMOVE it
-    // stays where it is.
-    let result = unsafe { libc::mremap(at, bytes as usize, wanted as usize, 0) };
-    if result == libc::MAP_FAILED { Err(Failed::last("mremap")) } else { Ok(()) }
-}
-
-/// Moves the pages of `bytes` from `from` over the mapping at `to`, without copying them, and
-/// makes the mapping there `wanted` bytes long.
-///
-/// # Errors
-/// As mremap(2) has it.
-///
-/// # Safety
-/// - Both stretches are the caller's, they do not overlap, and nobody uses what is at `to`.
-/// - Nobody uses `from` afterwards: it is unmapped.
-pub unsafe fn move_over(from: u64, bytes: u64, to: u64, wanted: u64) -> Result<(), Failed> {
-    let flags = libc::MREMAP_MAYMOVE | libc::MREMAP_FIXED;
-    let from = ptr::with_exposed_provenance_mut::<c_void>(from as usize);
-    let to = ptr::with_exposed_provenance_mut::<c_void>(to as usize);
-    // SAFETY: both stretches are the caller's, as our own contract says.
-    let result = unsafe { libc::mremap(from, bytes as usize, wanted as usize, flags, to) };
-    if result == libc::MAP_FAILED { Err(Failed::last("mremap")) } else { Ok(()) }
+    let flags = if may_move { libc::MREMAP_MAYMOVE } else { 0 };
+    // SAFETY: the mapping is the caller's, as our own contract says.
+    let now = unsafe { libc::mremap(at, bytes as usize, wanted as usize, flags) };
+    if now == libc::MAP_FAILED {
+        return Err(Failed::last("mremap"));
+    }
+    Ok(now.expose_provenance() as u64)
 }
 
 /// Tells the kernel how `bytes` from `at` on will be used.
@@ -171,17 +201,17 @@ mod tests {
     }
 
     #[test]
-    fn pages_move_without_being_copied() {
+    fn a_mapping_grows_with_its_contents() {
         let page = page_bytes();
-        let (from, to) = (map(0, page).unwrap(), map(0, 2 * page).unwrap());
+        let at = map(0, page).unwrap();
         // SAFETY: mapped above, ours alone.
-        unsafe { byte(from).write(9) };
-        // SAFETY: both mapped above, ours alone, apart.
-        unsafe { move_over(from, page, to, 2 * page) }.unwrap();
+        unsafe { byte(at).write(9) };
+        // SAFETY: one whole mapping, ours alone.
+        let now = unsafe { resize(at, page, 100 * page, true) }.unwrap();
         // SAFETY: the page stands here now.
-        unsafe { assert_eq!(byte(to).read(), 9) };
+        unsafe { assert_eq!(byte(now).read(), 9) };
         // SAFETY: ours alone, and used no more.
-        unsafe { unmap(to, 2 * page) }.unwrap();
+        unsafe { unmap(now, 100 * page) }.unwrap();
     }
 
     #[test]

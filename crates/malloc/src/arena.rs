@@ -1,0 +1,352 @@
+//! The arena: what the threads of this process share, and its lock.
+//!
+//! ```text
+//!   regions of the source   [ chunk | slab of a thread | chunk | ... | top ]
+//!   unit map                for each 64 KiB of the address space: whose it is
+//!   mappings                large payloads
+//!   idle                    the records of threads that ended
+//! ```
+//!
+//! Promises: everything here is used under one lock, but for the unit map, which anyone may read.
+//! Core comes in steps that grow with what there is, so a small program stays small and a large one
+//! asks seldom. What is free and warm stays within a bound; beyond it pages go back as they become
+//! free, each free giving back at most what it made free.
+//! Knows nothing of magazines.
+
+use core::ptr;
+
+use morecore_heap::layout::align_up;
+use morecore_heap::units::{LEAF_BYTES, LEAF_SPAN};
+use morecore_heap::{
+    Chunk, Chunks, Class, Misuse, Offset, Region, Slab, Source, UNIT, Unit, Units, core_for,
+};
+use morecore_sys::memory::{self, Advice};
+
+use crate::conf::{Conf, From};
+use crate::line::{keeping_errno, rightly};
+use crate::lock::{Held, Lock};
+use crate::mapping::Mappings;
+use crate::source::System;
+use crate::thread::{Thread, core};
+
+/// The least that the source is asked for: pages that are not touched cost nothing, so this
+/// only saves calls.
+const STEP_LEAST: u64 = 1 << 20;
+
+/// Each step is at least this part of what there is.
+const STEP_PART: u64 = 8;
+
+/// This much may be free and warm at any time: less than what the programs around us spend on their
+/// libraries, and enough that the common up and down of a working set faults no page in again.
+const WARM_LEAST: u64 = 16 << 20;
+
+/// Beyond [`WARM_LEAST`], this part of what is used may be free and warm.
+const WARM_PART: u64 = 4;
+
+/// Free pages go back only from chunks of at least this: below it the call costs more than the
+/// faults that it may save others.
+const GIVE_BACK_LEAST: u64 = 256 << 10;
+
+/// How many leaves the unit map has room for: 48 bits of addresses, 4 GiB each.
+const LEAVES: u64 = (1 << 48) / LEAF_SPAN;
+
+/// Words of core that are part of the program.
+#[repr(C, align(64))]
+struct Words<const COUNT: usize>(core::cell::UnsafeCell<[u64; COUNT]>);
+
+// SAFETY: they are used only through `Core`, under the duties of `thread::core`.
+unsafe impl<const COUNT: usize> Sync for Words<COUNT> {}
+
+impl<const COUNT: usize> Words<COUNT> {
+    const fn new() -> Self {
+        Self(core::cell::UnsafeCell::new([0; COUNT]))
+    }
+
+    #[inline(always)]
+    fn place(&self) -> Offset {
+        Offset(self.0.get().expose_provenance() as u64)
+    }
+}
+
+static ROOT: Words<{ LEAVES as usize }> = Words::new();
+static CHUNKS: Words<{ Chunks::BYTES.div_ceil(8) as usize }> = Words::new();
+static ARENA: Lock<Arena> = Lock::new(Arena::new());
+
+/// What the threads share.
+///
+/// # Invariants
+/// - `fresh`: in `growing`, the part of the core that was added last, no word from `fresh` on was
+///   ever handed out, and but for the tags and the fence at its end all of them are zero.
+pub(crate) struct Arena {
+    is_ready: bool,
+    conf: Conf,
+    source: System,
+    growing: Region,
+    fresh: Offset,
+    used_bytes: u64,
+    warm_bytes: u64,
+    idle: *mut Thread,
+    threads: u64,
+    pub(crate) mappings: Mappings,
+}
+
+// SAFETY: the records that it names are used only under its lock while they are idle.
+unsafe impl Send for Arena {}
+
+/// Takes the arena.
+pub(crate) fn hold() -> Held<'static, Arena> {
+    let mut arena = ARENA.take();
+    if !arena.is_ready {
+        arena.make_ready();
+    }
+    arena
+}
+
+/// The unit map: it tells of any address whether it is ours.
+#[inline(always)]
+pub(crate) fn units() -> Units {
+    Units::new(ROOT.place(), LEAVES)
+}
+
+/// Takes the arena before a fork, so that the child gets it whole.
+pub(crate) fn hold_for_fork() {
+    ARENA.take_for_fork();
+}
+
+/// Lets the arena go after a fork.
+///
+/// # Safety
+/// - The caller is the thread that called [`hold_for_fork`], or its image in the child.
+pub(crate) unsafe fn let_go_after_fork() {
+    // SAFETY: the caller's duty, passed on.
+    unsafe { ARENA.let_go_after_fork() };
+}
+
+/// A payload, and how many of its first bytes may not be zero.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Given {
+    /// Where it is.
+    pub(crate) payload: Offset,
+    /// All bytes from here on are zero.
+    pub(crate) clean_from: Offset,
+}
+
+impl Arena {
+    const fn new() -> Self {
+        Self {
+            is_ready: false,
+            conf: Conf::DEFAULT,
+            source: System::new(From::Mmap),
+            growing: Region { begin: Offset::NONE, bytes: 0 },
+            fresh: Offset::NONE,
+            used_bytes: 0,
+            warm_bytes: 0,
+            idle: ptr::null_mut(),
+            threads: 0,
+            mappings: Mappings::new(),
+        }
+    }
+
+    #[cold]
+    fn make_ready(&mut self) {
+        self.conf = keeping_errno(Conf::read);
+        self.source = System::new(self.conf.from);
+        Chunks::format(&mut core(), CHUNKS.place(), self.conf.fit);
+        self.is_ready = true;
+    }
+
+    /// What the user asked for.
+    pub(crate) fn conf(&self) -> Conf {
+        self.conf
+    }
+
+    /// A payload of the chunk tier.
+    pub(crate) fn allocate(&mut self, bytes: u64, align: u64) -> Option<Given> {
+        let payload = match chunks().allocate(&mut core(), bytes, align) {
+            Some(payload) => payload,
+            None => {
+                self.grow(core_for(bytes, align))?;
+                chunks().allocate(&mut core(), bytes, align)?
+            }
+        };
+        let chunk = Chunk::at(&core(), payload - 8);
+        let clean_from = self.clean_from(payload);
+        self.touch(chunk);
+        self.used_bytes += chunk.bytes;
+        self.warm_bytes = self.warm_bytes.saturating_sub(chunk.bytes);
+        Some(Given { payload, clean_from })
+    }
+
+    /// Takes a payload of the chunk tier back.
+    pub(crate) fn free(&mut self, payload: Offset) -> Result<(), Misuse> {
+        let bytes = chunks().payload_bytes(&core(), payload)?;
+        let free = chunks().free(&mut core(), payload)?;
+        self.used_bytes -= bytes + 16;
+        self.warm_bytes += bytes + 16;
+        if self.warm_bytes > warm_most(self.used_bytes) && free.bytes >= GIVE_BACK_LEAST {
+            self.give_back(free);
+        }
+        Ok(())
+    }
+
+    /// Makes a payload of the chunk tier larger or smaller where it is.
+    pub(crate) fn resize_in_place(&mut self, payload: Offset, bytes: u64) -> Result<bool, Misuse> {
+        let before = Chunk::at(&core(), payload - 8);
+        let is_done = chunks().resize_in_place(&mut core(), payload, bytes)?;
+        let after = Chunk::at(&core(), payload - 8);
+        self.touch(after);
+        self.used_bytes = self.used_bytes + after.bytes - before.bytes;
+        self.warm_bytes = (self.warm_bytes + before.bytes).saturating_sub(after.bytes);
+        Ok(is_done)
+    }
+
+    /// How many bytes a payload of the chunk tier has.
+    pub(crate) fn payload_bytes(&self, payload: Offset) -> Result<u64, Misuse> {
+        chunks().payload_bytes(&core(), payload)
+    }
+
+    /// The payload of a slab.
+    pub(crate) fn allocate_slab(&mut self, class: Class) -> Option<Offset> {
+        Some(self.allocate(class.shape().payload_bytes(), UNIT)?.payload)
+    }
+
+    /// Takes the payload of a slab back.
+    pub(crate) fn free_slab(&mut self, slab: Slab) {
+        rightly(self.free(slab.begin()));
+    }
+
+    /// A record for a thread that begins: one that is idle, or a new one.
+    pub(crate) fn thread(&mut self) -> *mut Thread {
+        let idle = self.idle;
+        if !idle.is_null() {
+            // SAFETY: records are never given back, and the idle ones are ours while we hold.
+            self.idle = unsafe { &*idle }.next_idle.replace(ptr::null_mut());
+            return idle;
+        }
+        let bytes = size_of::<Thread>() as u64;
+        let Some(given) = self.allocate(bytes, align_of::<Thread>() as u64) else {
+            return ptr::null_mut();
+        };
+        let thread: *mut Thread = core().pointer(given.payload, bytes).cast();
+        // SAFETY: the payload is new, long enough, and aligned as asked.
+        unsafe { thread.write(Thread::new()) };
+        self.threads += 1;
+        thread
+    }
+
+    /// Takes back the record of a thread that ends.
+    pub(crate) fn retire(&mut self, thread: *mut Thread) {
+        // SAFETY: records are never given back, and the caller's thread uses this one no more.
+        let record = unsafe { &*thread };
+        record.empty(self);
+        record.next_idle.set(self.idle);
+        self.idle = thread;
+    }
+
+    /// The first of the idle records.
+    pub(crate) fn first_idle(&self) -> *mut Thread {
+        self.idle
+    }
+
+    /// How many records there are, idle or not.
+    pub(crate) fn threads(&self) -> u64 {
+        self.threads
+    }
+
+    /// Bytes of core that the chunk tier has, and those of its used chunks.
+    pub(crate) fn bytes(&self) -> (u64, u64) {
+        (chunks().core_bytes(&core()), self.used_bytes)
+    }
+
+    /// Gives back the end of the top, but for `keep` bytes. `true` if there was anything.
+    pub(crate) fn trim(&mut self, keep: u64) -> bool {
+        let Some(spare) = chunks().spare_top(&core(), keep, UNIT) else { return false };
+        // The tags at the cut must be written before the pages go.
+        chunks().cut_top(&mut core(), spare);
+        if self.source.less_core(spare) {
+            units().mark(&mut core(), spare, Unit::FOREIGN);
+            self.fresh = self.fresh.min(spare.begin);
+            self.growing.bytes -= spare.bytes;
+            return true;
+        }
+        // This source keeps it, so it is core again.
+        chunks().add_region(&mut core(), spare);
+        false
+    }
+
+    /// Asks the source for at least `bytes`, and gives them to the chunk tier.
+    #[cold]
+    fn grow(&mut self, bytes: u64) -> Option<()> {
+        let proportional = (chunks().core_bytes(&core()) / STEP_PART).max(STEP_LEAST);
+        let region = self
+            .source
+            .more_core(align_up(bytes.max(proportional), UNIT))
+            .or_else(|| self.source.more_core(align_up(bytes, UNIT)))?;
+        self.map_units(region)?;
+        let before = chunks().top(&core());
+        chunks().add_region(&mut core(), region);
+        match (before, chunks().top(&core())) {
+            // The top was extended over its last tag, which is a stale word in it now.
+            (Some(before), Some(top)) if before.begin == top.begin => {
+                core().write(before.last_tag(), 0);
+                self.growing.bytes += region.bytes;
+            }
+            (_, Some(top)) => {
+                self.growing = Region::between(top.begin, region.end());
+                self.fresh = top.begin + 8;
+            }
+            (_, None) => {}
+        }
+        Some(())
+    }
+
+    /// From where on all that follows `at` in its payload is zero.
+    fn clean_from(&self, at: Offset) -> Offset {
+        let is_growing = at >= self.growing.begin && at < self.growing.end();
+        if is_growing { self.fresh.max(at) } else { Offset(u64::MAX) }
+    }
+
+    /// Takes down that a chunk is used: it, and the tag of what follows, are not fresh any more.
+    fn touch(&mut self, chunk: Chunk) {
+        let end = chunk.end() + 8;
+        if chunk.begin >= self.growing.begin && end <= self.growing.end() {
+            self.fresh = self.fresh.max(end);
+        }
+    }
+
+    /// Says in the unit map that the units of a new region are ours.
+    fn map_units(&mut self, region: Region) -> Option<()> {
+        while let Some(index) = units().missing_leaf(&core(), region) {
+            let leaf = keeping_errno(|| memory::map(0, LEAF_BYTES)).ok()?;
+            units().add_leaf(&mut core(), index, Offset(leaf));
+        }
+        units().mark(&mut core(), region, Unit::CHUNKS);
+        Some(())
+    }
+
+    /// Gives the pages inside a free chunk back to the system.
+    fn give_back(&mut self, free: Chunk) {
+        let Some(pages) = Chunks::free_pages(free, memory::page_bytes()) else { return };
+        // What was never touched needs no giving back.
+        let end = pages.end().min(self.clean_from(pages.begin));
+        if end <= pages.begin {
+            return;
+        }
+        let bytes = end - pages.begin;
+        // SAFETY: they lie in a free chunk, and hold neither tags nor links.
+        let _ = keeping_errno(|| unsafe {
+            memory::advise(pages.begin.0, bytes & !(memory::page_bytes() - 1), Advice::Unneeded)
+        });
+        self.warm_bytes = self.warm_bytes.saturating_sub(bytes);
+    }
+}
+
+/// How much may be free and warm beside `used` bytes.
+pub(crate) fn warm_most(used: u64) -> u64 {
+    WARM_LEAST + used / WARM_PART
+}
+
+#[inline(always)]
+fn chunks() -> Chunks {
+    Chunks::at(CHUNKS.place())
+}

@@ -1,0 +1,188 @@
+//! malloc(3) and its family, as functions: what C programs and the C library rely on.
+//!
+//! Promises, for all of them: a success leaves `errno` as it was, and so does every free; a failure
+//! is null and `ENOMEM` (or `EINVAL`), and changes nothing. A request of 0 bytes gets a payload of
+//! its own. No payload is longer than `PTRDIFF_MAX`, so C programs may subtract any two addresses
+//! in it: what no address space holds is refused below.
+//! Knows nothing of tiers, threads or where core comes from.
+//!
+//! Source: C23 7.24.3, POSIX.1-2024, malloc(3), posix_memalign(3), malloc_usable_size(3), and for
+//! the corners that those leave open what glibc does.
+
+use core::ffi::{c_int, c_void};
+use core::ptr;
+
+use morecore_sys::Errno;
+
+use crate::line::keeping_errno;
+use crate::tiers;
+
+/// `ENOMEM` and `EINVAL`: the same numbers on every Linux.
+const NO_MEMORY: Errno = Errno(12);
+const INVALID: Errno = Errno(22);
+
+/// A payload of `bytes` bytes, or null and `ENOMEM`.
+#[inline(always)]
+#[must_use]
+pub fn malloc(bytes: usize) -> *mut c_void {
+    tiers::allocate(bytes).cast()
+}
+
+/// A payload for `count` things of `bytes` bytes each, all zero, or null and `ENOMEM`.
+#[must_use]
+pub fn calloc(count: usize, bytes: usize) -> *mut c_void {
+    let Some(bytes) = count.checked_mul(bytes) else { return failed(NO_MEMORY) };
+    tiers::allocate_zeroed(bytes).cast()
+}
+
+/// Makes a payload `bytes` long; where it has to move, its contents move with it.
+///
+/// Null as `payload` allocates. 0 as `bytes` frees and returns null, as in glibc. If there is no
+/// memory it returns null and `ENOMEM`, and the old payload stays as it was.
+///
+/// # Safety
+/// - `payload` is null or was given by this family, was not freed, and is not used meanwhile.
+#[must_use]
+pub unsafe fn realloc(payload: *mut c_void, bytes: usize) -> *mut c_void {
+    if payload.is_null() {
+        return malloc(bytes);
+    }
+    if bytes == 0 {
+        // SAFETY: the payload is the caller's to free.
+        unsafe { free(payload) };
+        return ptr::null_mut();
+    }
+    // SAFETY: the payload is the caller's to resize.
+    unsafe { tiers::resize(payload.cast(), bytes) }.cast()
+}
+
+/// As [`realloc`] for `count` things of `bytes` bytes each.
+///
+/// # Safety
+/// - As for [`realloc`].
+#[must_use]
+pub unsafe fn reallocarray(payload: *mut c_void, count: usize, bytes: usize) -> *mut c_void {
+    let Some(bytes) = count.checked_mul(bytes) else { return failed(NO_MEMORY) };
+    // SAFETY: the caller's duty, passed on.
+    unsafe { realloc(payload, bytes) }
+}
+
+/// Takes a payload back; null is nothing.
+///
+/// # Safety
+/// - `payload` is null or was given by this family, and nobody uses it any more. (If it was not, or
+///   was freed already, the process ends with a line that says so.)
+#[inline(always)]
+pub unsafe fn free(payload: *mut c_void) {
+    // SAFETY: the caller's duty, passed on.
+    unsafe { tiers::free(payload.cast()) };
+}
+
+/// As [`free`], for who knows the size (C23). The size is not needed.
+///
+/// # Safety
+/// - As for [`free`].
+#[inline(always)]
+pub unsafe fn free_sized(payload: *mut c_void, _bytes: usize) {
+    // SAFETY: the caller's duty, passed on.
+    unsafe { free(payload) };
+}
+
+/// As [`free`], for who knows the size and the alignment (C23).
+///
+/// # Safety
+/// - As for [`free`].
+#[inline(always)]
+pub unsafe fn free_aligned_sized(payload: *mut c_void, _align: usize, _bytes: usize) {
+    // SAFETY: the caller's duty, passed on.
+    unsafe { free(payload) };
+}
+
+/// Puts a payload of `bytes` bytes at a multiple of `align` into `place`. Returns 0, or the number
+/// of what is wrong, and leaves `place` and `errno` alone then.
+///
+/// # Safety
+/// - `place` can be written.
+#[must_use]
+pub unsafe fn posix_memalign(place: *mut *mut c_void, align: usize, bytes: usize) -> c_int {
+    if !align.is_power_of_two() || !align.is_multiple_of(size_of::<*mut c_void>()) {
+        return INVALID.0;
+    }
+    let payload = keeping_errno(|| tiers::allocate_aligned(bytes, align));
+    if payload.is_null() {
+        return NO_MEMORY.0;
+    }
+    // SAFETY: the caller's duty.
+    unsafe { place.write(payload.cast()) };
+    0
+}
+
+/// A payload of `bytes` bytes at a multiple of `align`, which must be a power of two, or null and
+/// `EINVAL`.
+#[must_use]
+pub fn aligned_alloc(align: usize, bytes: usize) -> *mut c_void {
+    if !align.is_power_of_two() {
+        return failed(INVALID);
+    }
+    tiers::allocate_aligned(bytes, align).cast()
+}
+
+/// As [`aligned_alloc`], with an alignment that is not a power of two rounded up to one.
+#[must_use]
+pub fn memalign(align: usize, bytes: usize) -> *mut c_void {
+    match align.checked_next_power_of_two() {
+        Some(align) => aligned_alloc(align, bytes),
+        None => failed(INVALID),
+    }
+}
+
+/// A payload of `bytes` bytes at the beginning of a page.
+#[must_use]
+pub fn valloc(bytes: usize) -> *mut c_void {
+    aligned_alloc(tiers::page_bytes(), bytes)
+}
+
+/// Whole pages for `bytes` bytes, at least one.
+#[must_use]
+pub fn pvalloc(bytes: usize) -> *mut c_void {
+    let page = tiers::page_bytes();
+    match bytes.max(1).checked_next_multiple_of(page) {
+        Some(bytes) => aligned_alloc(page, bytes),
+        None => failed(NO_MEMORY),
+    }
+}
+
+/// Returns how many bytes of a payload may be used: at least what was asked for. 0 for null.
+///
+/// # Safety
+/// - `payload` is null or was given by this family, and was not freed.
+#[must_use]
+pub unsafe fn malloc_usable_size(payload: *mut c_void) -> usize {
+    if payload.is_null() {
+        return 0;
+    }
+    // SAFETY: the caller's duty, passed on.
+    unsafe { tiers::payload_bytes(payload.cast()) }
+}
+
+/// Gives back to the system what is free, but for `pad` bytes. Returns 1 if anything went back.
+pub fn malloc_trim(pad: usize) -> c_int {
+    c_int::from(tiers::trim(pad))
+}
+
+/// Accepts the parameters that mallopt(3) lists, and does nothing about them: 1 if it is one of
+/// those, 0 otherwise. What can be chosen here is chosen by `MORECORE_CONF`.
+#[must_use]
+pub fn mallopt(parameter: c_int, _value: c_int) -> c_int {
+    // M_ARENA_MAX -8, M_ARENA_TEST -7, M_PERTURB -6, M_CHECK_ACTION -5, M_MMAP_MAX -4,
+    // M_MMAP_THRESHOLD -3, M_TOP_PAD -2, M_TRIM_THRESHOLD -1; M_MXFAST 1, M_NLBLKS 2, M_GRAIN 3,
+    // M_KEEP 4.
+    c_int::from(matches!(parameter, -8..=-1 | 1..=4))
+}
+
+/// Null, and the reason in `errno`.
+#[cold]
+fn failed(errno: Errno) -> *mut c_void {
+    errno.set();
+    ptr::null_mut()
+}

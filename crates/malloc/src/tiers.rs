@@ -1,0 +1,364 @@
+//! From a request to the tier that serves it, and from an address to the tier that it came from.
+//!
+//! ```text
+//!   allocate   to 16 KiB: the thread's magazine    to 1 MiB: a chunk    above: a mapping
+//!
+//!   free       unit map -- slab --> magazine, own slab, or another's
+//!                       -- chunks --> arena
+//!                       -- foreign --> mappings, or a misuse
+//! ```
+//!
+//! Promises: the fast paths (a magazine that has a block; a free into a magazine) are inlined whole,
+//! use no atomic operation, and do not touch the block. Null means that there is no core, `errno` says
+//! so, and nothing has changed. A misuse ends the process with a line.
+//! Knows nothing of C.
+
+use core::ptr;
+
+use morecore_heap::layout::align_up;
+use morecore_heap::{Class, Misuse, Offset, REQUEST_MOST, Slab, Unit, Wrong};
+use morecore_sys::{Errno, memory};
+
+use crate::arena::{self, Given, warm_most};
+use crate::life;
+use crate::line::{abort_for, keeping_errno, rightly};
+use crate::local;
+use crate::magazine::Gift;
+use crate::mapping::Mapping;
+use crate::thread::{GONE, NOBODY, Thread, core};
+
+/// From this on a request gets a mapping of its own: there a few calls of the system cost little
+/// beside touching the pages, and pages that move (`mremap`) beat bytes that are copied.
+const LARGE_LEAST: u64 = 1 << 20;
+
+/// `ENOMEM`: the same number on every Linux.
+const NO_MEMORY: Errno = Errno(12);
+
+/// A payload shrinks where it is, unless it falls into the small tier: copying this much costs less
+/// than the hole that it would leave among the chunks.
+const COPIED_MOST: u64 = 1 << 10;
+
+/// A payload of `bytes` bytes at a multiple of 16, or null.
+#[inline(always)]
+pub(crate) fn allocate(bytes: usize) -> *mut u8 {
+    let Some(class) = Class::of(bytes as u64) else { return allocate_beyond(bytes as u64, 1) };
+    let thread = local::thread();
+    // SAFETY: a thread's word names a record that is this thread's, or one that stays empty.
+    let thread = unsafe { &*thread };
+    match thread.magazine(class).take() {
+        Some(block) => address(block),
+        None => allocate_small(class),
+    }
+}
+
+/// A payload of `bytes` bytes at a multiple of 16, all zero, or null.
+#[inline]
+pub(crate) fn allocate_zeroed(bytes: usize) -> *mut u8 {
+    if bytes as u64 > morecore_heap::SMALL_MOST {
+        return allocate_zeroed_beyond(bytes as u64);
+    }
+    let payload = allocate(bytes);
+    if !payload.is_null() {
+        // SAFETY: the payload is new, and so long.
+        unsafe { payload.write_bytes(0, bytes) };
+    }
+    payload
+}
+
+/// A payload of `bytes` bytes at a multiple of `align`, a power of two, or null.
+pub(crate) fn allocate_aligned(bytes: usize, align: usize) -> *mut u8 {
+    if align <= 16 {
+        return allocate(bytes);
+    }
+    match Class::aligned(bytes as u64, align as u64) {
+        Some(class) => allocate(class.shape().bytes as usize),
+        None => allocate_beyond((bytes as u64).max(1), align as u64),
+    }
+}
+
+/// Takes a payload back; null is nothing.
+///
+/// # Safety
+/// - Nobody uses the payload any more. (An address that is no payload ends the process.)
+#[inline(always)]
+pub(crate) unsafe fn free(payload: *mut u8) {
+    let at = Offset(payload.addr() as u64);
+    let unit = arena::units().entry(&core(), at);
+    let Some(class) = unit.class() else { return free_beyond(unit, at) };
+    // SAFETY: a thread's word names a record that is this thread's, or one that stays empty.
+    let thread = unsafe { &*local::thread() };
+    match thread.magazine(class).give(at) {
+        Gift::Taken => {}
+        Gift::Elsewhere => free_small(thread, unit, class, at),
+        Gift::Wrong => free_wrong(class, at),
+    }
+}
+
+/// Makes a payload `bytes` long, here or elsewhere; null if there is no core, and then it stays.
+///
+/// # Safety
+/// - The payload is the caller's, and used only under its new address afterwards.
+pub(crate) unsafe fn resize(payload: *mut u8, bytes: usize) -> *mut u8 {
+    let at = Offset(payload.addr() as u64);
+    let unit = arena::units().entry(&core(), at);
+    let wanted = bytes as u64;
+    let has = if let Some(class) = unit.class() {
+        let has = small_bytes(slab_of(unit, at), class, at);
+        // In place if it stays in its class, or shrinks by less than half.
+        if wanted <= has && (2 * wanted > has || Class::of(wanted) == Some(class)) {
+            return payload;
+        }
+        has
+    } else if unit == Unit::CHUNKS {
+        let mut arena = arena::hold();
+        let has = rightly(arena.payload_bytes(at));
+        let is_chunk = wanted > COPIED_MOST && wanted < LARGE_LEAST;
+        if is_chunk && rightly(arena.resize_in_place(at, wanted)) {
+            return payload;
+        }
+        has
+    } else {
+        let has = mapping_bytes(at);
+        if wanted >= LARGE_LEAST / 2 {
+            return resize_mapping(at, has, wanted);
+        }
+        has
+    };
+    let moved = allocate(bytes);
+    if !moved.is_null() {
+        let count = has.min(wanted) as usize;
+        // SAFETY: both are payloads of at least so many bytes, and the new one is nobody else's.
+        unsafe { moved.copy_from_nonoverlapping(payload, count) };
+        // SAFETY: the payload is the caller's, who uses only the new one from here on.
+        unsafe { free(payload) };
+    }
+    moved
+}
+
+/// How many bytes of a payload may be used.
+///
+/// # Safety
+/// - The payload is the caller's.
+pub(crate) unsafe fn payload_bytes(payload: *mut u8) -> usize {
+    let at = Offset(payload.addr() as u64);
+    let unit = arena::units().entry(&core(), at);
+    let bytes = match unit.class() {
+        Some(class) => small_bytes(slab_of(unit, at), class, at),
+        None if unit == Unit::CHUNKS => rightly(arena::hold().payload_bytes(at)),
+        None => mapping_bytes(at),
+    };
+    bytes as usize
+}
+
+/// Gives back to the system what is free, but for `keep` bytes. `true` if anything went back.
+pub(crate) fn trim(keep: usize) -> bool {
+    let mut has_given = arena::hold().trim(keep as u64);
+    loop {
+        let Some(mapping) = arena::hold().mappings.forget_one() else { return has_given };
+        unmap(mapping);
+        has_given = true;
+    }
+}
+
+/// The bytes of a page.
+pub(crate) fn page_bytes() -> usize {
+    memory::page_bytes() as usize
+}
+
+/// A block, when the magazine has none.
+#[cold]
+#[inline(never)]
+fn allocate_small(class: Class) -> *mut u8 {
+    let block = life::with_record(|thread| thread.refill(class)).flatten();
+    block.map_or_else(refused, address)
+}
+
+/// A block that is not of this thread's magazine goes back.
+#[inline(never)]
+fn free_small(thread: &Thread, unit: Unit, class: Class, at: Offset) {
+    let slab = slab_of(unit, at);
+    let own = ptr::from_ref(thread).addr() as u64;
+    // Relaxed: the owner of a slab in which a block is used changes only when its thread is gone,
+    // and whoever reads the old name frees for another, which is right in any case.
+    let owner = slab.owner(&core()).load(core::sync::atomic::Ordering::Relaxed);
+    if owner == own {
+        return rightly(thread.give(slab, class, at));
+    }
+    if rightly(slab.give_remote(&core(), class, at)) {
+        let owner = ptr::with_exposed_provenance_mut(owner as usize);
+        // SAFETY: the owner word of a slab names a record.
+        unsafe { Thread::tell(owner, class) };
+    }
+}
+
+/// The end of a process that freed a place in its magazine that is free, or where no block begins.
+#[cold]
+#[inline(never)]
+fn free_wrong(class: Class, at: Offset) -> ! {
+    // SAFETY: a thread's word names a record that is this thread's, or one that stays empty.
+    let thread = unsafe { &*local::thread() };
+    abort_for(&thread.magazine(class).misuse(class, at))
+}
+
+/// A payload beyond the small tier.
+#[cold]
+#[inline(never)]
+fn allocate_beyond(bytes: u64, align: u64) -> *mut u8 {
+    given_beyond(bytes, align).map_or_else(refused, |given| address(given.payload.0))
+}
+
+#[cold]
+#[inline(never)]
+fn allocate_zeroed_beyond(bytes: u64) -> *mut u8 {
+    let Some(given) = given_beyond(bytes, 1) else { return refused() };
+    let payload = address(given.payload.0);
+    let dirty = (given.clean_from - given.payload).min(bytes) as usize;
+    // SAFETY: the payload is new, and at least so long.
+    unsafe { payload.write_bytes(0, dirty) };
+    payload
+}
+
+fn given_beyond(bytes: u64, align: u64) -> Option<Given> {
+    if bytes > REQUEST_MOST || align > REQUEST_MOST {
+        return None;
+    }
+    let given =
+        if bytes < LARGE_LEAST { arena::hold().allocate(bytes, align.max(16)) } else { None };
+    // Where chunks have no room, the system may still have some.
+    given.or_else(|| given_mapping(bytes, align))
+}
+
+/// A mapping, from those that are kept warm or from the system.
+fn given_mapping(bytes: u64, align: u64) -> Option<Given> {
+    let page = memory::page_bytes();
+    let bytes = align_up(bytes, page);
+    let reused = if align <= page { arena::hold().mappings.reuse(bytes) } else { None };
+    let is_warm = reused.is_some();
+    let mapping = match reused {
+        Some(mapping) => mapping,
+        None => keeping_errno(|| map(bytes, align, page))?,
+    };
+    if !arena::hold().mappings.insert(mapping) {
+        unmap(mapping);
+        return None;
+    }
+    let payload = Offset(mapping.at);
+    Some(Given { payload, clean_from: if is_warm { payload + bytes } else { payload } })
+}
+
+/// Maps `bytes` at a multiple of `align`.
+fn map(bytes: u64, align: u64, page: u64) -> Option<Mapping> {
+    if align <= page {
+        return Some(Mapping { at: memory::map(0, bytes).ok()?, bytes });
+    }
+    let whole = bytes.checked_add(align)?;
+    let begin = memory::map(0, whole).ok()?;
+    let at = align_up(begin, align);
+    unmap(Mapping { at: begin, bytes: at - begin });
+    unmap(Mapping { at: at + bytes, bytes: begin + whole - (at + bytes) });
+    Some(Mapping { at, bytes })
+}
+
+/// A free of what is in no slab.
+#[cold]
+#[inline(never)]
+fn free_beyond(unit: Unit, at: Offset) {
+    if unit == Unit::CHUNKS {
+        return rightly(arena::hold().free(at));
+    }
+    if at.is_none() {
+        return;
+    }
+    let unneeded = {
+        let mut arena = arena::hold();
+        let Some(mapping) = arena.mappings.remove(at.0) else { abort_for(&foreign(at)) };
+        let (_, used_bytes) = arena.mappings.used();
+        arena.mappings.keep(mapping, warm_most(used_bytes))
+    };
+    if let Some(mapping) = unneeded {
+        unmap(mapping);
+    }
+}
+
+/// Makes a mapping longer or shorter; its pages move, its bytes are not copied.
+fn resize_mapping(at: Offset, has: u64, wanted: u64) -> *mut u8 {
+    let page = memory::page_bytes();
+    if wanted > REQUEST_MOST {
+        return refused();
+    }
+    let wanted = align_up(wanted, page);
+    if wanted == has {
+        return address(at.0);
+    }
+    // While it moves, nobody may find it: its old place may be somebody else's at once.
+    let taken = arena::hold().mappings.remove(at.0);
+    let Some(old) = taken else { abort_for(&foreign(at)) };
+    // SAFETY: the mapping is the caller's, who uses only the new place afterwards.
+    let now = keeping_errno(|| unsafe { memory::resize(old.at, old.bytes, wanted, true) });
+    let new = match now {
+        Ok(now) => Mapping { at: now, bytes: wanted },
+        Err(_) => old,
+    };
+    // There was room in the table for the one that was removed, so there is for this.
+    arena::hold().mappings.insert(new);
+    if now.is_ok() { address(new.at) } else { refused() }
+}
+
+/// Gives a mapping's pages and addresses back. If the system refuses (too many mappings), at least
+/// its pages go.
+fn unmap(mapping: Mapping) {
+    if mapping.bytes == 0 {
+        return;
+    }
+    keeping_errno(|| {
+        // SAFETY: nobody uses the mapping any more.
+        if unsafe { memory::unmap(mapping.at, mapping.bytes) }.is_err() {
+            // SAFETY: as above.
+            let _ = unsafe { memory::advise(mapping.at, mapping.bytes, memory::Advice::Unneeded) };
+        }
+    });
+}
+
+/// The bytes of a block, if one that is not known to be free begins at `at`.
+fn small_bytes(slab: Slab, class: Class, at: Offset) -> u64 {
+    rightly(slab.place(class, at));
+    // SAFETY: a thread's word names a record that is this thread's, or one that stays empty.
+    let thread = unsafe { &*local::thread() };
+    if thread.is_free(slab, class, at) {
+        abort_for(&slab.twice(class, at));
+    }
+    u64::from(class.shape().bytes)
+}
+
+/// The bytes of a mapping.
+fn mapping_bytes(at: Offset) -> u64 {
+    let found = arena::hold().mappings.find(at.0);
+    found.unwrap_or_else(|| abort_for(&foreign(at))).bytes
+}
+
+/// The slab of an address, of which the unit map says `unit`.
+#[inline(always)]
+fn slab_of(unit: Unit, at: Offset) -> Slab {
+    Slab::at(at.align_down(morecore_heap::UNIT) - unit.back() * morecore_heap::UNIT)
+}
+
+/// Null and `ENOMEM`, as C has it. It is set here, so that the fast paths end with a jump.
+#[cold]
+fn refused() -> *mut u8 {
+    NO_MEMORY.set();
+    ptr::null_mut()
+}
+
+fn foreign(at: Offset) -> Misuse {
+    Misuse::new(Wrong::Foreign, at)
+}
+
+#[inline(always)]
+fn address(at: u64) -> *mut u8 {
+    ptr::with_exposed_provenance_mut(at as usize)
+}
+
+/// Is this a word of a thread that has no record?
+pub(crate) fn is_nobody(thread: *mut Thread) -> bool {
+    thread == NOBODY.record() || thread == GONE.record()
+}
