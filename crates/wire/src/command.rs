@@ -3,7 +3,7 @@
 //! Promises: a `Command` is valid: its numbers are numbers, its options agree with each other, and
 //! what two spellings share (`SETEX k 10 v`, `SET k v EX 10`) is one variant.
 //! Knows nothing of how a command was written down, nor of what it does to a store.
-//! Source: https://redis.io/docs/latest/commands, and Redis 7.0.15 for words and borders.
+//! Source: <https://redis.io/docs/latest/commands>, and Redis 7.0.15 for words and borders.
 
 mod connection;
 mod describe;

@@ -4,7 +4,7 @@
 //! owes. A version that lacks a type gets the nearest one it has (a map becomes a flat array, null
 //! an empty bulk of length -1). Only `refusal` goes through the formatting machinery.
 //! Knows nothing of what is answered, nor of when the bytes leave.
-//! Source: https://redis.io/docs/latest/develop/reference/protocol-spec
+//! Source: <https://redis.io/docs/latest/develop/reference/protocol-spec>
 
 use std::io::Write;
 

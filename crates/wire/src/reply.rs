@@ -4,7 +4,7 @@
 //! believes no length: a hostile server cannot make it allocate more than its bytes are worth, nor
 //! go deeper than [`DEPTH_MOST`].
 //! Knows nothing of which command is answered.
-//! Source: https://redis.io/docs/latest/develop/reference/protocol-spec
+//! Source: <https://redis.io/docs/latest/develop/reference/protocol-spec>
 
 use crate::malformed::Malformed;
 use crate::number::parse_integer;

@@ -15,7 +15,7 @@
 //! small the pieces: a body is skipped by its length and a search for a line end goes on where it
 //! stopped. Nothing is allocated once the list of ranges has grown to the longest command.
 //! Knows no socket, and owns no input: the caller keeps the bytes until their command is done.
-//! Source: https://redis.io/docs/latest/develop/reference/protocol-spec; networking.c of Redis
+//! Source: <https://redis.io/docs/latest/develop/reference/protocol-spec>; networking.c of Redis
 //! 7.0.15 for limits and words. Stricter in one thing: a line and a body must end in CR LF, where
 //! Redis skips any two bytes.
 
@@ -175,10 +175,10 @@ impl Parser {
 
     fn count(&mut self, input: &[u8]) -> Result<Step, Malformed> {
         self.is_inline = false;
-        let Some(line) = self.line(input, Malformed::ArgumentCountTooLong)? else {
+        let (wrong, too_long) = (Malformed::ArgumentCount, Malformed::ArgumentCountTooLong);
+        let Some(count) = self.number(input, wrong, too_long)? else {
             return Ok(Step::Missing(1));
         };
-        let count = parse_integer(&input[line]).ok_or(Malformed::ArgumentCount)?;
         match usize::try_from(count) {
             // Redis takes a negative count for an empty command.
             Err(_) | Ok(0) => Ok(Step::End),
@@ -200,10 +200,10 @@ impl Parser {
             Some(b'$') => {}
             Some(&found) => return Err(Malformed::NoBulk { found }),
         }
-        let Some(line) = self.line(input, Malformed::BulkLengthTooLong)? else {
+        let (wrong, too_long) = (Malformed::BulkLength, Malformed::BulkLengthTooLong);
+        let Some(length) = self.number(input, wrong, too_long)? else {
             return Ok(Step::Missing(1));
         };
-        let length = parse_integer(&input[line]).ok_or(Malformed::BulkLength)?;
         let length = usize::try_from(length).map_err(|_| Malformed::BulkLength)?;
         if length <= self.limits.bulk_bytes_most {
             Ok(Step::Next(Stage::Body { left, length }))
@@ -240,6 +240,32 @@ impl Parser {
         inline::split(&input[..end], &mut self.words, &mut self.ranges)?;
         self.advance(end + 1);
         Ok(Step::End)
+    }
+
+    /// The number in the line that begins at `at` with its mark, and goes behind it; `None` while
+    /// the line has no end.
+    fn number(
+        &mut self,
+        input: &[u8],
+        wrong: Malformed,
+        too_long: Malformed,
+    ) -> Result<Option<i64>, Malformed> {
+        // Nearly every line has one digit or two, and is whole: no need to search for its end.
+        match input[self.at + 1..] {
+            [ones @ b'1'..=b'9', b'\r', b'\n', ..] => {
+                self.advance(self.at + 4);
+                return Ok(Some(i64::from(ones - b'0')));
+            }
+            [tens @ b'1'..=b'9', ones @ b'0'..=b'9', b'\r', b'\n', ..] => {
+                self.advance(self.at + 5);
+                return Ok(Some(i64::from(10 * (tens - b'0') + (ones - b'0'))));
+            }
+            _ => {}
+        }
+        let Some(line) = self.line(input, too_long)? else {
+            return Ok(None);
+        };
+        parse_integer(&input[line]).map(Some).ok_or(wrong)
     }
 
     /// The line that begins at `at`, without its mark and its end, and goes behind it; `None` while

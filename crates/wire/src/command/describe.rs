@@ -2,7 +2,7 @@
 //!
 //! Promises: only what is true here. Redis shows further flags, hints and arguments; where we have
 //! nothing to say a list is empty, which clients take for "not told".
-//! Source: https://redis.io/docs/latest/commands/command, and Redis 7.0.15 for the shapes.
+//! Source: <https://redis.io/docs/latest/commands/command>, and Redis 7.0.15 for the shapes.
 
 use super::table::entry_named;
 use super::table::{ADMIN, DANGEROUS, DENY_OOM, FAST, NO_AUTH, READ_ONLY, WRITE};

@@ -1,7 +1,7 @@
 //! The table of commands: one row a command, and all that is said about it anywhere.
 //!
 //! ```text
-//!   name  --pack--> 16 lower-case bytes --hash--> SLOTS --> row: arity, flags, keys, words, reader
+//!   name --hash--> SLOTS --> row: arity, flags, keys, words, reader --> Command
 //! ```
 //!
 //! Promises: what COMMAND tells, what the arity check demands and what the parser reads come from
@@ -247,10 +247,9 @@ pub(super) fn entry_named(name: &[u8]) -> Option<&'static Entry> {
 
 /// The row of the command `name`, in any case of letters.
 fn command_named(name: &[u8]) -> Option<&'static Entry> {
-    let packed = pack(name)?;
-    let mut slot = slot_of(packed);
-    while let Some((other, entry)) = SLOTS[slot] {
-        if other == packed {
+    let mut slot = slot_of(name);
+    while let Some(entry) = SLOTS[slot] {
+        if name.eq_ignore_ascii_case(entry.name.as_bytes()) {
             return Some(entry);
         }
         slot = (slot + 1) % SLOT_COUNT;
@@ -258,50 +257,39 @@ fn command_named(name: &[u8]) -> Option<&'static Entry> {
     None
 }
 
-/// Bytes of the longest name that a command may have: a name is compared as one `u128`.
-const NAME_BYTES_MOST: usize = 16;
-
-/// `name` in lower case, filled up with zeros, or `None` when it is too long for any command.
-const fn pack(name: &[u8]) -> Option<u128> {
-    if name.len() > NAME_BYTES_MOST {
-        return None;
-    }
-    let mut bytes = [0; NAME_BYTES_MOST];
-    let mut index = 0;
-    while index < name.len() {
-        bytes[index] = name[index].to_ascii_lowercase();
-        index += 1;
-    }
-    Some(u128::from_le_bytes(bytes))
-}
-
 /// Slots of the look-up, a power of two: four times the commands, so that few names share one.
 const SLOT_COUNT: usize = 256;
 
-/// Where the look-up of a packed name begins: the top bits of a product (Fibonacci hashing; Knuth,
-/// The Art of Computer Programming, vol. 3, section 6.4).
-const fn slot_of(packed: u128) -> usize {
-    let folded = (packed as u64) ^ ((packed >> 64) as u64).rotate_left(23);
-    (folded.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> (64 - SLOT_COUNT.ilog2())) as usize
+/// A bit that is set in every lower-case letter, and that alone tells it from its upper case.
+const LOWER: u8 = 0x20;
+
+/// Where the look-up of `name` begins: its length and three of its letters tell nearly all commands
+/// apart, and the top bits of a product spread them (Fibonacci hashing; Knuth, The Art of Computer
+/// Programming, vol. 3, section 6.4).
+const fn slot_of(name: &[u8]) -> usize {
+    let [first, middle, last] = match name {
+        [] => [0; 3],
+        _ => [name[0] | LOWER, name[name.len() / 2] | LOWER, name[name.len() - 1] | LOWER],
+    };
+    let folded = u32::from_le_bytes([name.len() as u8, first, middle, last]);
+    (folded.wrapping_mul(0x9E37_79B9) >> (32 - SLOT_COUNT.ilog2())) as usize
 }
 
 /// The rows by the hash of their names; a name whose slot is taken has the next free one.
-static SLOTS: [Option<(u128, &Entry)>; SLOT_COUNT] = slots();
+static SLOTS: [Option<&Entry>; SLOT_COUNT] = slots();
 
-const fn slots() -> [Option<(u128, &'static Entry)>; SLOT_COUNT] {
-    let mut slots: [Option<(u128, &'static Entry)>; SLOT_COUNT] = [None; SLOT_COUNT];
+const fn slots() -> [Option<&'static Entry>; SLOT_COUNT] {
+    let mut slots: [Option<&'static Entry>; SLOT_COUNT] = [None; SLOT_COUNT];
     let mut theme = 0;
     while theme < THEMES.len() {
         let mut row = 0;
         while row < THEMES[theme].len() {
             let entry = &THEMES[theme][row];
-            let packed =
-                pack(entry.name.as_bytes()).expect("a command's name has 16 bytes at most");
-            let mut slot = slot_of(packed);
+            let mut slot = slot_of(entry.name.as_bytes());
             while slots[slot].is_some() {
                 slot = (slot + 1) % SLOT_COUNT;
             }
-            slots[slot] = Some((packed, entry));
+            slots[slot] = Some(entry);
             row += 1;
         }
         theme += 1;

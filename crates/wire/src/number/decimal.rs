@@ -7,8 +7,8 @@
 //!
 //! Promises: a sum of numbers below 10^21 with 17 decimals or fewer is exact, on every machine, and
 //! prints without exponent and without zeros at its end. Beyond that it is a sum of doubles.
-//! Source: Redis adds 80-bit floats and prints `%.17Lf` without the zeros at its end; it agrees with
-//! this wherever its 64 bits of mantissa are exact enough.
+//! Source: Redis adds 80-bit floats and prints `%.17Lf` without the zeros at its end; it
+//! agrees with this wherever its 64 bits of mantissa are exact enough.
 
 use std::io::Write;
 

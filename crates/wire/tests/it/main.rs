@@ -9,7 +9,7 @@ use std::fmt::Display;
 
 use morecore_wire::{Arguments, Malformed, Parser, Progress, encode_command};
 
-/// The commands in `input`, read as it comes, `piece` bytes more at a time; each as `each` shows it.
+/// The commands in `input`, which comes `piece` bytes at a time; each as `each` shows it.
 ///
 /// What is left over at the end is shown as `...`, and what is wrong by its words.
 fn read_all(input: &[u8], piece: usize, each: impl Fn(Arguments<'_>) -> String) -> Vec<String> {
