@@ -160,7 +160,7 @@ impl Refusal<'_> {
             Refusal::NoAuth => "NOAUTH Authentication required.",
             Refusal::HelloNoAuth => {
                 "NOAUTH HELLO must be called with the client already authenticated, otherwise \
-                 the HELLO <proto> AUTH <user> <pass> option can be used to authenticate the \
+                 the HELLO AUTH <user> <pass> option can be used to authenticate the \
                  client and select the RESP protocol version at the same time"
             }
             Refusal::WrongPassword => {
