@@ -5,6 +5,7 @@
 //! Knows nothing of how a command was written down, nor of what it does to a store.
 //! Source: <https://redis.io/docs/latest/commands>, and Redis 7.0.15 for words and borders.
 
+mod catalogue;
 mod connection;
 mod describe;
 mod expiry;
@@ -12,10 +13,9 @@ mod keys;
 mod option;
 mod server;
 mod strings;
-mod table;
 
+pub use catalogue::{Flags, Group, Row, find, rows};
 pub use expiry::{Deadline, Expire, ExpireCondition, Expiry};
-pub use table::{Entry, Flags, Group, entries, find};
 
 use crate::arguments::{Arguments, Pairs};
 use crate::encoder::Version;
@@ -47,8 +47,8 @@ pub enum Command<'a> {
     // The server.
     /// COMMAND and its subcommands: [`Describe::write`] is the answer.
     Describe(Describe<'a>),
-    /// CLIENT HELP, COMMAND HELP, CONFIG HELP: [`Entry::write_help`] is the answer.
-    Help { of: &'static Entry },
+    /// CLIENT HELP, COMMAND HELP, CONFIG HELP: [`Row::write_help`] is the answer.
+    Help { of: &'static Row },
     /// INFO: the sections asked for; none means the default ones.
     Info { sections: Arguments<'a> },
     /// CONFIG GET: one or more patterns for [`is_match`](crate::is_match), in any case of letters.
@@ -126,7 +126,7 @@ pub enum Command<'a> {
 impl<'a> Command<'a> {
     /// The command that `arguments` spell, its name first.
     ///
-    /// It is [`find`] and then [`Entry::read`]; who must decide between the two whether the client
+    /// It is [`find`] and then [`Row::read`]; who must decide between the two whether the client
     /// may ask at all calls them one by one.
     ///
     /// # Errors
@@ -200,7 +200,7 @@ pub enum ClientKind {
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[expect(missing_docs, reason = "the line of a variant tells of its fields")]
 pub enum Describe<'a> {
-    /// COMMAND: every row of the table.
+    /// COMMAND: every row of the catalogue.
     Every,
     /// COMMAND COUNT.
     Count,

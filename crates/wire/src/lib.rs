@@ -1,7 +1,7 @@
 //! The languages of clients: bytes to commands, replies to bytes.
 //!
 //! ```text
-//!   bytes --Parser--> Arguments --table, readers--> Command        (a server reads)
+//!   bytes --Parser--> Arguments --catalogue--> Command        (a server reads)
 //!   bytes <--Encoder-- what `execute` found, or a Refusal          (a server answers)
 //!   bytes --decode_reply--> Reply                                  (a client reads)
 //! ```
@@ -26,8 +26,8 @@ mod resp;
 
 pub use arguments::{Arguments, Pairs};
 pub use command::{
-    Client, ClientKind, Command, Condition, Copy, Credentials, Deadline, Describe, Entry, Expire,
-    ExpireCondition, Expiry, Flags, GetEx, Group, Hello, ListFilter, Scan, Set, entries, find,
+    Client, ClientKind, Command, Condition, Copy, Credentials, Deadline, Describe, Expire,
+    ExpireCondition, Expiry, Flags, GetEx, Group, Hello, ListFilter, Row, Scan, Set, find, rows,
 };
 pub use encoder::{Encoder, Version};
 pub use glob::{is_match, is_match_ignoring_case};

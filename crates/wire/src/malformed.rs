@@ -1,11 +1,11 @@
-//! What is wrong with bytes that are no request, or no reply.
+//! What is wrong with bytes that are no command, or no reply.
 //!
 //! Promises: `Display` says it in Redis's words where Redis has words for it.
 //! Source: networking.c of Redis 7.0.15.
 
 use std::fmt::{self, Display, Formatter};
 
-/// Why bytes cannot be read on. Where the next request would begin is not known any more.
+/// Why bytes cannot be read on. Where the next command would begin is not known any more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the line of a variant tells of its fields")]
 pub enum Malformed {

@@ -62,7 +62,7 @@ pub enum Refusal<'a> {
     InvalidClientId,
 
     // What the bytes were, before they were a command.
-    /// The bytes are no request; the connection cannot go on.
+    /// The bytes are no command; the connection cannot go on.
     Protocol(Malformed),
 
     // The connection and the server; `execute` says these.

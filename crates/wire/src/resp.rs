@@ -141,7 +141,7 @@ impl Parser {
     /// the last call; it may lie elsewhere.
     ///
     /// # Errors
-    /// The bytes are no request. The connection cannot go on: nobody knows where the next begins.
+    /// The bytes are no command. The connection cannot go on: nobody knows where the next begins.
     pub fn parse(&mut self, input: &[u8]) -> Result<Progress, Malformed> {
         loop {
             let step = match self.stage {

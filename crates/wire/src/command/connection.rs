@@ -2,8 +2,8 @@
 //!
 //! Source: networking.c of Redis 7.0.15; CLIENT SETINFO and NO-TOUCH are as in Redis 7.2.
 
+use super::catalogue::{ADMIN, FAST, Group, NO_AUTH, Read, Reader, Row};
 use super::option::{Options, is_word};
-use super::table::{ADMIN, Entry, FAST, Group, NO_AUTH, Read, Reader};
 use super::{Client, ClientKind, Command, Credentials, Hello};
 use crate::arguments::Arguments;
 use crate::encoder::Version;
@@ -13,12 +13,12 @@ use crate::refusal::Refusal;
 /// The user that has a password when no user is named.
 const DEFAULT_USER: &[u8] = b"default";
 
-const fn row(name: &'static str, arity: i32, read: Reader) -> Entry {
-    Entry::new(Group::Connection, name, arity, read)
+const fn row(name: &'static str, arity: i32, read: Reader) -> Row {
+    Row::new(Group::Connection, name, arity, read)
 }
 
 /// The rows of the commands about a connection.
-pub(super) const ROWS: &[Entry] = &[
+pub(super) const ROWS: &[Row] = &[
     row("ping", -1, ping).about("1.0.0", "Answers, so that one sees it is there.").flags(FAST),
     row("echo", 2, |arguments| Ok(Command::Echo { message: arguments.at(1) }))
         .about("1.0.0", "Answers what it was told.")
@@ -36,16 +36,21 @@ pub(super) const ROWS: &[Entry] = &[
     row("reset", 1, |_| Ok(Command::Reset))
         .about("6.2.0", "Forgets what the connection was told.")
         .flags(FAST.and(NO_AUTH)),
-    row("client", -2, |arguments| Err(unknown_client(arguments)))
-        .about("2.4.0", "Commands about the connections of clients.")
-        .subcommands(CLIENT),
+    CLIENT,
 ];
 
+/// CLIENT. Without a subcommand that exists nobody comes to its reader: `find` has said so before.
+const CLIENT: Row = row("client", -2, |arguments| {
+    Err(Refusal::UnknownSubcommand { command: "client", name: arguments.at(1) })
+})
+.about("2.4.0", "Commands about the connections of clients.")
+.subcommands(CLIENT_ROWS);
+
 /// The subcommands of CLIENT.
-const CLIENT: &[Entry] = &[
+const CLIENT_ROWS: &[Row] = &[
     row("client|getname", 2, |_| Ok(Command::Client(Client::GetName)))
         .about("2.6.9", "Returns the name of this connection."),
-    row("client|help", 2, |_| Ok(Command::Help { of: &ROWS[ROWS.len() - 1] }))
+    row("client|help", 2, |_| Ok(Command::Help { of: &CLIENT }))
         .about("5.0.0", "Prints this help."),
     row("client|id", 2, |_| Ok(Command::Client(Client::Id)))
         .about("5.0.0", "Returns the number of this connection."),
@@ -114,11 +119,6 @@ fn hello<'a>(arguments: Arguments<'a>) -> Read<'a> {
         }
     }
     Ok(Command::Hello(hello))
-}
-
-/// CLIENT without a subcommand that exists; `find` has said so before anyone comes here.
-fn unknown_client(arguments: Arguments<'_>) -> Refusal<'_> {
-    Refusal::UnknownSubcommand { command: "client", name: arguments.at(1) }
 }
 
 fn client_list<'a>(arguments: Arguments<'a>) -> Read<'a> {

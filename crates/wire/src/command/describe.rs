@@ -1,12 +1,12 @@
-//! What the table says about a command, as replies: COMMAND, COMMAND INFO, COMMAND DOCS and HELP.
+//! What the catalogue says about a command, as replies: COMMAND, COMMAND INFO, COMMAND DOCS and HELP.
 //!
 //! Promises: only what is true here. Redis shows further flags, hints and arguments; where we have
 //! nothing to say a list is empty, which clients take for "not told".
 //! Source: <https://redis.io/docs/latest/commands/command>, and Redis 7.0.15 for the shapes.
 
-use super::table::entry_named;
-use super::table::{ADMIN, DANGEROUS, DENY_OOM, FAST, NO_AUTH, READ_ONLY, WRITE};
-use super::{Describe, Entry, ListFilter, entries};
+use super::catalogue::row_named;
+use super::catalogue::{ADMIN, DANGEROUS, DENY_OOM, FAST, NO_AUTH, READ_ONLY, WRITE};
+use super::{Describe, ListFilter, Row, rows};
 use crate::arguments::Arguments;
 use crate::encoder::Encoder;
 use crate::glob::is_match_ignoring_case;
@@ -15,20 +15,20 @@ impl Describe<'_> {
     /// Writes the answer.
     pub fn write(self, out: &mut Encoder<'_>) {
         match self {
-            Describe::Count => out.integer(entries().count() as i64),
+            Describe::Count => out.integer(rows().count() as i64),
             Describe::List { filter } => write_list(filter, out),
             Describe::Info { names } if !names.is_empty() => write_infos(names, out),
             Describe::Docs { names } if !names.is_empty() => write_docs(found(names), out),
-            Describe::Docs { .. } => write_docs(entries(), out),
+            Describe::Docs { .. } => write_docs(rows(), out),
             Describe::Info { .. } | Describe::Every => {
-                out.array(entries().count());
-                entries().for_each(|entry| entry.write_info(out));
+                out.array(rows().count());
+                rows().for_each(|row| row.write_info(out));
             }
         }
     }
 }
 
-impl Entry {
+impl Row {
     /// Writes what COMMAND INFO tells: an array of ten, the names of its parts being only in the
     /// manual.
     fn write_info(&self, out: &mut Encoder<'_>) {
@@ -122,32 +122,32 @@ impl Entry {
 }
 
 /// The rows that `names` name, those that do not exist left out.
-fn found(names: Arguments<'_>) -> impl Iterator<Item = &'static Entry> + Clone {
-    names.iter().filter_map(entry_named)
+fn found(names: Arguments<'_>) -> impl Iterator<Item = &'static Row> + Clone {
+    names.iter().filter_map(row_named)
 }
 
 /// Writes what COMMAND INFO tells of `names`: null for one that does not exist.
 fn write_infos(names: Arguments<'_>, out: &mut Encoder<'_>) {
     out.array(names.len());
     for name in names.iter() {
-        match entry_named(name) {
-            Some(entry) => entry.write_info(out),
+        match row_named(name) {
+            Some(row) => row.write_info(out),
             None => out.null(),
         }
     }
 }
 
 /// Writes what COMMAND DOCS tells of `rows`: a map by their names.
-fn write_docs(rows: impl Iterator<Item = &'static Entry> + Clone, out: &mut Encoder<'_>) {
+fn write_docs(rows: impl Iterator<Item = &'static Row> + Clone, out: &mut Encoder<'_>) {
     out.map(rows.clone().count());
-    rows.for_each(|entry| entry.write_docs(out));
+    rows.for_each(|row| row.write_docs(out));
 }
 
 /// Writes the names that pass `filter`, as COMMAND LIST tells them.
 fn write_list(filter: ListFilter<'_>, out: &mut Encoder<'_>) {
-    let passing = entries().filter(|entry| entry.passes(filter));
+    let passing = rows().filter(|row| row.passes(filter));
     out.array(passing.clone().count());
-    passing.for_each(|entry| out.bulk(entry.name.as_bytes()));
+    passing.for_each(|row| out.bulk(row.name.as_bytes()));
 }
 
 /// Writes `words` as a set of simple strings, `mark` before each.

@@ -4,8 +4,8 @@
 //! behind it meets an overflow.
 //! Knows no clock: a deadline that counts from now waits for its caller to say when that is.
 
+use super::catalogue::{FAST, Group, READ_ONLY, Read, Reader, Row, WRITE};
 use super::option::is_word;
-use super::table::{Entry, FAST, Group, READ_ONLY, Read, Reader, WRITE};
 use super::{Command, Expiry::At};
 use crate::arguments::Arguments;
 use crate::number::parse_integer;
@@ -113,12 +113,12 @@ pub(super) fn read_expiry<'a>(
     deadline.map(At).ok_or(Refusal::InvalidExpire { command })
 }
 
-const fn row(name: &'static str, arity: i32, read: Reader) -> Entry {
-    Entry::new(Group::Generic, name, arity, read).keys(1, 1, 1)
+const fn row(name: &'static str, arity: i32, read: Reader) -> Row {
+    Row::new(Group::Generic, name, arity, read).keys(1, 1, 1)
 }
 
 /// The rows of the commands that set, tell and take away deadlines.
-pub(super) const ROWS: &[Entry] = &[
+pub(super) const ROWS: &[Row] = &[
     row("expire", -3, expire)
         .about("1.0.0", "Lets a key expire after so many seconds.")
         .flags(WRITE.and(FAST)),

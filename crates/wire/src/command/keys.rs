@@ -2,8 +2,8 @@
 //!
 //! Source: db.c of Redis 7.0.15.
 
+use super::catalogue::{DANGEROUS, DENY_OOM, FAST, Group, READ_ONLY, Read, Reader, Row, WRITE};
 use super::option::{Options, is_word};
-use super::table::{DANGEROUS, DENY_OOM, Entry, FAST, Group, READ_ONLY, Read, Reader, WRITE};
 use super::{Command, Copy, Scan};
 use crate::arguments::Arguments;
 use crate::number::{parse_integer, parse_unsigned};
@@ -12,12 +12,12 @@ use crate::refusal::Refusal;
 /// Keys that SCAN looks at in one call when it is not told, as in Redis.
 const SCAN_COUNT: u64 = 10;
 
-const fn row(name: &'static str, arity: i32, read: Reader) -> Entry {
-    Entry::new(Group::Generic, name, arity, read)
+const fn row(name: &'static str, arity: i32, read: Reader) -> Row {
+    Row::new(Group::Generic, name, arity, read)
 }
 
 /// The rows of the commands about keys.
-pub(super) const ROWS: &[Entry] = &[
+pub(super) const ROWS: &[Row] = &[
     row("del", -2, |arguments| Ok(Command::Delete { keys: arguments.skip(1) }))
         .about("1.0.0", "Deletes keys.")
         .flags(WRITE)

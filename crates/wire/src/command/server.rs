@@ -2,25 +2,20 @@
 //!
 //! Source: server.c and config.c of Redis 7.0.15.
 
+use super::catalogue::{ADMIN, DANGEROUS, FAST, Group, READ_ONLY, Read, Reader, Row, WRITE};
 use super::option::is_word;
-use super::table::{ADMIN, DANGEROUS, Entry, FAST, Group, READ_ONLY, Read, Reader, WRITE};
 use super::{Command, Describe, ListFilter};
 use crate::arguments::Arguments;
 use crate::refusal::Refusal;
 
-const fn row(name: &'static str, arity: i32, read: Reader) -> Entry {
-    Entry::new(Group::Server, name, arity, read)
+const fn row(name: &'static str, arity: i32, read: Reader) -> Row {
+    Row::new(Group::Server, name, arity, read)
 }
 
 /// The rows of the commands about the server.
-pub(super) const ROWS: &[Entry] = &[
-    row("command", -1, command)
-        .about("2.8.13", "Tells about the commands of this server.")
-        .category("connection")
-        .subcommands(COMMAND),
-    row("config", -2, |arguments| Err(unknown_config(arguments)))
-        .about("2.0.0", "Commands about the settings of the server.")
-        .subcommands(CONFIG),
+pub(super) const ROWS: &[Row] = &[
+    COMMAND,
+    CONFIG,
     row("info", -1, |arguments| Ok(Command::Info { sections: arguments.skip(1) }))
         .about("1.0.0", "Tells how the server is.")
         .flags(DANGEROUS),
@@ -38,8 +33,14 @@ pub(super) const ROWS: &[Entry] = &[
         .category("keyspace"),
 ];
 
+/// COMMAND: alone it tells all.
+const COMMAND: Row = row("command", -1, command)
+    .about("2.8.13", "Tells about the commands of this server.")
+    .category("connection")
+    .subcommands(COMMAND_ROWS);
+
 /// The subcommands of COMMAND.
-const COMMAND: &[Entry] = &[
+const COMMAND_ROWS: &[Row] = &[
     row("command|count", 2, |_| Ok(Command::Describe(Describe::Count)))
         .about("2.8.13", "Counts the commands.")
         .category("connection"),
@@ -48,7 +49,7 @@ const COMMAND: &[Entry] = &[
     })
     .about("7.0.0", "Says in words what commands are for.")
     .category("connection"),
-    row("command|help", 2, |_| Ok(Command::Help { of: &ROWS[0] }))
+    row("command|help", 2, |_| Ok(Command::Help { of: &COMMAND }))
         .about("5.0.0", "Prints this help.")
         .category("connection"),
     row("command|info", -2, |arguments| {
@@ -61,12 +62,19 @@ const COMMAND: &[Entry] = &[
         .category("connection"),
 ];
 
+/// CONFIG. Without a subcommand that exists nobody comes to its reader: `find` has said so before.
+const CONFIG: Row = row("config", -2, |arguments| {
+    Err(Refusal::UnknownSubcommand { command: "config", name: arguments.at(1) })
+})
+.about("2.0.0", "Commands about the settings of the server.")
+.subcommands(CONFIG_ROWS);
+
 /// The subcommands of CONFIG.
-const CONFIG: &[Entry] = &[
+const CONFIG_ROWS: &[Row] = &[
     row("config|get", -3, |arguments| Ok(Command::ConfigGet { patterns: arguments.skip(2) }))
         .about("2.0.0", "Returns the settings whose names match.")
         .flags(ADMIN),
-    row("config|help", 2, |_| Ok(Command::Help { of: &ROWS[1] }))
+    row("config|help", 2, |_| Ok(Command::Help { of: &CONFIG }))
         .about("5.0.0", "Prints this help."),
 ];
 
@@ -76,11 +84,6 @@ fn command<'a>(arguments: Arguments<'a>) -> Read<'a> {
         None => Ok(Command::Describe(Describe::Every)),
         Some(name) => Err(Refusal::UnknownSubcommand { command: "command", name }),
     }
-}
-
-/// CONFIG without a subcommand that exists; `find` has said so before anyone comes here.
-fn unknown_config(arguments: Arguments<'_>) -> Refusal<'_> {
-    Refusal::UnknownSubcommand { command: "config", name: arguments.at(1) }
 }
 
 fn command_list<'a>(arguments: Arguments<'a>) -> Read<'a> {

@@ -3,21 +3,21 @@
 //! Knows nothing of how a value is kept.
 //! Source: t_string.c of Redis 7.0.15, for which options go together and what is judged first.
 
+use super::catalogue::{DENY_OOM, FAST, Group, READ_ONLY, Read, Reader, Row, WRITE};
 use super::expiry::{Clock, read_expiry};
 use super::option::{Options, is_word};
-use super::table::{DENY_OOM, Entry, FAST, Group, READ_ONLY, Read, Reader, WRITE};
 use super::{Command, Condition, Expiry, GetEx, Set};
 use crate::arguments::{Arguments, Pairs};
 use crate::number::{Decimal, parse_integer};
 use crate::refusal::Refusal;
 
 /// A command whose one key is its first argument.
-const fn row(name: &'static str, arity: i32, read: Reader) -> Entry {
-    Entry::new(Group::String, name, arity, read).keys(1, 1, 1)
+const fn row(name: &'static str, arity: i32, read: Reader) -> Row {
+    Row::new(Group::String, name, arity, read).keys(1, 1, 1)
 }
 
 /// The rows of the commands about values.
-pub(super) const ROWS: &[Entry] = &[
+pub(super) const ROWS: &[Row] = &[
     row("get", 2, |arguments| Ok(Command::Get { key: arguments.at(1) }))
         .about("1.0.0", "Returns the value of a key.")
         .flags(READ_ONLY.and(FAST)),

@@ -3,7 +3,7 @@
 use morecore_wire::{
     Client, ClientKind, Command, Condition, Copy, Credentials, Deadline, Describe, Encoder, Expire,
     ExpireCondition, Expiry, Flags, GetEx, Hello, ListFilter, Parser, Progress, Refusal, Scan, Set,
-    Version, entries, find,
+    Version, find, rows,
 };
 
 use crate::encoded;
@@ -415,27 +415,23 @@ fn an_unknown_command_is_quoted() {
 
 #[test]
 fn every_command_holds_to_its_arity() {
-    let subcommands = entries().flat_map(|entry| entry.subcommands);
-    for entry in entries().chain(subcommands) {
+    let subcommands = rows().flat_map(|row| row.subcommands);
+    for row in rows().chain(subcommands) {
         for count in 0..8 {
-            let names = entry.name.split('|').map(str::as_bytes);
+            let names = row.name.split('|').map(str::as_bytes);
             let input = encoded(names.clone().chain(std::iter::repeat_n(&b"1"[..], count)));
             let mut parser = Parser::default();
             parser.parse(&input).expect("it is well formed");
             let arguments = parser.arguments(&input);
             let found = find(arguments);
-            if entry.admits(names.count() + count) {
-                let is_container = !entry.subcommands.is_empty() && count > 0;
-                assert!(
-                    is_container || found == Ok(entry),
-                    "{} with {count}: {found:?}",
-                    entry.name
-                );
+            if row.admits(names.count() + count) {
+                let is_container = !row.subcommands.is_empty() && count > 0;
+                assert!(is_container || found == Ok(row), "{} with {count}: {found:?}", row.name);
                 // Whatever it makes of ones, it must not panic.
                 let _ = Command::from_arguments(arguments);
             } else {
-                let wrong = Refusal::WrongArity { command: entry.name };
-                assert_eq!(found, Err(wrong), "{} with {count}", entry.name);
+                let wrong = Refusal::WrongArity { command: row.name };
+                assert_eq!(found, Err(wrong), "{} with {count}", row.name);
             }
         }
     }
@@ -443,20 +439,20 @@ fn every_command_holds_to_its_arity() {
 
 #[test]
 fn every_row_is_whole() {
-    let subcommands = entries().flat_map(|entry| entry.subcommands);
-    for entry in entries().chain(subcommands) {
-        let name = entry.name;
+    let subcommands = rows().flat_map(|row| row.subcommands);
+    for row in rows().chain(subcommands) {
+        let name = row.name;
         assert_eq!(name, name.to_lowercase());
-        assert!(!entry.since.is_empty(), "{name} has no version");
-        assert!(entry.summary.ends_with('.'), "{name} has no sentence");
-        assert_eq!(entry.first_key == 0, entry.key_step == 0, "{name} has half its keys");
+        assert!(!row.since.is_empty(), "{name} has no version");
+        assert!(row.summary.ends_with('.'), "{name} has no sentence");
+        assert_eq!(row.first_key == 0, row.key_step == 0, "{name} has half its keys");
         assert_eq!(
-            entries().filter(|other| other.name == name).count(),
+            rows().filter(|other| other.name == name).count(),
             usize::from(!name.contains('|'))
         );
     }
-    assert_eq!(entries().filter(|entry| entry.flags.is_free_to_ask()).count(), 4);
-    assert!(entries().filter(|entry| Flags::is_write(entry.flags)).count() > 20);
+    assert_eq!(rows().filter(|row| row.flags.is_free_to_ask()).count(), 4);
+    assert!(rows().filter(|row| Flags::is_write(row.flags)).count() > 20);
 }
 
 /// What `line` answers, in RESP2 with bars for line ends.
@@ -475,7 +471,7 @@ fn described(line: &str) -> String {
 
 #[test]
 fn commands_are_described_as_redis_does() {
-    assert_eq!(described("command count"), format!(":{}|", entries().count()));
+    assert_eq!(described("command count"), format!(":{}|", rows().count()));
     assert_eq!(
         described("command info nosuch get"),
         "*2|$-1|*10|$3|get|:2|*2|+readonly|+fast|:1|:1|:1|*3|+@string|+@read|+@fast|*0|*0|*0|"
@@ -488,6 +484,8 @@ fn commands_are_described_as_redis_does() {
     assert_eq!(described("command list filterby pattern GETE*"), "*1|$5|getex|");
     assert_eq!(described("command list filterby module x"), "*0|");
     assert!(described("command info client|id").starts_with("*1|*10|$9|client|id|:2|*0|"));
+    assert!(described("client help").starts_with("*19|+CLIENT <subcommand>"));
+    assert!(described("command help").starts_with("*11|+COMMAND <subcommand>"));
     assert!(described("config help").starts_with("*5|+CONFIG <subcommand>"));
-    assert!(described("command").starts_with(&format!("*{}|*10|", entries().count())));
+    assert!(described("command").starts_with(&format!("*{}|*10|", rows().count())));
 }

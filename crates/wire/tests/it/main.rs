@@ -1,9 +1,9 @@
 //! What the languages promise to the servers and clients that speak them.
 
 mod commands;
+mod parser;
 mod random;
 mod replies;
-mod requests;
 
 use std::fmt::Display;
 

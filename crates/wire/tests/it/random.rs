@@ -5,7 +5,7 @@
 use std::env;
 
 use fastrand::Rng;
-use morecore_wire::{Command, Encoder, Reply, Version, decode_reply, entries, is_match};
+use morecore_wire::{Command, Encoder, Reply, Version, decode_reply, is_match, rows};
 
 use crate::{bars, encoded, read_all};
 
@@ -75,7 +75,7 @@ fn words(random: &mut Rng) -> Vec<Vec<u8>> {
         "pattern",
         "on",
     ];
-    let names: Vec<_> = entries().map(|entry| entry.name).collect();
+    let names: Vec<_> = rows().map(|row| row.name).collect();
     let name = random.choice(&names).expect("there are commands");
     let mut words = vec![name.as_bytes().to_vec()];
     for _ in 0..random.usize(0..7) {

@@ -1,4 +1,4 @@
-//! The table of commands: one row a command, and all that is said about it anywhere.
+//! The catalogue: one row a command, and all that is said about it anywhere.
 //!
 //! ```text
 //!   name --hash--> SLOTS --> row: arity, flags, keys, words, reader --> Command
@@ -86,9 +86,9 @@ impl Group {
     }
 }
 
-/// A row of the table: a command, or a subcommand of one.
+/// A row of the catalogue: a command, or a subcommand of one.
 #[derive(Clone, Copy)]
-pub struct Entry {
+pub struct Row {
     /// The name in lower case; a subcommand is `container|name`.
     pub name: &'static str,
     /// How many arguments, the name among them; `-n` means n or more.
@@ -110,20 +110,20 @@ pub struct Entry {
     /// Which keys or values or connections it is about, as a category of Redis's access lists.
     pub(super) category: Option<&'static str>,
     /// The rows of its subcommands.
-    pub subcommands: &'static [Entry],
+    pub subcommands: &'static [Row],
     read: Reader,
 }
 
-impl Entry {
+impl Row {
     /// A row without flags, keys and words.
-    pub(super) const fn new(group: Group, name: &'static str, arity: i32, read: Reader) -> Entry {
+    pub(super) const fn new(group: Group, name: &'static str, arity: i32, read: Reader) -> Row {
         let category = match group {
             Group::Connection => Some("connection"),
             Group::Generic => Some("keyspace"),
             Group::Server => None,
             Group::String => Some("string"),
         };
-        Entry {
+        Row {
             name,
             arity,
             flags: NONE,
@@ -140,20 +140,20 @@ impl Entry {
     }
 
     /// The row with its first version and its summary.
-    pub(super) const fn about(mut self, since: &'static str, summary: &'static str) -> Entry {
+    pub(super) const fn about(mut self, since: &'static str, summary: &'static str) -> Row {
         self.since = since;
         self.summary = summary;
         self
     }
 
     /// The row with these flags.
-    pub(super) const fn flags(mut self, flags: Flags) -> Entry {
+    pub(super) const fn flags(mut self, flags: Flags) -> Row {
         self.flags = flags;
         self
     }
 
     /// The row with its keys at arguments `first` to `last`, every `step`th.
-    pub(super) const fn keys(mut self, first: i32, last: i32, step: i32) -> Entry {
+    pub(super) const fn keys(mut self, first: i32, last: i32, step: i32) -> Row {
         self.first_key = first;
         self.last_key = last;
         self.key_step = step;
@@ -161,13 +161,13 @@ impl Entry {
     }
 
     /// The row in another category than its group suggests.
-    pub(super) const fn category(mut self, category: &'static str) -> Entry {
+    pub(super) const fn category(mut self, category: &'static str) -> Row {
         self.category = Some(category);
         self
     }
 
     /// The row with these subcommands.
-    pub(super) const fn subcommands(mut self, subcommands: &'static [Entry]) -> Entry {
+    pub(super) const fn subcommands(mut self, subcommands: &'static [Row]) -> Row {
         self.subcommands = subcommands;
         self
     }
@@ -196,24 +196,24 @@ impl Entry {
 }
 
 /// Rows are constants, and a name has one row: the name tells.
-impl PartialEq for Entry {
+impl PartialEq for Row {
     fn eq(&self, other: &Self) -> bool {
         self.name == other.name
     }
 }
 
-impl std::fmt::Debug for Entry {
+impl std::fmt::Debug for Row {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Entry({})", self.name)
+        write!(f, "Row({})", self.name)
     }
 }
 
 /// The rows, by theme.
-const THEMES: [&[Entry]; 5] =
+const THEMES: [&[Row]; 5] =
     [connection::ROWS, server::ROWS, strings::ROWS, keys::ROWS, expiry::ROWS];
 
 /// Every command, without the subcommands.
-pub fn entries() -> impl Iterator<Item = &'static Entry> + Clone {
+pub fn rows() -> impl Iterator<Item = &'static Row> + Clone {
     THEMES.into_iter().flatten()
 }
 
@@ -221,24 +221,24 @@ pub fn entries() -> impl Iterator<Item = &'static Entry> + Clone {
 ///
 /// # Errors
 /// There is no such command or subcommand, or the number of arguments is wrong.
-pub fn find(arguments: Arguments<'_>) -> Result<&'static Entry, Refusal<'_>> {
-    let Some(mut entry) = arguments.get(0).and_then(command_named) else {
+pub fn find(arguments: Arguments<'_>) -> Result<&'static Row, Refusal<'_>> {
+    let Some(mut row) = arguments.get(0).and_then(command_named) else {
         return Err(Refusal::UnknownCommand { arguments });
     };
-    if let Some(name) = arguments.get(1).filter(|_| !entry.subcommands.is_empty()) {
-        let is_it = |row: &&Entry| name.eq_ignore_ascii_case(row.short_name().as_bytes());
-        let unknown = Refusal::UnknownSubcommand { command: entry.name, name };
-        entry = entry.subcommands.iter().find(is_it).ok_or(unknown)?;
+    if let Some(name) = arguments.get(1).filter(|_| !row.subcommands.is_empty()) {
+        let is_it = |row: &&Row| name.eq_ignore_ascii_case(row.short_name().as_bytes());
+        let unknown = Refusal::UnknownSubcommand { command: row.name, name };
+        row = row.subcommands.iter().find(is_it).ok_or(unknown)?;
     }
-    if !entry.admits(arguments.len()) {
-        return Err(Refusal::WrongArity { command: entry.name });
+    if !row.admits(arguments.len()) {
+        return Err(Refusal::WrongArity { command: row.name });
     }
-    Ok(entry)
+    Ok(row)
 }
 
 /// The row of `name`, in any case of letters: a command, or `container|subcommand`.
-pub(super) fn entry_named(name: &[u8]) -> Option<&'static Entry> {
-    let is_it = |row: &&Entry| name.eq_ignore_ascii_case(row.name.as_bytes());
+pub(super) fn row_named(name: &[u8]) -> Option<&'static Row> {
+    let is_it = |row: &&Row| name.eq_ignore_ascii_case(row.name.as_bytes());
     match name.iter().position(|&byte| byte == b'|') {
         None => command_named(name),
         Some(bar) => command_named(&name[..bar])?.subcommands.iter().find(is_it),
@@ -246,11 +246,11 @@ pub(super) fn entry_named(name: &[u8]) -> Option<&'static Entry> {
 }
 
 /// The row of the command `name`, in any case of letters.
-fn command_named(name: &[u8]) -> Option<&'static Entry> {
+fn command_named(name: &[u8]) -> Option<&'static Row> {
     let mut slot = slot_of(name);
-    while let Some(entry) = SLOTS[slot] {
-        if name.eq_ignore_ascii_case(entry.name.as_bytes()) {
-            return Some(entry);
+    while let Some(row) = SLOTS[slot] {
+        if name.eq_ignore_ascii_case(row.name.as_bytes()) {
+            return Some(row);
         }
         slot = (slot + 1) % SLOT_COUNT;
     }
@@ -276,23 +276,39 @@ const fn slot_of(name: &[u8]) -> usize {
 }
 
 /// The rows by the hash of their names; a name whose slot is taken has the next free one.
-static SLOTS: [Option<&Entry>; SLOT_COUNT] = slots();
+static SLOTS: [Option<&Row>; SLOT_COUNT] = slots();
 
-const fn slots() -> [Option<&'static Entry>; SLOT_COUNT] {
-    let mut slots: [Option<&'static Entry>; SLOT_COUNT] = [None; SLOT_COUNT];
+const fn slots() -> [Option<&'static Row>; SLOT_COUNT] {
+    let mut slots: [Option<&'static Row>; SLOT_COUNT] = [None; SLOT_COUNT];
     let mut theme = 0;
     while theme < THEMES.len() {
-        let mut row = 0;
-        while row < THEMES[theme].len() {
-            let entry = &THEMES[theme][row];
-            let mut slot = slot_of(entry.name.as_bytes());
+        let mut index = 0;
+        while index < THEMES[theme].len() {
+            let row = &THEMES[theme][index];
+            let mut slot = slot_of(row.name.as_bytes());
             while slots[slot].is_some() {
                 slot = (slot + 1) % SLOT_COUNT;
             }
-            slots[slot] = Some(entry);
-            row += 1;
+            slots[slot] = Some(row);
+            index += 1;
         }
         theme += 1;
     }
     slots
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// More would say that three letters are not enough any more.
+    #[test]
+    fn a_name_is_found_near_its_slot() {
+        for row in rows() {
+            let slot = slot_of(row.name.as_bytes());
+            let is_it = |away: &usize| SLOTS[(slot + away) % SLOT_COUNT] == Some(row);
+            let away = (0..SLOT_COUNT).find(is_it).expect("every row has a slot");
+            assert!(away <= 3, "{} is {away} slots away", row.name);
+        }
+    }
 }
