@@ -261,3 +261,6 @@ impl Connection {
         about.unsent_bytes = self.output.len() - self.sent;
     }
 }
+
+#[cfg(test)]
+mod tests;

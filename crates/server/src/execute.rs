@@ -7,7 +7,7 @@
 //! Promises: each command gets exactly one reply, in Redis 7's words. Nothing is written before it
 //! is sure what the reply is.
 //! Knows nothing of sockets, nor of when the reply leaves.
-//! Source: https://redis.io/docs/latest/commands, and the behaviour of Redis 7.0.15.
+//! Source: <https://redis.io/docs/latest/commands>, and the behaviour of Redis 7.0.15.
 
 mod client;
 mod config;

@@ -2,7 +2,7 @@
 //!
 //! Promises: only what is true, under Redis's names where Redis has the thing; what is ours alone
 //! begins with `morecore_`.
-//! Source: https://redis.io/docs/latest/commands/info
+//! Source: <https://redis.io/docs/latest/commands/info>
 
 use std::fmt::Write;
 use std::sync::atomic::Ordering::Relaxed;

@@ -1,0 +1,143 @@
+use std::sync::Arc;
+
+use morecore_store::{Create, Store};
+
+use super::*;
+use crate::clients::Origin;
+use crate::shared::Shared;
+
+/// A connection, and what a model brings for it.
+struct Bench {
+    connection: Connection,
+    desk: Desk,
+    spares: Spares,
+    /// What the client got.
+    received: Vec<u8>,
+}
+
+/// A conversation of all kinds of commands, with large and empty arguments, inline ones, a change
+/// of version and errors.
+const INPUT: &[u8] = b"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$5\r\na\r\nb!\r\n*2\r\n$3\r\nGET\r\n$1\r\nk\r\n\
+    PING\r\n\r\nSET 'q k' \"\\x41\"\r\n*0\r\n*2\r\n$4\r\nMGET\r\n$3\r\nq k\r\nHELLO 3\r\nGET none\r\n\
+    *1\r\n$4\r\nNOPE\r\nINCR k\r\nAPPEND k \"\"\r\n*3\r\n$3\r\nSET\r\n$0\r\n\r\n$0\r\n\r\nQUIT\r\nPING\r\n";
+
+impl Bench {
+    fn new() -> Self {
+        let options = Options::default();
+        let store = Store::anonymous(&Create { memory_bytes: 64 << 20, ..Create::default() });
+        let shared = Arc::new(Shared::new(options, None));
+        let origin = Origin {
+            remote: String::new(),
+            local: String::new(),
+            descriptor: 0,
+            since_ms: shared.started_ms,
+        };
+        let connection = Connection::new(shared.clients.enter(origin), &shared.options);
+        let desk = Desk::new(store.unwrap(), shared);
+        Self { connection, desk, spares: Spares::default(), received: Vec::new() }
+    }
+
+    fn receive(&mut self, bytes: &[u8]) {
+        self.connection.receive(bytes, &mut self.desk, &mut self.spares);
+    }
+
+    /// The client takes at most `count` bytes.
+    fn take(&mut self, count: usize) {
+        let output = self.connection.output();
+        let count = count.min(output.len());
+        self.received.extend_from_slice(&output[..count]);
+        self.connection.sent(count, &mut self.spares);
+    }
+}
+
+/// What a client gets that sends `pieces`.
+fn check(pieces: &[&[u8]], expected: &[u8]) {
+    let mut bench = Bench::new();
+    for piece in pieces {
+        bench.receive(piece);
+        bench.take(usize::MAX);
+    }
+    assert!(bench.connection.is_over(), "the input ends with QUIT");
+    let (found, expected) = (bench.received.escape_ascii(), expected.escape_ascii());
+    assert_eq!(found.to_string(), expected.to_string(), "{:?}", pieces.first());
+}
+
+/// The replies to [`INPUT`] as one piece.
+fn replies() -> Vec<u8> {
+    let mut bench = Bench::new();
+    bench.receive(INPUT);
+    bench.take(usize::MAX);
+    bench.received
+}
+
+#[test]
+fn every_split_gives_the_same_replies() {
+    let expected = replies();
+    assert!(
+        expected.starts_with(b"+OK\r\n$5\r\na\r\nb!\r\n+PONG\r\n+OK\r\n*1\r\n$1\r\nA\r\n%7\r\n")
+    );
+    assert!(expected.ends_with(b"+OK\r\n+OK\r\n"));
+    for at in 0..=INPUT.len() {
+        let (first, second) = INPUT.split_at(at);
+        check(&[first, second], &expected);
+    }
+}
+
+#[test]
+fn bytes_one_by_one_give_the_same_replies() {
+    let pieces: Vec<&[u8]> = INPUT.chunks(1).collect();
+    check(&pieces, &replies());
+}
+
+#[test]
+fn an_idle_connection_keeps_no_buffer() {
+    let mut bench = Bench::new();
+    bench.receive(b"SET k v\r\nGET");
+    bench.take(usize::MAX);
+    bench.receive(b" k\r\n");
+    bench.take(usize::MAX);
+    assert_eq!(bench.connection.input.capacity(), 0);
+    assert_eq!(bench.connection.output.capacity(), 0);
+    assert_eq!(bench.received, b"+OK\r\n$1\r\nv\r\n");
+}
+
+#[test]
+fn a_client_that_does_not_read_is_put_off_and_then_answered_whole() {
+    const VALUE_BYTES: usize = 1 << 20;
+    const ASKED: usize = 64;
+    let mut bench = Bench::new();
+    bench.receive(format!("*3\r\n$3\r\nSET\r\n$1\r\nk\r\n${VALUE_BYTES}\r\n").as_bytes());
+    bench.receive(&vec![b'x'; VALUE_BYTES]);
+    bench.receive(b"\r\n");
+    bench.receive("GET k\r\n".repeat(ASKED).as_bytes());
+    let kept = bench.connection.output().len();
+    assert!(kept <= OUTPUT_BYTES_MOST + VALUE_BYTES + 16, "{kept} bytes are kept");
+    assert!(!bench.connection.is_receptive() && !bench.connection.can_go_on());
+    bench.connection.finish();
+    while !bench.connection.is_over() {
+        bench.take(VALUE_BYTES / 3);
+        if bench.connection.can_go_on() {
+            bench.receive(b"");
+        }
+        assert!(bench.connection.output.len() <= 2 * (OUTPUT_BYTES_MOST + VALUE_BYTES + 16));
+    }
+    assert_eq!(bench.received.len(), 5 + ASKED * (VALUE_BYTES + 12));
+}
+
+#[test]
+fn what_comes_after_an_error_of_the_protocol_is_not_executed() {
+    let mut bench = Bench::new();
+    bench.receive(b"PING\r\n*1\r\nx\r\nPING\r\n");
+    bench.receive(b"PING\r\n");
+    bench.take(usize::MAX);
+    assert_eq!(bench.received, b"+PONG\r\n-ERR Protocol error: expected '$', got 'x'\r\n");
+    assert!(bench.connection.is_over());
+}
+
+#[test]
+fn a_broken_socket_ends_the_talk_at_once() {
+    let mut bench = Bench::new();
+    bench.receive(b"PING\r\nGET");
+    bench.connection.abandon();
+    assert!(bench.connection.is_over() && !bench.connection.has_output());
+}

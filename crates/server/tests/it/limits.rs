@@ -1,0 +1,147 @@
+//! No client can cost another its time, or the server more than a bounded amount of memory.
+
+use std::io::Write;
+use std::net::TcpStream;
+
+use morecore_server::Options;
+
+use crate::house::{House, under_every_model};
+use crate::talk::Talk;
+
+#[test]
+fn half_a_command_and_silence_keeps_nobody_waiting() {
+    under_every_model(|options| {
+        let house = House::open(options);
+        let mut half = Talk::to(house.address);
+        half.send(b"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$100000\r\nnot all");
+        let mut other = Talk::to(house.address);
+        assert_eq!(other.ask("PING"), "+PONG");
+        half.send(&vec![b'x'; 100_000 - 7]);
+        half.send(b"\r\n");
+        assert_eq!(half.reply(), "+OK");
+        assert_eq!(other.ask("STRLEN k"), ":100000");
+    });
+}
+
+#[test]
+fn a_bulk_of_a_gigabyte_is_refused_in_words() {
+    under_every_model(|options| {
+        let house = House::open(options);
+        let mut talk = Talk::to(house.address);
+        talk.send(b"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$1073741824\r\n");
+        assert_eq!(talk.reply(), "-ERR Protocol error: invalid bulk length");
+        assert_eq!(talk.reply(), "closed");
+    });
+}
+
+#[test]
+fn garbage_is_answered_in_words_and_ends_the_connection() {
+    under_every_model(|options| {
+        let house = House::open(options);
+        let mut talk = Talk::to(house.address);
+        talk.send(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n*1\r\n!\r\n");
+        assert!(talk.reply().starts_with("-ERR unknown command '"));
+        assert_eq!(talk.reply(), "-ERR Protocol error: expected '$', got '!'");
+        assert_eq!(talk.reply(), "closed");
+        assert_eq!(Talk::to(house.address).ask("PING"), "+PONG");
+    });
+}
+
+#[test]
+fn seeded_garbage_never_stops_the_server() {
+    let seed = std::env::var("SEED").ok().map_or_else(|| fastrand::u64(..), |s| s.parse().unwrap());
+    eprintln!("SEED={seed}");
+    under_every_model(|options| {
+        let mut random = fastrand::Rng::with_seed(seed);
+        let house = House::open(options);
+        for _ in 0..50 {
+            let mut talk = TcpStream::connect(house.address).unwrap();
+            let alphabet = b"*$0123456789\r\n\r\n\"' GETSx\x00\xff";
+            let bytes: Vec<u8> =
+                (0..random.usize(0..5000)).map(|_| *random.choice(alphabet).unwrap()).collect();
+            // The server may have hung up in the middle of it, as it should.
+            let _closed = talk.write_all(&bytes);
+        }
+        assert_eq!(Talk::to(house.address).ask("PING"), "+PONG");
+    });
+}
+
+#[test]
+fn a_client_that_does_not_read_is_bounded_and_keeps_nobody_waiting() {
+    const VALUE_BYTES: usize = 1 << 20;
+    // 200 MiB of replies: far more than the server keeps and the sockets buffer.
+    const ASKED: usize = 200;
+    under_every_model(|options| {
+        let house = House::open(options);
+        let mut other = Talk::to(house.address);
+        let value = vec![b'x'; VALUE_BYTES];
+        assert_eq!(other.ask_exactly(&[b"SET", b"k", &value]), "+OK");
+        let mut slow = Talk::to(house.address);
+        slow.send("GET k\r\n".repeat(ASKED).as_bytes());
+        // What is answered by now shows in the list of clients; what is kept has a limit.
+        let lines = other.ask("CLIENT LIST");
+        let kept = lines
+            .split(" omem=")
+            .skip(1)
+            .map(|rest| rest.split(' ').next().unwrap().parse::<usize>().unwrap());
+        assert!(kept.max().unwrap() <= (16 << 20) + VALUE_BYTES + 64, "{lines}");
+        assert_eq!(other.ask("PING"), "+PONG");
+        for _ in 0..ASKED {
+            assert_eq!(slow.reply().len(), VALUE_BYTES + 2);
+        }
+        slow.send(b"PING\r\n");
+        assert_eq!(slow.reply(), "+PONG");
+    });
+}
+
+#[test]
+fn more_clients_than_allowed_are_told_so() {
+    under_every_model(|options| {
+        let house = House::open(Options { clients_most: 2, ..options });
+        let (mut one, mut two) = (Talk::to(house.address), Talk::to(house.address));
+        assert_eq!((one.ask("PING"), two.ask("PING")), ("+PONG".into(), "+PONG".into()));
+        let mut third = Talk::to(house.address);
+        assert_eq!(third.reply(), "-ERR max number of clients reached");
+        assert_eq!(third.reply(), "closed");
+        assert_eq!(one.ask("QUIT"), "+OK");
+        assert_eq!(one.reply(), "closed");
+        // The place is free as soon as the server has noticed.
+        while Talk::to(house.address).ask("PING") != "+PONG" {}
+        assert_eq!(two.ask("PING"), "+PONG");
+    });
+}
+
+#[test]
+fn a_silent_client_is_sent_away_where_there_is_a_timeout() {
+    under_every_model(|options| {
+        let house = House::open(Options { timeout_s: 1, ..options });
+        let mut silent = Talk::to(house.address);
+        assert_eq!(silent.ask("PING"), "+PONG");
+        assert_eq!(silent.reply(), "closed");
+    });
+}
+
+#[test]
+fn a_large_value_comes_and_goes_in_pieces() {
+    under_every_model(|options| {
+        let house = House::open(options);
+        let mut talk = Talk::to(house.address);
+        let value: Vec<u8> = (0..10_000_000_u32).map(|n| b'a' + (n % 23) as u8).collect();
+        assert_eq!(talk.ask_exactly(&[b"SET", b"large", &value]), "+OK");
+        let shown = talk.ask("GET large");
+        assert_eq!(shown.len(), value.len() + 2);
+        assert!(shown.as_bytes()[1..].starts_with(&value));
+    });
+}
+
+#[test]
+fn a_value_beyond_the_store_is_refused_in_words() {
+    under_every_model(|options| {
+        let house = House::open(options);
+        let mut talk = Talk::to(house.address);
+        let value = vec![b'x'; 70 << 20];
+        let refused = talk.ask_exactly(&[b"SET", b"k", &value]);
+        assert!(refused.starts_with("-ERR value has 73400320 bytes, at most "), "{refused}");
+        assert_eq!(talk.ask("PING"), "+PONG");
+    });
+}

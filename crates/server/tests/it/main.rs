@@ -1,0 +1,11 @@
+//! What the server promises, each promise under every model.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by it")]
+
+mod crowd;
+mod house;
+mod limits;
+mod redis_crate;
+mod stopping;
+mod talk;
+mod transcripts;
