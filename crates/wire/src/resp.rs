@@ -71,7 +71,8 @@ const RANGES_KEPT_MOST: usize = 4096;
 pub enum Progress {
     /// The command goes on: `missing` bytes more are needed at least.
     Partial {
-        /// At least 1. A large argument tells its length here, so that a buffer grows once.
+        /// At least 1. A large argument tells its length here, so that a buffer need not grow in
+        /// many steps; but it is only the word of a client, who may send nothing more.
         missing: usize,
     },
     /// Nothing was asked (an empty line, an empty array), in so many bytes.
