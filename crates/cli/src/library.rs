@@ -66,8 +66,7 @@ fn candidates() -> Vec<PathBuf> {
 
 /// Writes the library into `directory`, unless it is there already.
 fn in_directory(directory: &Path) -> io::Result<PathBuf> {
-    DirBuilder::new().recursive(true).mode(DIRECTORY_MODE).create(directory)?;
-    prove_ours(directory)?;
+    make_private(directory)?;
     let path = directory.join(format!("libmorecore-{:016x}.so", hash(LIBRARY)));
     match fs::read(&path) {
         Ok(found) if found == LIBRARY => return Ok(path),
@@ -87,6 +86,15 @@ fn in_directory(directory: &Path) -> io::Result<PathBuf> {
 fn write(path: &Path) -> io::Result<()> {
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o755).open(path)?;
     file.write_all(LIBRARY)
+}
+
+/// Makes a directory for this user alone, unless it is there.
+///
+/// # Errors
+/// - It is there, and somebody else could have put something into it.
+pub(crate) fn make_private(directory: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(DIRECTORY_MODE).create(directory)?;
+    prove_ours(directory)
 }
 
 /// Refuses a directory into which somebody else could put a library for us to run.

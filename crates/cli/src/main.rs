@@ -8,8 +8,10 @@
 //! Knows nothing of how any of it works: it parses, calls a face, and prints.
 #![forbid(unsafe_code)]
 
+mod client;
 mod commands;
 mod failure;
+mod lab;
 mod library;
 mod output;
 mod program;

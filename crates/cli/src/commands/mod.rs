@@ -2,6 +2,7 @@
 
 mod create;
 mod del;
+mod demo;
 mod exists;
 mod expire;
 mod get;
@@ -13,6 +14,7 @@ mod map;
 mod rm;
 mod run;
 mod scan;
+mod serve;
 mod set;
 mod stat;
 mod ttl;
@@ -41,6 +43,8 @@ pub(crate) enum Command {
     Stat(stat::Stat),
     Map(map::Map),
     Verify(verify::Verify),
+    Serve(serve::Serve),
+    Demo(demo::Demo),
 }
 
 impl Command {
@@ -64,6 +68,8 @@ impl Command {
             Command::Stat(stat) => stat.run(out),
             Command::Map(map) => map.run(out),
             Command::Verify(verify) => verify.run(out),
+            Command::Serve(serve) => serve.run(out),
+            Command::Demo(demo) => demo.run(out),
         };
         done.map(|()| 0)
     }

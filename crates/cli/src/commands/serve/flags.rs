@@ -1,0 +1,180 @@
+//! What `serve` can be told, on the command line or in a file of settings.
+//!
+//! Promises: every flag is optional here, so that two sets of them can be laid over each other;
+//! what neither says is `morecore_server`'s default.
+
+use std::ffi::OsString;
+use std::net::IpAddr;
+use std::num::NonZeroUsize;
+use std::os::unix::ffi::OsStringExt;
+use std::path::PathBuf;
+
+use morecore_server::{Level, Model, Options};
+
+use super::config;
+use crate::commands::Evict;
+use crate::failure::Failure;
+use crate::quantity;
+
+/// The flags of `serve`, and the settings of its `--config`.
+#[derive(clap::Args, Default)]
+pub(crate) struct Flags {
+    /// TCP port [default: 6379]; 0 asks for a free one
+    #[arg(short, long)]
+    port: Option<u16>,
+    /// Address to listen on [default: 127.0.0.1]; may be repeated
+    #[arg(long, value_name = "ADDRESS")]
+    bind: Vec<IpAddr>,
+    /// Path of a Unix socket to listen on too
+    #[arg(short = 's', long = "unixsocket", value_name = "PATH")]
+    unix_socket: Option<PathBuf>,
+    /// How clients are served [default: epoll]
+    #[arg(long, value_enum)]
+    model: Option<ModelName>,
+    /// Threads that execute commands [default: number of cores]
+    #[arg(short, long, value_name = "COUNT")]
+    threads: Option<NonZeroUsize>,
+    /// Size of the store, if it has to be made [default: 1gb]
+    #[arg(short, long, visible_alias = "maxmemory", value_parser = quantity::bytes)]
+    #[arg(value_name = "SIZE")]
+    memory: Option<u64>,
+    /// What a full store does, if it has to be made [default: policy]
+    #[arg(long, value_enum)]
+    evict: Option<Evict>,
+    /// The same in Redis's words: `noeviction` refuses, every other policy evicts
+    #[arg(long = "maxmemory-policy", value_name = "POLICY", conflicts_with = "evict")]
+    #[arg(value_parser = policy)]
+    policy: Option<Evict>,
+    /// At most this many clients at once [default: 10000]
+    #[arg(short = 'c', long = "maxclients", value_name = "COUNT")]
+    clients_most: Option<u32>,
+    /// What a client must give to AUTH before anything else
+    #[arg(long = "requirepass", value_name = "PASSWORD")]
+    password: Option<OsString>,
+    /// Seconds after which a silent client is sent away [default: 0, never]
+    #[arg(long = "timeout", value_name = "SECONDS")]
+    timeout_s: Option<u32>,
+    /// Seconds after which a silent peer is probed [default: 300]; 0 is never
+    #[arg(long = "tcp-keepalive", value_name = "SECONDS")]
+    keep_alive_s: Option<u32>,
+    /// What is logged to standard error [default: notice]
+    #[arg(long = "loglevel", value_enum, value_name = "LEVEL")]
+    level: Option<LevelName>,
+    /// A file with lines of a redis.conf; flags come first
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+impl Flags {
+    /// These flags, and below them what their `--config` says, if there is one.
+    pub(super) fn with_config(self) -> Result<Flags, Failure> {
+        match &self.config {
+            Some(path) => {
+                let below = config::read(path)?;
+                Ok(self.over(below))
+            }
+            None => Ok(self),
+        }
+    }
+
+    /// These flags where they say something, else those of `below`.
+    fn over(self, below: Flags) -> Flags {
+        Flags {
+            port: self.port.or(below.port),
+            bind: if self.bind.is_empty() { below.bind } else { self.bind },
+            unix_socket: self.unix_socket.or(below.unix_socket),
+            model: self.model.or(below.model),
+            threads: self.threads.or(below.threads),
+            memory: self.memory.or(below.memory),
+            evict: self.evict.or(self.policy).or(below.evict),
+            policy: below.policy,
+            clients_most: self.clients_most.or(below.clients_most),
+            password: self.password.or(below.password),
+            timeout_s: self.timeout_s.or(below.timeout_s),
+            keep_alive_s: self.keep_alive_s.or(below.keep_alive_s),
+            level: self.level.or(below.level),
+            config: self.config,
+        }
+    }
+
+    /// The size of the store, if one was asked for.
+    pub(super) fn memory_bytes(&self) -> Option<u64> {
+        self.memory
+    }
+
+    /// What the store does when it is full.
+    pub(super) fn evict(&self) -> morecore_store::Evict {
+        self.evict.or(self.policy).unwrap_or(Evict::Policy).into()
+    }
+
+    /// The same for the server, with its own defaults for what was not said.
+    pub(super) fn options(self) -> Options {
+        let usual = Options::default();
+        Options {
+            bind: if self.bind.is_empty() { usual.bind } else { self.bind },
+            port: self.port.or(usual.port),
+            unix_socket: self.unix_socket,
+            model: self.model.map_or(usual.model, Model::from),
+            threads: self.threads,
+            clients_most: self.clients_most.unwrap_or(usual.clients_most),
+            password: self.password.map(OsString::into_vec),
+            timeout_s: self.timeout_s.unwrap_or(usual.timeout_s),
+            keep_alive_s: self.keep_alive_s.unwrap_or(usual.keep_alive_s),
+            log: self.level.map_or(usual.log, Level::from),
+            ..usual
+        }
+    }
+}
+
+/// Reads one of Redis's eviction policies. The store has one way to choose what goes, so all that
+/// evict mean the same here.
+fn policy(text: &str) -> Result<Evict, String> {
+    match text {
+        "noeviction" => Ok(Evict::None),
+        "allkeys-lru" | "allkeys-lfu" | "allkeys-random" => Ok(Evict::Policy),
+        _ => Err("there is noeviction, and allkeys-lru, which evicts what was not used lately"
+            .to_string()),
+    }
+}
+
+/// The models, as the command line has them.
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum ModelName {
+    /// A few threads, each waiting for many sockets
+    Epoll,
+    /// A thread for each client
+    Thread,
+}
+
+impl From<ModelName> for Model {
+    fn from(name: ModelName) -> Model {
+        match name {
+            ModelName::Epoll => Model::Epoll,
+            ModelName::Thread => Model::Thread,
+        }
+    }
+}
+
+/// Redis's levels of logging, as the command line has them.
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum LevelName {
+    /// Everything
+    Debug,
+    /// Much
+    Verbose,
+    /// What one wants to know
+    Notice,
+    /// What is wrong
+    Warning,
+}
+
+impl From<LevelName> for Level {
+    fn from(name: LevelName) -> Level {
+        match name {
+            LevelName::Debug => Level::Debug,
+            LevelName::Verbose => Level::Verbose,
+            LevelName::Notice => Level::Notice,
+            LevelName::Warning => Level::Warning,
+        }
+    }
+}
