@@ -18,12 +18,14 @@ use core::ptr;
 use morecore_heap::layout::align_up;
 use morecore_heap::units::{LEAF_BYTES, LEAF_SPAN};
 use morecore_heap::{
-    Chunk, Chunks, Class, Misuse, Offset, Region, Slab, Source, UNIT, Unit, Units, core_for,
+    Census, Chunk, Chunks, Class, Misuse, Offset, Part, Region, Slab, Source, UNIT, Unit, Units,
+    Walk, core_for,
 };
+use morecore_sys::environment::StandardError;
 use morecore_sys::memory::{self, Advice};
 
 use crate::conf::{Conf, From};
-use crate::line::{keeping_errno, rightly};
+use crate::line::{abort, keeping_errno, rightly};
 use crate::lock::{Held, Lock};
 use crate::mapping::Mappings;
 use crate::source::System;
@@ -79,7 +81,7 @@ static ARENA: Lock<Arena> = Lock::new(Arena::new());
 ///   ever handed out, and but for the tags and the fence at its end all of them are zero.
 pub(crate) struct Arena {
     is_ready: bool,
-    conf: Conf,
+    statistics_to: Option<StandardError>,
     source: System,
     growing: Region,
     fresh: Offset,
@@ -135,7 +137,7 @@ impl Arena {
     const fn new() -> Self {
         Self {
             is_ready: false,
-            conf: Conf::DEFAULT,
+            statistics_to: None,
             source: System::new(From::Mmap),
             growing: Region { begin: Offset::NONE, bytes: 0 },
             fresh: Offset::NONE,
@@ -149,15 +151,18 @@ impl Arena {
 
     #[cold]
     fn make_ready(&mut self) {
-        self.conf = keeping_errno(Conf::read);
-        self.source = System::new(self.conf.from);
-        Chunks::format(&mut core(), CHUNKS.place(), self.conf.fit);
+        let conf = keeping_errno(Conf::read);
+        if conf.shows_statistics {
+            self.statistics_to = StandardError::copy();
+        }
+        self.source = System::new(conf.from);
+        Chunks::format(&mut core(), CHUNKS.place(), conf.fit);
         self.is_ready = true;
     }
 
-    /// What the user asked for.
-    pub(crate) fn conf(&self) -> Conf {
-        self.conf
+    /// Where statistics go when the program ends, if the user asked for them.
+    pub(crate) fn statistics_to(&self) -> Option<StandardError> {
+        self.statistics_to
     }
 
     /// A payload of the chunk tier.
@@ -253,15 +258,30 @@ impl Arena {
         self.threads
     }
 
-    /// Bytes of core that the chunk tier has, and those of its used chunks.
-    pub(crate) fn bytes(&self) -> (u64, u64) {
-        (chunks().core_bytes(&core()), self.used_bytes)
+    /// What the chunk tier consists of.
+    pub(crate) fn census(&self) -> Census {
+        match Census::take(&core(), chunks(), units()) {
+            Ok(census) => census,
+            Err(broken) => abort(format_args!("{broken}")),
+        }
+    }
+
+    /// Gives back what is free, but for `keep` bytes of the top. `true` if anything went back.
+    pub(crate) fn trim(&mut self, keep: u64) -> bool {
+        let before = self.warm_bytes;
+        for part in Walk::new(&core(), chunks(), units()) {
+            match part {
+                Ok(Part::Free(free)) => self.give_back(free),
+                Ok(_) => {}
+                Err(broken) => abort(format_args!("{broken}")),
+            }
+        }
+        self.trim_top(keep) || self.warm_bytes < before
     }
 
     /// Gives back the end of the top, but for `keep` bytes. `true` if there was anything.
-    pub(crate) fn trim(&mut self, keep: u64) -> bool {
+    fn trim_top(&mut self, keep: u64) -> bool {
         let Some(spare) = chunks().spare_top(&core(), keep, UNIT) else { return false };
-        // The tags at the cut must be written before the pages go.
         chunks().cut_top(&mut core(), spare);
         if self.source.less_core(spare) {
             units().mark(&mut core(), spare, Unit::FOREIGN);

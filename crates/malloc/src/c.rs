@@ -13,8 +13,11 @@ use core::ffi::{c_int, c_void};
 use core::ptr;
 
 use morecore_sys::Errno;
+use morecore_sys::environment::{StandardError, Stream};
 
+use crate::arena;
 use crate::line::keeping_errno;
+use crate::statistics::Statistics;
 use crate::tiers;
 
 /// `ENOMEM` and `EINVAL`: the same numbers on every Linux.
@@ -178,6 +181,97 @@ pub fn mallopt(parameter: c_int, _value: c_int) -> c_int {
     // M_MMAP_THRESHOLD -3, M_TOP_PAD -2, M_TRIM_THRESHOLD -1; M_MXFAST 1, M_NLBLKS 2, M_GRAIN 3,
     // M_KEEP 4.
     c_int::from(matches!(parameter, -8..=-1 | 1..=4))
+}
+
+/// What `mallinfo2` tells: mallinfo(3) explains each.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Mallinfo2 {
+    /// Bytes of core in regions.
+    pub arena: usize,
+    /// Free chunks.
+    pub ordblks: usize,
+    /// 0.
+    pub smblks: usize,
+    /// Mappings.
+    pub hblks: usize,
+    /// Bytes in mappings.
+    pub hblkhd: usize,
+    /// 0.
+    pub usmblks: usize,
+    /// 0.
+    pub fsmblks: usize,
+    /// Bytes in use in regions.
+    pub uordblks: usize,
+    /// Bytes that are free in regions.
+    pub fordblks: usize,
+    /// Bytes of the top.
+    pub keepcost: usize,
+}
+
+/// [`Mallinfo2`] with fields that are too small since memories passed 2 GiB: what does not fit is
+/// cut off, as in glibc.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Mallinfo([c_int; 10]);
+
+/// Returns what the heap consists of.
+#[must_use]
+pub fn mallinfo2() -> Mallinfo2 {
+    let statistics = Statistics::take();
+    let census = statistics.census;
+    let used_bytes = census.used_bytes();
+    Mallinfo2 {
+        arena: census.regions.bytes as usize,
+        ordblks: census.free.count as usize,
+        hblks: statistics.mappings.count as usize,
+        hblkhd: statistics.mappings.bytes as usize,
+        uordblks: used_bytes as usize,
+        fordblks: (census.regions.bytes - used_bytes) as usize,
+        keepcost: census.top as usize,
+        ..Mallinfo2::default()
+    }
+}
+
+/// As [`mallinfo2`], in numbers of 32 bits.
+#[must_use]
+pub fn mallinfo() -> Mallinfo {
+    let wide = mallinfo2();
+    let Mallinfo2 { arena, ordblks, hblks, hblkhd, uordblks, fordblks, keepcost, .. } = wide;
+    let fields = [arena, ordblks, 0, hblks, hblkhd, 0, 0, uordblks, fordblks, keepcost];
+    Mallinfo(fields.map(|field| field as c_int))
+}
+
+/// Writes what the heap consists of to standard error.
+pub fn malloc_stats() {
+    // A line that can not be written is lost.
+    let _ = Statistics::take().write_lines(&mut { StandardError::NOW });
+}
+
+/// Writes what the heap consists of to the stream `file`, as XML. 0; or what is wrong if `options`
+/// is not 0.
+///
+/// # Safety
+/// - `file` is a `FILE` of the C library.
+#[must_use]
+pub unsafe fn malloc_info(options: c_int, file: *mut c_void) -> c_int {
+    if options != 0 {
+        return INVALID.0;
+    }
+    // The stream may allocate its buffer here, so nothing is held meanwhile.
+    let statistics = Statistics::take();
+    // SAFETY: the caller's duty, passed on.
+    let mut stream = unsafe { Stream::new(file) };
+    let _ = statistics.write_xml(&mut stream);
+    0
+}
+
+/// Called when the program ends: prints the statistics, if the user asked for them.
+pub fn at_exit() {
+    let asked = arena::hold().statistics_to();
+    if let Some(mut standard_error) = asked {
+        let _ = Statistics::take().write_lines(&mut standard_error);
+    }
 }
 
 /// Null, and the reason in `errno`.

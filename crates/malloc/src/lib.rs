@@ -9,7 +9,7 @@
 //!      |
 //!   arena          chunks, unit map and mappings, shared    (mapping, lock, conf)
 //!      |
-//!   source         brk, mmap
+//!   source         brk, mmap; statistics says what is where
 //! ```
 //!
 //! Promises: it works from the first instruction that the dynamic loader runs, in every thread, on
@@ -32,6 +32,7 @@ mod lock;
 mod magazine;
 mod mapping;
 mod source;
+mod statistics;
 mod thread;
 mod tiers;
 

@@ -62,13 +62,6 @@ impl<T> Lock<T> {
         Held { lock: self }
     }
 
-    /// Takes the value if it is free now.
-    pub(crate) fn take_now(&self) -> Option<Held<'_, T>> {
-        // Acquire pairs with the Release in `let_go`.
-        self.word.compare_exchange(FREE, HELD, Acquire, Relaxed).ok()?;
-        Some(Held { lock: self })
-    }
-
     /// Takes the lock without a guard: the thread that forks does so before.
     pub(crate) fn take_for_fork(&self) {
         core::mem::forget(self.take());

@@ -208,7 +208,9 @@ mod tests {
             let magazine = Magazine::new();
             magazine.load(class, loan(class, 0, 0));
             let (first, bytes) = (magazine.first.get(), u64::from(class.shape().bytes));
-            for distance in (0..u64::from(magazine.span.get())).filter(|d| d % bytes != 0) {
+            // Every 7th, to be quick: 7 divides no size, so each place in a block has its turn.
+            let places = (0..u64::from(magazine.span.get())).step_by(7);
+            for distance in places.filter(|d| d % bytes != 0) {
                 assert_eq!(magazine.give(Offset(first + distance)), Gift::Wrong);
                 let misuse = magazine.misuse(class, Offset(first + distance));
                 let begin = Offset(first + distance / bytes * bytes);

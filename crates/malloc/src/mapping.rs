@@ -227,7 +227,7 @@ mod tests {
         println!("SEED={seed}");
         let mut random = fastrand::Rng::with_seed(seed);
         let (mut mappings, mut model) = (Mappings::new(), BTreeMap::new());
-        for _ in 0..50_000 {
+        for _ in 0..5_000 {
             let at = random.u64(1..2000) << 12;
             let bytes = random.u64(1..100) << 12;
             if random.bool() {

@@ -49,6 +49,10 @@ c_names! {
     malloc_usable_size => fn malloc_usable_size(payload: *mut c_void) -> usize;
     malloc_trim => fn malloc_trim(pad: usize) -> c_int;
     mallopt => fn mallopt(parameter: c_int, value: c_int) -> c_int;
+    mallinfo => fn mallinfo() -> c::Mallinfo;
+    mallinfo2 => fn mallinfo2() -> c::Mallinfo2;
+    malloc_stats => fn malloc_stats();
+    malloc_info => fn malloc_info(options: c_int, file: *mut c_void) -> c_int;
     __libc_malloc => fn malloc(bytes: usize) -> *mut c_void;
     __libc_calloc => fn calloc(count: usize, bytes: usize) -> *mut c_void;
     __libc_realloc => fn realloc(payload: *mut c_void, bytes: usize) -> *mut c_void;
@@ -58,4 +62,13 @@ c_names! {
     __libc_valloc => fn valloc(bytes: usize) -> *mut c_void;
     __libc_pvalloc => fn pvalloc(bytes: usize) -> *mut c_void;
     __posix_memalign => fn posix_memalign(place: *mut *mut c_void, align: usize, bytes: usize) -> c_int;
+}
+
+/// The loader calls this when the program ends.
+#[used]
+#[unsafe(link_section = ".fini_array")]
+static AT_EXIT: extern "C" fn() = at_exit;
+
+extern "C" fn at_exit() {
+    c::at_exit();
 }

@@ -1,17 +1,22 @@
-//! The environment, and a line to standard error: what a library may need before the C library is
-//! awake.
+//! The environment and the streams of a process, also before the C library is awake.
 //!
-//! Promises: allocates nothing, calls no constructor, and leaves `errno` as it was.
+//! Promises: allocates nothing, calls no constructor, and leaves `errno` as it was (but for a
+//! [`Stream`], which may do both).
 //!
 //! Source: environ(7), proc_pid_environ(5).
 
-use core::ffi::{CStr, c_char, c_int};
+use core::ffi::{CStr, c_char, c_int, c_void};
+use core::fmt;
 
 use crate::Errno;
 
 /// The longest entry (`NAME=value`) that is seen before the C library knows its environment; a
 /// longer one is taken for unset. Ours are short; the limit keeps the reader on the stack.
 const ENTRY_MOST: usize = 1024;
+
+/// A copy of standard error gets at least this number: shells and scripts use those below 10 by
+/// number, and programs expect their first files to be 3, 4, ...
+const COPY_LEAST: c_int = 100;
 
 unsafe extern "C" {
     static environ: *const *const c_char;
@@ -36,11 +41,15 @@ pub unsafe fn value<'a>(name: &[u8], into: &'a mut [u8]) -> Option<&'a [u8]> {
 }
 
 /// Writes all of `bytes` to standard error, or as much as it takes.
-pub fn write_to_standard_error(mut bytes: &[u8]) {
+pub fn write_to_standard_error(bytes: &[u8]) {
+    write_to(StandardError::NOW.0, bytes);
+}
+
+fn write_to(file: c_int, mut bytes: &[u8]) {
     let errno = Errno::last();
     while !bytes.is_empty() {
         // SAFETY: `bytes` is readable for its whole length.
-        let count = unsafe { libc::write(2, bytes.as_ptr().cast(), bytes.len()) };
+        let count = unsafe { libc::write(file, bytes.as_ptr().cast(), bytes.len()) };
         match usize::try_from(count) {
             Ok(count) => bytes = &bytes[count..],
             Err(_) if Errno::last() == Errno(libc::EINTR) => {}
@@ -48,6 +57,56 @@ pub fn write_to_standard_error(mut bytes: &[u8]) {
         }
     }
     errno.set();
+}
+
+/// Standard error, for `write!`.
+#[derive(Clone, Copy, Debug)]
+pub struct StandardError(c_int);
+
+impl StandardError {
+    /// What is standard error now.
+    pub const NOW: Self = Self(2);
+
+    /// A copy of standard error, for who has something to say when the program has closed its own
+    /// (as `ls` and its kin do at their end). Programs that are executed do not get it.
+    #[must_use]
+    pub fn copy() -> Option<Self> {
+        let errno = Errno::last();
+        // SAFETY: duplicating a descriptor touches no memory.
+        let file = unsafe { libc::fcntl(2, libc::F_DUPFD_CLOEXEC, COPY_LEAST) };
+        errno.set();
+        (file >= 0).then_some(Self(file))
+    }
+}
+
+impl fmt::Write for StandardError {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        write_to(self.0, text.as_bytes());
+        Ok(())
+    }
+}
+
+/// A stream of the C library, for `write!`.
+#[derive(Debug)]
+pub struct Stream(*mut libc::FILE);
+
+impl Stream {
+    /// The stream `file`.
+    ///
+    /// # Safety
+    /// - `file` is a `FILE` of the C library, and open while this value lives.
+    #[must_use]
+    pub unsafe fn new(file: *mut c_void) -> Self {
+        Self(file.cast())
+    }
+}
+
+impl fmt::Write for Stream {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        // SAFETY: the text is readable for its whole length; the stream is open, as `new` asks.
+        let count = unsafe { libc::fwrite(text.as_ptr().cast(), 1, text.len(), self.0) };
+        if count == text.len() { Ok(()) } else { Err(fmt::Error) }
+    }
 }
 
 /// Ends the process as abort(3) does.

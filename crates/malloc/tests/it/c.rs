@@ -5,8 +5,9 @@ use std::io;
 use std::ptr;
 
 use morecore_malloc::c::{
-    aligned_alloc, calloc, free, free_aligned_sized, free_sized, malloc, malloc_trim,
-    malloc_usable_size, mallopt, memalign, posix_memalign, pvalloc, realloc, reallocarray, valloc,
+    aligned_alloc, calloc, free, free_aligned_sized, free_sized, mallinfo, mallinfo2, malloc,
+    malloc_info, malloc_trim, malloc_usable_size, mallopt, memalign, posix_memalign, pvalloc,
+    realloc, reallocarray, valloc,
 };
 
 const ENOMEM: i32 = 12;
@@ -16,7 +17,7 @@ const PAGE: usize = 4096;
 /// Sizes of every tier, and those beside each border.
 const SIZES: [usize; 22] = [
     0, 1, 15, 16, 17, 24, 128, 129, 1000, 1024, 1025, 8191, 8192, 8193, 16_384, 16_385, 65_536,
-    262_145, 1_048_576, 1_048_577, 5_000_000, 40_000_000,
+    262_145, 1_048_576, 1_048_577, 5_000_000, 20_000_000,
 ];
 
 fn errno() -> i32 {
@@ -122,14 +123,18 @@ fn resizing_keeps_what_fits() {
         for to in SIZES.into_iter().filter(|to| *to > 0) {
             let payload = malloc(from);
             let kept = from.min(to);
-            bytes(payload, from)
-                .iter_mut()
-                .zip(0u32..)
-                .for_each(|(byte, i)| *byte = (i % 251) as u8);
+            // The front and the end of what stays, each a different row of bytes.
+            let ends = [(0, kept.min(500)), (kept - kept.min(500), kept)];
+            for (begin, end) in ends {
+                let row = &mut bytes(payload, end)[begin..];
+                row.iter_mut().zip(begin..).for_each(|(byte, index)| *byte = (index % 251) as u8);
+            }
             // SAFETY: just given, and used only under its new name.
             let payload = unsafe { realloc(payload, to) };
-            let is_same = |(byte, i): (&u8, u32)| *byte == (i % 251) as u8;
-            assert!(bytes(payload, kept).iter().zip(0u32..).all(is_same), "{from} -> {to}");
+            for (begin, end) in ends {
+                let mut row = bytes(payload, end)[begin..].iter().zip(begin..);
+                assert!(row.all(|(byte, index)| *byte == (index % 251) as u8), "{from} -> {to}");
+            }
             bytes(payload, to).fill(1);
             give_back(payload);
         }
@@ -213,4 +218,34 @@ fn what_is_free_goes_back_to_the_system() {
     payloads.into_iter().for_each(give_back);
     assert_eq!(malloc_trim(0), 1);
     assert_eq!((mallopt(-3, 1 << 20), mallopt(99, 1)), (1, 0));
+}
+
+#[test]
+fn what_is_allocated_is_told() {
+    let before = mallinfo2();
+    let (chunk, mapping) = (malloc(500_000), malloc(50_000_000));
+    let after = mallinfo2();
+    assert!(after.hblkhd >= before.hblkhd.min(50_000_000) && after.hblks >= 1);
+    assert!(after.uordblks >= 500_000 && after.uordblks + after.fordblks == after.arena);
+    assert_eq!(size_of_val(&mallinfo()), 40);
+    give_back(chunk);
+    give_back(mapping);
+}
+
+#[test]
+fn the_tale_of_the_heap_can_be_parsed() {
+    let (mut text, mut length) = (ptr::null_mut(), 0);
+    // SAFETY: both places are ours, and live until the stream is closed.
+    let stream = unsafe { libc::open_memstream(&raw mut text, &raw mut length) };
+    // SAFETY: the stream is open.
+    assert_eq!(unsafe { malloc_info(1, stream.cast()) }, EINVAL);
+    // SAFETY: the stream is open.
+    assert_eq!(unsafe { malloc_info(0, stream.cast()) }, 0);
+    // SAFETY: the stream is open, and used no more.
+    unsafe { libc::fclose(stream) };
+    let told = String::from_utf8_lossy(bytes(text.cast(), length)).into_owned();
+    assert!(told.starts_with("<malloc version=\"1\">") && told.ends_with("</malloc>\n"), "{told}");
+    assert_eq!(told.matches("<heap").count(), told.matches("</heap>").count());
+    // SAFETY: the C library made it with its own malloc, which is not ours in this program.
+    unsafe { libc::free(text.cast()) };
 }

@@ -1,4 +1,5 @@
 //! What `morecore-malloc` promises, tested from outside. The tests themselves run on it.
+#![allow(clippy::unwrap_used, reason = "a test that can not go on fails")]
 
 mod c;
 mod collections;
@@ -16,3 +17,19 @@ fn random() -> fastrand::Rng {
     println!("SEED={seed}");
     fastrand::Rng::with_seed(seed)
 }
+
+/// Runs `work` in a child of its own, so that no other test disturbs it (or is disturbed): the test
+/// called `name` is run again, alone, and then does `work` itself.
+fn alone(name: &str, work: impl FnOnce()) {
+    if std::env::var_os(ALONE).is_some() {
+        return work();
+    }
+    let mut child = std::process::Command::new(std::env::current_exe().unwrap());
+    child.args(["--exact", name, "--nocapture", "--test-threads=1"]);
+    let output = child.env(ALONE, "1").output().unwrap();
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{name}: {}: {told}", output.status);
+}
+
+/// The variable that says to a child that it is one.
+const ALONE: &str = "MORECORE_TEST_ALONE";
