@@ -34,7 +34,7 @@ const HIGH: u64 = 6;
 const HEAD_WORDS: u64 = 8;
 
 /// The most notes that one operation of the chunk tier makes in a journal: three chunks leave or
-/// join a bin (five words each), the tags of three chunks (six), two stale tags, the rover, and
+/// join a bin (seven words each), the tags of three chunks (six), two stale tags, the rover, and
 /// the state's words when a region is added.
 pub const CHUNKS_NOTES_MOST: u64 = 32;
 
@@ -71,11 +71,16 @@ impl Chunks {
     #[inline(always)]
     #[must_use]
     pub fn fit<J: Journal>(self, core: &Core<J>) -> Fit {
-        let at = self.state.word(FIT);
-        match Fit::from_number(core.read(at)) {
+        match Fit::from_number(self.fit_number(core)) {
             Some(fit) => fit,
-            None => crate::abort::broken("known fit", at),
+            None => crate::abort::broken("known fit", self.state),
         }
+    }
+
+    /// The number of its fit, as core has it.
+    #[inline(always)]
+    pub(crate) fn fit_number<J: Journal>(self, core: &Core<J>) -> u64 {
+        core.read(self.state.word(FIT))
     }
 
     /// Changes how it chooses among free chunks; at any time.
@@ -271,7 +276,8 @@ impl Chunks {
         is_inside: bool,
     ) -> Misuse {
         let payload = chunk.payload();
-        // A chunk that was freed and coalesced left 0 where its tag was.
+        // A chunk that was freed and coalesced left 0 where its tag was. (So may a caller who
+        // frees the interior of a payload of zeros; that is the rarer mistake.)
         if tag.0 == 0 {
             return Misuse { begin: payload, ..Misuse::new(Wrong::DoubleFree, payload) };
         }
@@ -308,7 +314,7 @@ impl Chunks {
         core.write(self.state.word(FENCE), fence.0);
     }
 
-    /// The region that was added last.
+    /// Where the row of regions begins, the lowest first.
     pub(crate) fn regions_at(self) -> Offset {
         self.state.word(REGIONS)
     }
@@ -334,3 +340,6 @@ impl Chunks {
         core.write(self.state.word(HIGH), high.0);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -62,6 +62,13 @@ impl<J: Journal> Core<J> {
         self.bytes
     }
 
+    /// Is this a whole process, in which an offset is an address?
+    #[inline(always)]
+    #[must_use]
+    pub fn is_process(&self) -> bool {
+        self.bytes == WHOLE_PROCESS
+    }
+
     /// The journal that hears of each change.
     #[inline(always)]
     pub fn journal(&mut self) -> &mut J {
@@ -75,7 +82,7 @@ impl<J: Journal> Core<J> {
     #[inline(always)]
     #[must_use]
     pub fn pointer(&self, at: Offset, bytes: u64) -> *mut u8 {
-        if self.bytes != WHOLE_PROCESS && !self.contains(at, bytes) {
+        if !self.is_process() && !self.contains(at, bytes) {
             broken("wild", at);
         }
         ptr::with_exposed_provenance_mut(self.base.wrapping_add(at.0 as usize))
@@ -178,7 +185,7 @@ impl<J: Journal> Core<J> {
     /// The address of the word at `at`: inside the core, and aligned.
     #[inline(always)]
     fn word_pointer(&self, at: Offset) -> *mut u64 {
-        if self.bytes != WHOLE_PROCESS && !at.is_aligned(WORD) {
+        if !self.is_process() && !at.is_aligned(WORD) {
             broken("wild", at);
         }
         self.pointer(at, WORD).cast()

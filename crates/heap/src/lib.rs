@@ -20,17 +20,23 @@
 #![no_std]
 
 #[cfg(test)]
+extern crate self as morecore_heap;
+#[cfg(test)]
 extern crate std;
 
 pub mod abort;
 pub mod layout;
 pub mod units;
 
+mod array;
 mod bins;
+mod census;
+mod check;
 mod chunk;
 mod chunks;
 mod core;
 mod fit;
+mod heap;
 mod journal;
 mod misuse;
 mod regions;
@@ -38,11 +44,22 @@ mod size;
 mod slab;
 mod slabs;
 mod source;
+mod walk;
 
+// It is one file for both kinds of tests, and these do not use all of it.
+#[cfg(test)]
+#[allow(dead_code)]
+#[path = "../tests/it/array.rs"]
+mod testing;
+
+pub use crate::array::ArrayHeap;
+pub use crate::census::{Census, ClassTally, Tally};
+pub use crate::check::check;
 pub use crate::chunk::{CHUNK_LEAST, CHUNK_TAGS, Chunk, Tag};
 pub use crate::chunks::{CHUNKS_NOTES_MOST, Chunks};
 pub use crate::core::{Core, same_as_plain_store};
 pub use crate::fit::Fit;
+pub use crate::heap::{Heap, Parts};
 pub use crate::journal::{Journal, NoJournal, UndoLog};
 pub use crate::layout::{GRANULE, Offset, REQUEST_MOST, UNIT, WORD};
 pub use crate::misuse::{Misuse, Wrong};
@@ -52,3 +69,4 @@ pub use crate::slab::{Place, Slab};
 pub use crate::slabs::{Given, Loan, SEAT_NOTES_MOST, SLABS_NOTES_MOST, Slabs};
 pub use crate::source::{Fixed, Region, Source};
 pub use crate::units::{Unit, Units};
+pub use crate::walk::{Broken, Part, Walk};

@@ -16,9 +16,9 @@ use crate::journal::Journal;
 use crate::layout::{GRANULE, Offset, WORD, align_up};
 use crate::source::Region;
 
-const BYTES: u64 = 0;
-const NEXT: u64 = 1;
-const FIRST_FENCE: u64 = 2;
+pub(crate) const BYTES: u64 = 0;
+pub(crate) const NEXT: u64 = 1;
+pub(crate) const FIRST_FENCE: u64 = 2;
 const HEADER_WORDS: u64 = 3;
 
 /// What a region costs beside its chunks: its header with the first fence, and the last fence.
@@ -54,7 +54,7 @@ impl Chunks {
         self.move_top(core, free);
     }
 
-    /// All regions, the last added first.
+    /// All regions, by address.
     pub fn regions<J: Journal>(self, core: &Core<J>) -> impl Iterator<Item = Region> {
         let mut begin = Offset(core.read(self.regions_at()));
         core::iter::from_fn(move || {
@@ -99,29 +99,25 @@ impl Chunks {
         self.set_core_bytes(core, core_bytes);
     }
 
-    /// A region without a used chunk in it, which a free chunk is the whole of.
+    /// The region that a free chunk is the whole of, if it is: nothing in it is used.
     #[must_use]
-    pub fn is_unused<J: Journal>(self, core: &Core<J>, free: Chunk) -> Option<Region> {
+    pub fn unused_region<J: Journal>(self, core: &Core<J>, free: Chunk) -> Option<Region> {
         let is_whole = Tag::read(core, free.begin - WORD) == Tag::FENCE
             && Tag::read(core, free.end()) == Tag::FENCE;
         let begin = free.begin - HEADER_WORDS * WORD;
         is_whole.then(|| Region::between(begin, free.end() + WORD))
     }
 
-    /// Takes an unused region away, as `is_unused` told it; it is not this heap's any more.
+    /// Takes an unused region away, as `unused_region` told it; it is not this heap's any more.
     pub fn drop_region<J: Journal>(self, core: &mut Core<J>, region: Region) {
         let inside = Self::inside(region);
         self.leave_bins(core, Chunk { begin: inside.begin, bytes: inside.bytes });
         if self.fence(core) == inside.end() {
             self.set_fence(core, Offset::NONE);
         }
-        let mut link = self.regions_at();
-        while core.read(link) != region.begin.0 {
-            let earlier = Offset(core.read(link));
-            if earlier.is_none() {
-                crate::abort::broken("tiled", region.begin);
-            }
-            link = earlier.word(NEXT);
+        let link = self.link_before(core, |next| next >= region.begin);
+        if core.read(link) != region.begin.0 {
+            crate::abort::broken("tiled", region.begin);
         }
         let next = core.read(region.begin.word(NEXT));
         core.write(link, next);
@@ -150,13 +146,14 @@ impl Chunks {
         Chunk::between(before.begin, new.end())
     }
 
-    /// Makes a region of its own.
+    /// Makes a region of its own, in its place in the row of regions.
     fn found<J: Journal>(self, core: &mut Core<J>, region: Region) -> Chunk {
-        let next = core.read(self.regions_at());
+        let link = self.link_before(core, |next| next > region.begin);
+        let next = core.read(link);
         core.write(region.begin.word(BYTES), region.bytes);
         core.write(region.begin.word(NEXT), next);
         core.write(region.begin.word(FIRST_FENCE), Tag::FENCE.0);
-        core.write(self.regions_at(), region.begin.0);
+        core.write(link, region.begin.0);
         let core_bytes = self.core_bytes(core) + region.bytes;
         self.set_core_bytes(core, core_bytes);
         let inside = Self::inside(region);
@@ -172,6 +169,18 @@ impl Chunks {
         }
         self.set_fence(core, free.end());
         free.set_free(core);
+    }
+
+    /// Where the row of regions names the first one that `is_wanted`, or its end.
+    fn link_before<J: Journal>(self, core: &Core<J>, is_wanted: impl Fn(Offset) -> bool) -> Offset {
+        let mut link = self.regions_at();
+        loop {
+            let next = Offset(core.read(link));
+            if next.is_none() || is_wanted(next) {
+                return link;
+            }
+            link = next.word(NEXT);
+        }
     }
 
     fn stretch_bounds<J: Journal>(self, core: &mut Core<J>, region: Region) {

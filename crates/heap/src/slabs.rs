@@ -108,7 +108,7 @@ impl Slabs {
         block: Offset,
     ) -> Result<Given, Misuse> {
         let place = slab.place(class, block)?;
-        self.return_word(core, slab, class, place.word, place.bit)
+        self.put(core, slab, class, place.word, place.bit)
     }
 
     /// Takes all that is free in a mask word; `None` if the class has no free block.
@@ -129,6 +129,19 @@ impl Slabs {
     /// One of them is there already: a block was freed twice; nothing was changed.
     #[inline]
     pub fn return_word<J: Journal>(
+        self,
+        core: &mut Core<J>,
+        slab: Slab,
+        class: Class,
+        word: u64,
+        bits: u64,
+    ) -> Result<Given, Misuse> {
+        self.put(core, slab, class, word, bits)
+    }
+
+    /// As `return_word`; inlined, so that the compiler need not count the bits of one bit.
+    #[inline(always)]
+    fn put<J: Journal>(
         self,
         core: &mut Core<J>,
         slab: Slab,
@@ -228,3 +241,6 @@ impl Slabs {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -140,6 +140,36 @@ impl Units {
         Some((Slab::at(Offset(begin)), unit.class()?))
     }
 
+    /// As `slab_of`, for who does not trust the map: `None` also if it leads out of the core.
+    #[must_use]
+    pub(crate) fn try_slab_of<J: Journal>(
+        self,
+        core: &Core<J>,
+        at: Offset,
+    ) -> Option<(Slab, Class)> {
+        let unit = self.try_entry(core, at)?;
+        let begin = at.align_down(UNIT).0.wrapping_sub(unit.back() * UNIT);
+        Some((Slab::at(Offset(begin)), unit.class()?))
+    }
+
+    /// As `entry`, for who does not trust the map: `None` if it leads out of the core.
+    #[must_use]
+    pub(crate) fn try_entry<J: Journal>(self, core: &Core<J>, at: Offset) -> Option<Unit> {
+        let index = at.0 >> (UNIT_BITS + LEAF_BITS);
+        if index >= self.leaves {
+            return Some(Unit::FOREIGN);
+        }
+        let leaf = Offset(core.try_read(self.root.word(index))?);
+        if leaf.is_none() {
+            return Some(Unit::FOREIGN);
+        }
+        let is_sound = leaf.is_aligned(WORD) && core.contains(leaf, WORD);
+        if !is_sound || !core.contains(entry_at(leaf, at), ENTRY) {
+            return None;
+        }
+        Some(Unit(core.read_u16(entry_at(leaf, at))))
+    }
+
     /// A leaf that is needed to map `region` and is not there yet.
     #[must_use]
     pub fn missing_leaf<J: Journal>(self, core: &Core<J>, region: Region) -> Option<u64> {

@@ -1,0 +1,139 @@
+//! What is where, summed up.
+//!
+//! Promises: one walk; allocates nothing; the sums tile the core: regions' own words, used and free
+//! chunks together are every byte of it.
+//! Knows nothing of who asked for what.
+
+use crate::chunks::Chunks;
+use crate::core::Core;
+use crate::journal::Journal;
+use crate::regions::REGION_COST;
+use crate::size::{CLASSES, Class};
+use crate::slab::Slab;
+use crate::units::Units;
+use crate::walk::{Broken, Part, Walk};
+
+/// How many, and how many bytes together.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// How many.
+    pub count: u64,
+    /// Their bytes.
+    pub bytes: u64,
+}
+
+/// The slabs of one class.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ClassTally {
+    /// The slabs and the bytes of their chunks.
+    pub slabs: Tally,
+    /// All blocks in them.
+    pub blocks: u64,
+    /// Those that are free in a mask, or freed by somebody not their owner.
+    pub free_blocks: u64,
+}
+
+/// What a heap consists of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Census {
+    /// The regions: all core of the chunk tier.
+    pub regions: Tally,
+    /// The used chunks that are no slabs.
+    pub used: Tally,
+    /// The free chunks, the top among them.
+    pub free: Tally,
+    /// The bytes of the largest free chunk.
+    pub largest_free: u64,
+    /// The bytes of the top.
+    pub top: u64,
+    /// The slabs of all classes.
+    pub slabs: Tally,
+    /// The slabs by class.
+    pub classes: [ClassTally; CLASSES],
+}
+
+impl Tally {
+    fn add(&mut self, bytes: u64) {
+        self.count += 1;
+        self.bytes += bytes;
+    }
+}
+
+impl Default for Census {
+    fn default() -> Self {
+        Self {
+            regions: Tally::default(),
+            used: Tally::default(),
+            free: Tally::default(),
+            largest_free: 0,
+            top: 0,
+            slabs: Tally::default(),
+            classes: [ClassTally::default(); CLASSES],
+        }
+    }
+}
+
+impl Census {
+    /// Walks a heap and sums up what is there.
+    ///
+    /// # Errors
+    /// The walk found something broken.
+    pub fn take<J: Journal>(core: &Core<J>, chunks: Chunks, units: Units) -> Result<Self, Broken> {
+        let mut census = Self::default();
+        for part in Walk::new(core, chunks, units) {
+            census.count(core, part?);
+        }
+        Ok(census)
+    }
+
+    /// The bytes of blocks and payloads that are in use.
+    #[must_use]
+    pub fn used_bytes(&self) -> u64 {
+        let in_chunks = self.used.bytes - self.used.count * crate::chunk::CHUNK_TAGS;
+        let in_blocks = Class::all().map(|class| {
+            let tally = &self.classes[class.index()];
+            (tally.blocks - tally.free_blocks) * u64::from(class.shape().bytes)
+        });
+        in_chunks + in_blocks.sum::<u64>()
+    }
+
+    /// Do the parts tile the whole? All bytes of all regions are in a chunk or a fence.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        let fences = self.regions.count * REGION_COST;
+        self.used.bytes + self.free.bytes + self.slabs.bytes + fences == self.regions.bytes
+    }
+
+    fn count<J: Journal>(&mut self, core: &Core<J>, part: Part) {
+        match part {
+            Part::Region(region) => self.regions.add(region.bytes),
+            Part::Used(chunk) => self.used.add(chunk.bytes),
+            Part::Free(chunk) => self.count_free(chunk.bytes),
+            Part::Top(chunk) => {
+                self.count_free(chunk.bytes);
+                self.top = chunk.bytes;
+            }
+            Part::Slab(chunk, slab, class) => {
+                self.slabs.add(chunk.bytes);
+                self.count_slab(core, slab, class, chunk.bytes);
+            }
+        }
+    }
+
+    fn count_free(&mut self, bytes: u64) {
+        self.free.add(bytes);
+        self.largest_free = self.largest_free.max(bytes);
+    }
+
+    fn count_slab<J: Journal>(&mut self, core: &Core<J>, slab: Slab, class: Class, bytes: u64) {
+        let shape = class.shape();
+        let free = (0..u64::from(shape.words)).map(|word| {
+            let bits = slab.mask(core, word) | slab.remote_mask(core, class, word);
+            u64::from((bits & shape.full_mask(word)).count_ones())
+        });
+        let tally = &mut self.classes[class.index()];
+        tally.slabs.add(bytes);
+        tally.blocks += u64::from(shape.blocks);
+        tally.free_blocks += free.sum::<u64>();
+    }
+}

@@ -1,0 +1,245 @@
+use std::collections::BTreeSet;
+use std::vec::Vec;
+
+use super::*;
+use crate::check::check as prove;
+use crate::chunks::Chunks;
+use crate::fit::Fit;
+use crate::misuse::Wrong;
+use crate::testing::Array;
+
+const ARRAY_BYTES: u64 = 64 * UNIT;
+
+/// A small tier in an array, and the chunk tier that its slabs come from.
+struct Tier {
+    array: Array,
+    chunks: Chunks,
+    slabs: Slabs,
+    units: Units,
+}
+
+impl Tier {
+    fn new() -> Self {
+        let array = Array::new(ARRAY_BYTES);
+        let mut core = array.plain();
+        let chunks = Chunks::format(&mut core, Offset(64), Fit::Bins);
+        let slabs = Slabs::at(Offset(64) + Chunks::BYTES);
+        let map = Offset(64) + Chunks::BYTES + Slabs::BYTES;
+        let units = Units::format(&mut core, map, ARRAY_BYTES);
+        units.mark(&mut core, array.rest(0), Unit::CHUNKS);
+        chunks.add_region(&mut core, array.rest(UNIT - 8 * WORD));
+        Self { array, chunks, slabs, units }
+    }
+
+    fn seat(&self, class: Class) -> Slab {
+        let mut core = self.array.plain();
+        let bytes = class.shape().payload_bytes();
+        let payload = self.chunks.allocate(&mut core, bytes, UNIT).unwrap();
+        self.slabs.seat(&mut core, self.units, class, payload, 7)
+    }
+
+    fn prove(&self) {
+        prove(&self.array.plain(), self.chunks, self.units, &[self.slabs]).unwrap();
+    }
+
+    fn give(&self, block: Offset) -> Result<Given, Misuse> {
+        let mut core = self.array.plain();
+        let (slab, class) = self.units.slab_of(&core, block).unwrap();
+        self.slabs.give(&mut core, slab, class, block)
+    }
+}
+
+#[test]
+fn all_blocks_of_each_class_are_apart_aligned_and_inside() {
+    for class in Class::all() {
+        let tier = Tier::new();
+        let slab = tier.seat(class);
+        let shape = class.shape();
+        let mut core = tier.array.plain();
+        let blocks: Vec<Offset> =
+            std::iter::from_fn(|| tier.slabs.take(&mut core, class)).collect();
+        assert_eq!(blocks.len(), usize::from(shape.blocks));
+        assert!(blocks.windows(2).all(|pair| pair[1] - pair[0] == u64::from(shape.bytes)));
+        assert!(blocks.iter().all(|block| block.is_aligned(u64::from(shape.align))));
+        let end = *blocks.last().unwrap() + u64::from(shape.bytes);
+        assert!(end <= slab.begin() + shape.payload_bytes());
+        for block in blocks {
+            assert_eq!(tier.units.slab_of(&core, block), Some((slab, class)));
+            assert_eq!(tier.give(block), Ok(Given::Kept));
+        }
+        assert_eq!(slab.free_count(&core), u64::from(shape.blocks));
+        assert_eq!(slab.owner(&core).load(std::sync::atomic::Ordering::Relaxed), 7);
+        tier.prove();
+    }
+}
+
+#[test]
+fn nothing_is_written_into_a_block() {
+    let class = Class::of(48).unwrap();
+    let tier = Tier::new();
+    tier.seat(class);
+    let mut core = tier.array.plain();
+    let block = tier.slabs.take(&mut core, class).unwrap();
+    core.write(block, 0x1234);
+    core.write(block + 40, 0x5678);
+    tier.give(block).unwrap();
+    assert_eq!((core.read(block), core.read(block + 40)), (0x1234, 0x5678));
+}
+
+#[test]
+fn a_misuse_is_named_and_changes_nothing() {
+    let class = Class::of(100).unwrap();
+    let tier = Tier::new();
+    let slab = tier.seat(class);
+    let mut core = tier.array.plain();
+    let taken = tier.slabs.take(&mut core, class).unwrap();
+    let freed = tier.slabs.take(&mut core, class).unwrap();
+    tier.give(freed).unwrap();
+    let before = tier.array.image();
+    let refuse = |at: Offset, wrong: Wrong, begin: Offset| {
+        let misuse = tier.give(at).unwrap_err();
+        assert_eq!((misuse.wrong, misuse.at, misuse.begin), (wrong, at, begin));
+        assert_eq!(misuse.class, Some(class));
+        let (slab, class) = tier.units.slab_of(&tier.array.plain(), at).unwrap();
+        assert_eq!(slab.give_remote(&tier.array.plain(), class, at).unwrap_err(), misuse);
+    };
+    refuse(freed, Wrong::DoubleFree, freed);
+    refuse(taken + 16, Wrong::Interior, taken);
+    refuse(taken + 1, Wrong::Interior, taken);
+    refuse(slab.begin(), Wrong::NotABlock, Offset::NONE);
+    refuse(slab.header(), Wrong::NotABlock, Offset::NONE);
+    refuse(slab.begin() + class.shape().payload_bytes(), Wrong::NotABlock, Offset::NONE);
+    assert_eq!(tier.array.image(), before);
+}
+
+#[test]
+fn a_slab_leaves_when_full_and_comes_first_when_it_gets_a_block_back() {
+    let class = Class::of(16384).unwrap();
+    let tier = Tier::new();
+    let (first, second) = (tier.seat(class), tier.seat(class));
+    let mut core = tier.array.plain();
+    let blocks: Vec<Offset> =
+        (0..class.shape().blocks).map(|_| tier.slabs.take(&mut core, class).unwrap()).collect();
+    assert_eq!(tier.slabs.head(&core, class), Some(first));
+    assert_eq!(second.free_count(&core), 0);
+    tier.prove();
+    assert_eq!(tier.give(blocks[3]), Ok(Given::Kept));
+    assert_eq!(tier.slabs.head(&core, class), Some(second));
+    assert_eq!(tier.slabs.take(&mut core, class), Some(blocks[3]));
+    blocks[1..].iter().for_each(|block| assert_eq!(tier.give(*block), Ok(Given::Kept)));
+    assert_eq!(tier.give(blocks[0]), Ok(Given::Empty));
+    tier.prove();
+    assert_eq!(tier.slabs.spare(&core, class), Some(first));
+    for slab in [second, first] {
+        tier.slabs.unseat(&mut core, tier.units, slab, class);
+        tier.chunks.free(&mut core, slab.begin()).unwrap();
+        assert_eq!(tier.units.entry(&core, slab.begin()), Unit::CHUNKS);
+        assert_eq!(slab.class(&core), None);
+        tier.prove();
+    }
+    assert_eq!(tier.slabs.head(&core, class), None);
+}
+
+#[test]
+fn a_borrowed_word_comes_back_bit_by_bit() {
+    let class = Class::of(64).unwrap();
+    let tier = Tier::new();
+    let slab = tier.seat(class);
+    let mut core = tier.array.plain();
+    let loan = tier.slabs.borrow_word(&mut core, class).unwrap();
+    assert_eq!((loan.slab, loan.word, loan.bits), (slab, 0, u64::MAX));
+    assert_eq!(loan.first, slab.begin() + u64::from(class.shape().first));
+    assert_eq!(slab.free_count(&core), u64::from(class.shape().blocks) - 64);
+    tier.prove();
+    let next = tier.slabs.borrow_word(&mut core, class).unwrap();
+    assert_eq!((next.word, next.first), (1, loan.first + 64 * 64));
+    tier.slabs.return_word(&mut core, slab, class, 0, 0b1010).unwrap();
+    let twice = tier.slabs.return_word(&mut core, slab, class, 0, 0b0110).unwrap_err();
+    assert_eq!((twice.wrong, twice.at), (Wrong::DoubleFree, loan.first + 64));
+    tier.prove();
+}
+
+#[test]
+fn what_others_freed_is_collected() {
+    let class = Class::of(256).unwrap();
+    let tier = Tier::new();
+    let slab = tier.seat(class);
+    let mut core = tier.array.plain();
+    let blocks: Vec<Offset> = std::iter::from_fn(|| tier.slabs.take(&mut core, class)).collect();
+    assert!(!slab.has_remote(&core, class));
+    assert_eq!(slab.give_remote(&core, class, blocks[5]), Ok(true));
+    assert_eq!(slab.give_remote(&core, class, blocks[6]), Ok(false));
+    assert_eq!(slab.give_remote(&core, class, blocks[70]), Ok(true));
+    let twice = slab.give_remote(&core, class, blocks[6]).unwrap_err();
+    assert_eq!(twice.wrong, Wrong::DoubleFree);
+    assert!(slab.has_remote(&core, class));
+    tier.prove();
+    let mut got = BTreeSet::new();
+    while let Some((word, bits)) = slab.collect(&core, class) {
+        got.insert((word, bits));
+        tier.slabs.return_word(&mut core, slab, class, word, bits).unwrap();
+    }
+    assert_eq!(got, BTreeSet::from([(0, 0b110_0000), (1, 1 << 6)]));
+    assert!(!slab.has_remote(&core, class));
+    assert_eq!(tier.slabs.take(&mut core, class), Some(blocks[5]));
+    tier.prove();
+}
+
+#[test]
+fn what_two_threads_free_at_once_is_collected_whole() {
+    let class = Class::of(16).unwrap();
+    let tier = Tier::new();
+    let slab = tier.seat(class);
+    let mut core = tier.array.plain();
+    let blocks: Vec<Offset> = std::iter::from_fn(|| tier.slabs.take(&mut core, class)).collect();
+    let shared = Shared(&tier.array);
+    std::thread::scope(|scope| {
+        for part in blocks.chunks(blocks.len() / 2) {
+            scope.spawn(move || {
+                let core = shared.core();
+                for block in part {
+                    slab.give_remote(&core, class, *block).unwrap();
+                }
+            });
+        }
+        while slab.free_count(&core) < blocks.len() as u64 {
+            while let Some((word, bits)) = slab.collect(&core, class) {
+                tier.slabs.return_word(&mut core, slab, class, word, bits).unwrap();
+            }
+        }
+    });
+    tier.prove();
+}
+
+/// An array that several threads use, each by its own core.
+#[derive(Clone, Copy)]
+struct Shared<'a>(&'a Array);
+
+impl Shared<'_> {
+    fn core(self) -> Core<crate::journal::NoJournal> {
+        self.0.plain()
+    }
+}
+
+// SAFETY: the threads of the test write only atomics of the array.
+unsafe impl Send for Shared<'_> {}
+// SAFETY: as above.
+unsafe impl Sync for Shared<'_> {}
+
+#[test]
+fn a_place_outside_of_all_slabs_is_in_none() {
+    let tier = Tier::new();
+    let core = tier.array.plain();
+    for at in [0, 8, UNIT, ARRAY_BYTES - 1, ARRAY_BYTES * 8, 1 << 40, u64::MAX] {
+        assert_eq!(tier.units.slab_of(&core, Offset(at % (4 << 30))), None);
+        assert_eq!(tier.units.slab_of(&core, Offset(at | 1 << 48)), None);
+    }
+}
+
+#[test]
+fn headers_of_neighbouring_slabs_stand_in_different_sets() {
+    let class = Class::of(16).unwrap();
+    let tier = Tier::new();
+    let lines: BTreeSet<u64> = (0..16).map(|_| tier.seat(class).header().0 % UNIT).collect();
+    assert!(lines.len() >= 8, "{lines:?}");
+}

@@ -1,0 +1,183 @@
+//! Random operations beside a plain model, with a check of every invariant after each.
+
+use std::collections::BTreeMap;
+
+use morecore_heap::{Census, Core, Fit, Fixed, Heap, NoJournal, Offset, Parts, SMALL_MOST, Wrong};
+
+use crate::array::{Array, random};
+
+/// Small enough that it is full again and again.
+const ARRAY_BYTES: u64 = 6 << 20;
+
+/// Enough that each class is seated and left, and bins of all kinds are used; each costs a walk.
+const STEPS: u32 = 4000;
+
+/// A heap and what it must contain: each payload's bytes, and the seed of its contents.
+struct Pair {
+    heap: Heap<Fixed, NoJournal>,
+    model: BTreeMap<Offset, (u64, u64)>,
+    random: fastrand::Rng,
+}
+
+/// The bytes that are written into a payload and must be found there.
+fn contents(seed: u64, bytes: u64) -> impl Iterator<Item = u8> {
+    let mut random = fastrand::Rng::with_seed(seed);
+    std::iter::repeat_with(move || random.u8(..)).take(bytes as usize)
+}
+
+fn fill(core: &Core<NoJournal>, payload: Offset, bytes: u64, seed: u64) {
+    let to = core.pointer(payload, bytes);
+    for (index, byte) in contents(seed, bytes).enumerate() {
+        // SAFETY: the payload has `bytes` bytes, and is this test's own.
+        unsafe { to.add(index).write(byte) };
+    }
+}
+
+fn expect(core: &Core<NoJournal>, payload: Offset, bytes: u64, seed: u64) {
+    let from = core.pointer(payload, bytes);
+    for (index, byte) in contents(seed, bytes).enumerate() {
+        // SAFETY: the payload has `bytes` bytes, and is this test's own.
+        let found = unsafe { from.add(index).read() };
+        assert_eq!(found, byte, "byte {index} of {payload}");
+    }
+}
+
+impl Pair {
+    /// A size of any tier; small ones are common, as they are in programs.
+    fn bytes(&mut self) -> u64 {
+        match self.random.u32(..10) {
+            0..4 => self.random.u64(0..256),
+            4..7 => self.random.u64(0..SMALL_MOST + 100),
+            7..9 => self.random.u64(0..80_000),
+            _ => self.random.u64(0..700_000),
+        }
+    }
+
+    fn allocate(&mut self) {
+        let bytes = self.bytes();
+        let align = if self.random.u8(..4) == 0 { 1 << self.random.u32(4..18) } else { 16 };
+        let Some(payload) = self.heap.allocate(bytes, align) else { return };
+        assert_eq!(payload.0 % align, 0);
+        self.own(payload, bytes);
+    }
+
+    /// Takes a new payload into the model; it must not touch any other.
+    fn own(&mut self, payload: Offset, bytes: u64) {
+        assert!(self.heap.payload_bytes(payload).unwrap() >= bytes);
+        if let Some((before, (length, _))) = self.model.range(..=payload).next_back() {
+            assert!(*before + *length <= payload && *before != payload);
+        }
+        if let Some((after, _)) = self.model.range(payload..).next() {
+            assert!(payload + bytes <= *after);
+        }
+        let seed = self.random.u64(..);
+        fill(self.heap.core(), payload, bytes, seed);
+        self.model.insert(payload, (bytes, seed));
+    }
+
+    fn any(&mut self) -> Option<Offset> {
+        let index = self.random.usize(..self.model.len().max(1));
+        self.model.keys().nth(index).copied()
+    }
+
+    fn free(&mut self) {
+        let Some(payload) = self.any() else { return };
+        let (bytes, seed) = self.model.remove(&payload).unwrap();
+        expect(self.heap.core(), payload, bytes, seed);
+        self.heap.free(payload).unwrap();
+        let twice = self.heap.free(payload).unwrap_err();
+        assert!(matches!(twice.wrong, Wrong::DoubleFree | Wrong::NotABlock), "{twice}");
+    }
+
+    fn resize(&mut self) {
+        let Some(payload) = self.any() else { return };
+        let (bytes, seed) = self.model[&payload];
+        let wanted = self.bytes();
+        let Some(moved) = self.heap.resize(payload, wanted).unwrap() else {
+            return expect(self.heap.core(), payload, bytes, seed);
+        };
+        self.model.remove(&payload);
+        let both = bytes.min(wanted);
+        let from = contents(seed, bytes).take(both as usize);
+        let core = self.heap.core();
+        let at = core.pointer(moved, both);
+        for (index, byte) in from.enumerate() {
+            // SAFETY: the payload has at least `both` bytes.
+            assert_eq!(unsafe { at.add(index).read() }, byte, "resize {bytes} to {wanted}");
+        }
+        self.own(moved, wanted);
+    }
+
+    fn prove(&self) {
+        self.heap.check().unwrap();
+        let Parts { chunks, units, .. } = self.heap.parts();
+        let census = Census::take(self.heap.core(), chunks, units).unwrap();
+        assert!(census.is_whole(), "{census:?}");
+        let payloads = self.model.keys().map(|at| self.heap.payload_bytes(*at).unwrap());
+        assert_eq!(census.used_bytes(), payloads.sum::<u64>());
+    }
+}
+
+fn check(fit: Fit) {
+    let array = Array::new(ARRAY_BYTES);
+    // SAFETY: the array is zero and this heap's alone.
+    let source = unsafe { Fixed::new(array.rest(64)) };
+    let heap = Heap::format(array.plain(), source, fit).unwrap();
+    let mut pair = Pair { heap, model: BTreeMap::new(), random: random() };
+    for _ in 0..STEPS {
+        match pair.random.u32(..16) {
+            0..8 => pair.allocate(),
+            8..13 => pair.free(),
+            13..15 => pair.resize(),
+            _ => drop(pair.heap.trim(pair.random.u64(..1 << 20), 4096)),
+        }
+        pair.prove();
+    }
+    while !pair.model.is_empty() {
+        pair.free();
+    }
+    pair.heap.trim(0, 4096);
+    pair.prove();
+    let Parts { chunks, units, .. } = pair.heap.parts();
+    let census = Census::take(pair.heap.core(), chunks, units).unwrap();
+    assert_eq!((census.used.count, census.slabs.count, census.free.count), (0, 0, 1));
+}
+
+#[test]
+fn bins_keeps_all_promises() {
+    check(Fit::Bins);
+}
+
+#[test]
+fn first_keeps_all_promises() {
+    check(Fit::First);
+}
+
+#[test]
+fn next_keeps_all_promises() {
+    check(Fit::Next);
+}
+
+#[test]
+fn best_keeps_all_promises() {
+    check(Fit::Best);
+}
+
+#[test]
+fn the_fit_can_be_changed_at_any_time() {
+    let array = Array::new(ARRAY_BYTES);
+    // SAFETY: the array is zero and this heap's alone.
+    let source = unsafe { Fixed::new(array.rest(64)) };
+    let heap = Heap::format(array.plain(), source, Fit::Bins).unwrap();
+    let mut pair = Pair { heap, model: BTreeMap::new(), random: random() };
+    for step in 0..400 {
+        let chunks = pair.heap.parts().chunks;
+        chunks.set_fit(pair.heap.core_mut(), Fit::ALL[step / 7 % 4]);
+        if pair.random.bool() {
+            pair.allocate()
+        } else {
+            pair.free()
+        }
+        pair.prove();
+    }
+}
