@@ -1,0 +1,200 @@
+//! Stores without a server: every command that attaches and acts directly.
+
+use std::io::Write;
+use std::process::Stdio;
+
+use serde_json::Value;
+
+use crate::support::{TestStore, ask, failed, morecore, told};
+
+fn json(output: &std::process::Output) -> Value {
+    serde_json::from_str(&told(output)).unwrap()
+}
+
+#[test]
+fn a_value_comes_back_as_it_is() {
+    let store = TestStore::new();
+    assert_eq!(told(&store.ask("set k v")), "OK\n");
+    assert_eq!(told(&store.ask("get k")), "v");
+    assert_eq!(told(&store.ask("set k -5")), "OK\n");
+    assert_eq!(told(&store.ask("get k")), "-5");
+}
+
+#[test]
+fn bytes_come_from_standard_input() {
+    let store = TestStore::new();
+    let value: Vec<u8> = (0..=255).cycle().take(100_000).collect();
+    let mut child =
+        store.command("set -x k").stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(&value).unwrap();
+    assert!(child.wait().unwrap().success());
+    assert!(store.ask("get k").stdout == value);
+    let meta = json(&store.ask("get k --json"));
+    assert_eq!(meta["bytes"], 100_000);
+    assert_eq!(meta["value_hex"].as_str().map(str::len), Some(200_000));
+}
+
+#[test]
+fn a_key_that_is_not_there_is_exit_status_1() {
+    let store = TestStore::new();
+    let missing = (1, "morecore: no such key: k".to_string());
+    assert_eq!(failed(&store.ask("get k")), missing);
+    assert_eq!(failed(&store.ask("ttl k")), missing);
+    assert_eq!(failed(&store.ask("expire k 1s")), missing);
+    assert_eq!(failed(&store.ask("set k v --if-present")), missing);
+    assert_eq!(failed(&store.ask("exists k")), (1, String::new()));
+    assert_eq!(failed(&store.ask("del k")), (1, String::new()));
+}
+
+#[test]
+fn conditions_hold() {
+    let store = TestStore::new();
+    told(&store.ask("set k 1 --if-absent"));
+    assert_eq!(
+        failed(&store.ask("set k 2 --if-absent")),
+        (1, "morecore: key exists: k".to_string())
+    );
+    told(&store.ask("set k 3 --if-present"));
+    assert_eq!(told(&store.ask("get k")), "3");
+}
+
+#[test]
+fn numbers_add_up() {
+    let store = TestStore::new();
+    assert_eq!(told(&store.ask("incr n")), "1\n");
+    assert_eq!(told(&store.ask("incr n 41")), "42\n");
+    assert_eq!(told(&store.ask("incr n -50")), "-8\n");
+    told(&store.ask("set n x"));
+    let (status, complaint) = failed(&store.ask("incr n"));
+    assert_eq!((status, complaint.contains("not an integer")), (1, true), "{complaint}");
+}
+
+#[test]
+fn an_entry_has_an_end() {
+    let store = TestStore::new();
+    told(&store.ask("set k v --expire 2h"));
+    assert_eq!(told(&store.ask("ttl k")), "7200\n");
+    told(&store.ask("expire k 10s"));
+    assert_eq!(told(&store.ask("ttl k")), "10\n");
+    let left = json(&store.ask("ttl k --json"))["ttl_ms"].as_u64().unwrap();
+    assert!((1..=10_000).contains(&left), "{left}");
+    told(&store.ask("set k v"));
+    assert_eq!(told(&store.ask("ttl k")), "-1\n");
+    told(&store.ask("set k v --expire 1ms"));
+    // The store asks the clock itself: by the time of another process a millisecond has passed.
+    while store.ask("exists k").status.success() {}
+    assert_eq!(failed(&store.ask("get k")).0, 1);
+}
+
+#[test]
+fn keys_are_counted_and_removed() {
+    let store = TestStore::new();
+    told(&store.ask("set a 1"));
+    told(&store.ask("set b 2"));
+    assert_eq!(told(&store.ask("exists a b")), "2\n");
+    let some = store.ask("exists a b c");
+    assert_eq!((some.status.code(), some.stdout.as_slice()), (Some(1), b"2\n".as_slice()));
+    assert_eq!(json(&store.ask("exists a --json"))["exist"], 1);
+    assert_eq!(told(&store.ask("del a b")), "2\n");
+}
+
+#[test]
+fn keys_match_patterns_in_order() {
+    let store = TestStore::new();
+    for key in ["b:2", "a:1", "b:1", "c"] {
+        told(&store.ask(&format!("set {key} x")));
+    }
+    assert_eq!(told(&store.ask("keys *")), "a:1\nb:1\nb:2\nc\n");
+    assert_eq!(told(&store.ask("keys b:?")), "b:1\nb:2\n");
+    assert_eq!(json(&store.ask("keys b:[1] --json")), serde_json::json!([{ "key": "b:1" }]));
+    let mut scanned: Vec<String> =
+        told(&store.ask("scan --match ?:1")).lines().map(str::to_string).collect();
+    scanned.sort();
+    assert_eq!(scanned, ["a:1", "b:1"]);
+    assert_eq!(told(&store.ask("scan --json")).lines().count(), 4);
+}
+
+#[test]
+fn a_store_is_made_once_and_listed() {
+    let store = TestStore::new();
+    let (status, complaint) = failed(&store.ask("create"));
+    assert_eq!(status, 1);
+    assert!(complaint.contains("exists already"), "{complaint}");
+    assert!(told(&ask("ls")).contains(&store.name));
+    let all = json(&ask("ls --json"));
+    let ours = all.as_array().unwrap().iter().find(|one| one["name"] == store.name.as_str());
+    let ours = ours.expect("the store is listed");
+    assert_eq!(ours["mode"], "0600");
+    assert!(ours["key"].as_str().unwrap().starts_with("0x6d63"), "{ours}");
+    told(&ask(&format!("rm {}", store.name)));
+    assert!(!told(&ask("ls")).contains(&store.name));
+    let (status, complaint) = failed(&store.ask("get k"));
+    assert_eq!(status, 1);
+    assert!(complaint.contains("morecore create"), "{complaint}");
+}
+
+#[test]
+fn the_name_comes_from_flag_argument_or_environment() {
+    let store = TestStore::absent();
+    told(&ask(&format!("create --memory 8mb {}", store.name)));
+    told(&ask(&format!("set k v --store {}", store.name)));
+    assert_eq!(told(&store.ask("get k")), "v");
+    let mut elsewhere = morecore();
+    elsewhere.args(["get", "k", "--store", &store.name]).env("MORECORE_STORE", "no-such-store");
+    assert_eq!(told(&elsewhere.output().unwrap()), "v");
+}
+
+#[test]
+fn a_store_says_what_it_is() {
+    let store = TestStore::new();
+    for number in 1..=100 {
+        told(&store.ask(&format!("set key:{number} {}", "v".repeat(number * 10))));
+    }
+    let facts = json(&store.ask("stat --json"));
+    assert_eq!(facts["entries"], 100);
+    assert_eq!(facts["memory_bytes"], 8 << 20);
+    assert!(told(&store.ask("stat")).contains("100"));
+    let map = json(&store.ask("map --json"));
+    let pieces = map["pieces"].as_array().unwrap();
+    let total: u64 = pieces.iter().map(|piece| piece["bytes"].as_u64().unwrap()).sum();
+    assert_eq!(total, map["memory_bytes"].as_u64().unwrap(), "the pieces do not tile the store");
+    assert!(told(&store.ask("map")).contains("payload"));
+}
+
+#[test]
+fn a_whole_store_is_proven_whole() {
+    let store = TestStore::new();
+    for number in 1..=50 {
+        told(&store.ask(&format!("set key:{number} {}", "v".repeat(number * 100))));
+    }
+    told(&store.ask("del key:7 key:8"));
+    assert!(told(&store.ask("verify")).starts_with("whole: 48 entries"));
+    let proven = json(&store.ask("verify --json"));
+    assert_eq!((&proven["is_whole"], &proven["entries"]), (&true.into(), &48.into()));
+}
+
+#[test]
+fn a_full_store_that_may_not_evict_refuses() {
+    let store = TestStore::absent();
+    told(&store.ask("create --memory 8mb --evict none"));
+    let value = "v".repeat(100_000);
+    let refused = (0..200)
+        .map(|number| store.ask(&format!("set key:{number} {value}")))
+        .find(|output| !output.status.success())
+        .expect("8 MiB do not hold 20 MB");
+    let (status, complaint) = failed(&refused);
+    assert_eq!(status, 1);
+    assert!(complaint.contains("store is full"), "{complaint}");
+    told(&store.ask("verify"));
+}
+
+#[test]
+fn a_full_store_that_may_evict_goes_on() {
+    let store = TestStore::new();
+    let value = "v".repeat(100_000);
+    for number in 0..120 {
+        told(&store.ask(&format!("set key:{number} {value}")));
+    }
+    assert!(json(&store.ask("stat --json"))["evictions"].as_u64() > Some(0));
+    told(&store.ask("verify"));
+}
