@@ -5,6 +5,7 @@
 //! Source: accept(2); Redis's words for who comes too late.
 
 use std::io;
+use std::net::SocketAddr;
 use std::sync::atomic::Ordering::Relaxed;
 
 use morecore_sys::descriptor::Descriptor;
@@ -75,7 +76,7 @@ impl<'a> Doorkeeper<'a> {
         let origin = match &door.place {
             Place::Internet(address) => Origin {
                 remote: remote.map(|remote| remote.to_string()).unwrap_or_default(),
-                local: socket::local_address(&socket)?.unwrap_or(*address).to_string(),
+                local: local(&socket, *address)?.to_string(),
                 descriptor: socket.number(),
                 since_ms: now_ms(),
             },
@@ -86,9 +87,6 @@ impl<'a> Doorkeeper<'a> {
                 since_ms: now_ms(),
             },
         };
-        if door.address().is_some() {
-            self.tune(&socket);
-        }
         self.shared.totals.connections.fetch_add(1, Relaxed);
         let place = self.shared.clients.enter(origin);
         self.shared.log.line(Level::Verbose, format_args!("client {} came", place.id));
@@ -96,14 +94,6 @@ impl<'a> Doorkeeper<'a> {
             self.complain("cannot serve another client", &error);
         }
         Ok(())
-    }
-
-    /// Sets what every TCP connection has. It can fail only where the client has gone already.
-    fn tune(&self, socket: &Descriptor) {
-        let _gone = socket::set_no_delay(socket);
-        if self.shared.options.keep_alive_s > 0 {
-            let _gone = socket::set_keep_alive(socket, self.shared.options.keep_alive_s);
-        }
     }
 
     /// Tells a client that there is no room. A fresh socket takes so few bytes at once; one that
@@ -145,5 +135,14 @@ impl<'a> Doorkeeper<'a> {
     fn complain(&mut self, what: &str, error: &io::Error) {
         self.is_shut = true;
         self.shared.log.line(Level::Warning, format_args!("{what}: {error}"));
+    }
+}
+
+/// Our end of a connection: the door's address, where that is one and not all of them.
+fn local(socket: &Descriptor, door: SocketAddr) -> Result<SocketAddr, Failed> {
+    if door.ip().is_unspecified() {
+        Ok(socket::local_address(socket)?.unwrap_or(door))
+    } else {
+        Ok(door)
     }
 }

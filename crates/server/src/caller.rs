@@ -1,8 +1,10 @@
 //! What a connection knows of who speaks through it.
 
+use std::sync::MutexGuard;
+
 use morecore_wire::Version;
 
-use crate::clients::Place;
+use crate::clients::{About, Place};
 use crate::options::Options;
 
 /// What a connection knows of who speaks through it.
@@ -28,10 +30,11 @@ impl Caller {
         }
     }
 
-    /// Lets others see what it did last.
-    pub(crate) fn publish(&self, now_ms: u64) {
+    /// Lets others see what it did last; returns what else they may see, for a change.
+    pub(crate) fn publish(&self, now_ms: u64) -> MutexGuard<'_, About> {
         let mut about = self.place.about();
         about.command = self.last_command;
         about.active_ms = now_ms;
+        about
     }
 }

@@ -255,8 +255,7 @@ impl Connection {
 
     /// Lets others see how it stands.
     fn publish(&self, now_ms: u64) {
-        self.caller.publish(now_ms);
-        let mut about = self.caller.place.about();
+        let mut about = self.caller.publish(now_ms);
         about.pending_bytes = self.input.len();
         about.unsent_bytes = self.output.len() - self.sent;
     }

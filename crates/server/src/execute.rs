@@ -65,7 +65,7 @@ pub(crate) fn execute(
             denied.write(reply);
         }
     }
-    if command == Command::Quit { After::Close } else { After::GoOn }
+    if matches!(command, Command::Quit) { After::Close } else { After::GoOn }
 }
 
 /// The command that `arguments` spell, if the caller may ask it.

@@ -52,8 +52,8 @@ pub(crate) fn open(options: &Options) -> Result<Vec<Door>, Error> {
     for ip in &options.bind {
         let Some(number) = port else { break };
         let address = SocketAddr::new(*ip, number);
-        let door =
-            internet(address).map_err(|failed| Error::Listen { address, error: system(failed) })?;
+        let door = internet(address, options.keep_alive_s)
+            .map_err(|failed| Error::Listen { address, error: system(failed) })?;
         if let Place::Internet(got) = &door.place {
             port = Some(got.port());
         }
@@ -66,12 +66,18 @@ pub(crate) fn open(options: &Options) -> Result<Vec<Door>, Error> {
     if doors.is_empty() { Err(Error::Nowhere) } else { Ok(doors) }
 }
 
-fn internet(address: SocketAddr) -> Result<Door, Failed> {
+/// A TCP door. On Linux each accepted socket inherits the options of its listener (the kernel
+/// clones it), so what every connection has is set here once, and costs no calls per client.
+fn internet(address: SocketAddr, keep_alive_s: u32) -> Result<Door, Failed> {
     let asked = Address::Internet(address);
     let socket = socket::stream(asked.family(), Wait::Nonblocking)?;
     socket::set_reuse_address(&socket)?;
     if asked.family() == Family::V6 {
         socket::set_v6_only(&socket)?;
+    }
+    socket::set_no_delay(&socket)?;
+    if keep_alive_s > 0 {
+        socket::set_keep_alive(&socket, keep_alive_s)?;
     }
     socket::bind(&socket, asked)?;
     socket::listen(&socket, BACKLOG)?;
@@ -183,7 +189,7 @@ mod tests {
 
     #[test]
     fn a_taken_port_is_told_with_what_to_do() {
-        let first = internet("127.0.0.1:0".parse().unwrap()).unwrap();
+        let first = internet("127.0.0.1:0".parse().unwrap(), 0).unwrap();
         let Place::Internet(got) = &first.place else { panic!("not a TCP door") };
         let options = Options { port: Some(got.port()), ..Options::default() };
         let words = open(&options).unwrap_err().to_string();

@@ -30,7 +30,7 @@ pub struct Options {
     pub password: Option<Vec<u8>>,
     /// A client that is silent for so long is sent away; 0 never.
     pub timeout_s: u32,
-    /// A silent peer is probed after this many seconds; 0 never.
+    /// A silent client's machine is probed after this many seconds; 0 never.
     pub keep_alive_s: u32,
     /// The most bytes of one argument.
     pub bulk_bytes_most: u64,

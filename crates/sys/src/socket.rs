@@ -1,6 +1,6 @@
 //! Stream sockets: socket, bind, listen, accept, connect, send, receive, over IPv4, IPv6 and Unix.
 //!
-//! Promises: every descriptor made here is closed on exec; a send to a peer that left is `EPIPE`,
+//! Promises: every descriptor made here is closed on exec; a send to who has left is `EPIPE`,
 //! never a signal. Knows nothing of protocols, and does not resolve names.
 //! Source: socket(7), ip(7), ipv6(7), tcp(7), unix(7).
 
@@ -41,7 +41,7 @@ pub enum Address<'a> {
 pub enum Way {
     /// We receive no more: what has come is still read, and then the end.
     In,
-    /// We send no more: the peer reads all that was sent, and then the end.
+    /// We send no more: the other end reads all that was sent, and then the end.
     Out,
     /// Both.
     Both,
@@ -204,7 +204,7 @@ pub fn send(socket: &Descriptor, from: &[u8]) -> Result<usize, Failed> {
 /// Ends one way of a connection, or both.
 ///
 /// # Errors
-/// As shutdown(2): `ENOTCONN` if the peer is already gone.
+/// As shutdown(2): `ENOTCONN` if the other end is already gone.
 pub fn shutdown(socket: &Descriptor, way: Way) -> Result<(), Failed> {
     let how = match way {
         Way::In => libc::SHUT_RD,
@@ -239,8 +239,8 @@ pub fn set_no_delay(socket: &Descriptor) -> Result<(), Failed> {
     set(socket, libc::IPPROTO_TCP, libc::TCP_NODELAY, &1_i32)
 }
 
-/// Has the kernel probe a silent peer after `seconds`, and end the connection when three probes,
-/// a third of that apart, go unanswered: so a peer that vanished is noticed in twice that time.
+/// Has the kernel probe a silent other end after `seconds`, and end the connection when three probes,
+/// a third of that apart, go unanswered: so one that vanished is noticed in twice that time.
 ///
 /// # Errors
 /// As setsockopt(2).

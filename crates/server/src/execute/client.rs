@@ -47,7 +47,7 @@ pub(super) fn client<'a>(
 
 /// CLIENT INFO: the line of CLIENT LIST for the caller alone.
 fn info(caller: &Caller, desk: &Desk, reply: &mut Encoder<'_>) {
-    caller.publish(desk.now_ms);
+    drop(caller.publish(desk.now_ms));
     let mut line = String::new();
     caller.place.describe(desk.now_ms, &mut line);
     line.push('\n');
@@ -62,7 +62,7 @@ fn list(
     desk: &Desk,
     reply: &mut Encoder<'_>,
 ) {
-    caller.publish(desk.now_ms);
+    drop(caller.publish(desk.now_ms));
     let is_named = |id: u64| match ids {
         None => true,
         Some(ids) => ids.iter().any(|named| parse_integer(named) == Some(id.cast_signed())),

@@ -132,7 +132,7 @@ impl House {
     /// Ends one way of every client's connection: a thread that waits there comes to an end.
     fn end(&self, way: Way) {
         for socket in locked(&self.sockets).values() {
-            // It fails where the peer has gone already: then the thread is on its way out too.
+            // It fails where the client has gone already: then the thread is on its way out too.
             let _gone = socket::shutdown(socket, way);
         }
     }

@@ -10,7 +10,7 @@ use crate::descriptor::Descriptor;
 #[derive(Debug)]
 pub struct Epoll(Descriptor);
 
-/// What a descriptor is waited for. Errors and the peer's end are always told.
+/// What a descriptor is waited for. Errors and the end of the other side are always told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Interest {
     /// Nothing but errors.
