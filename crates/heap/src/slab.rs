@@ -179,9 +179,16 @@ impl Slab {
         count
     }
 
-    /// Puts `bits` into mask word `word`, where none of them is; says how many blocks are free now.
+    /// Puts `bits`, of which there are `many`, into mask word `word`, where none of them is; says how
+    /// many blocks are free now.
     #[inline(always)]
-    pub(crate) fn give_bits<J: Journal>(self, core: &mut Core<J>, word: u64, bits: u64) -> u64 {
+    pub(crate) fn give_bits<J: Journal>(
+        self,
+        core: &mut Core<J>,
+        word: u64,
+        bits: u64,
+        many: u64,
+    ) -> u64 {
         let header = self.header();
         let mask = core.read(header.word(HEAD_WORDS + word));
         core.write(header.word(HEAD_WORDS + word), mask | bits);
@@ -189,7 +196,7 @@ impl Slab {
             let summary = core.read(header.word(SUMMARY)) | 1 << word;
             core.write(header.word(SUMMARY), summary);
         }
-        let count = core.read(header.word(FREE_COUNT)) + u64::from(bits.count_ones());
+        let count = core.read(header.word(FREE_COUNT)) + many;
         core.write(header.word(FREE_COUNT), count);
         count
     }

@@ -20,7 +20,7 @@ use crate::journal::Journal;
 use crate::layout::{Offset, UNIT, WORD};
 use crate::misuse::Misuse;
 use crate::size::{CLASSES, Class};
-use crate::slab::Slab;
+use crate::slab::{Place, Slab};
 use crate::source::Region;
 use crate::units::{Unit, Units};
 
@@ -108,7 +108,20 @@ impl Slabs {
         block: Offset,
     ) -> Result<Given, Misuse> {
         let place = slab.place(class, block)?;
-        self.put(core, slab, class, place.word, place.bit)
+        self.give_place(core, slab, class, place).ok_or_else(|| slab.twice(class, block))
+    }
+
+    /// As `give`, for who knows the block's place already; `None` if it is free already.
+    #[inline(always)]
+    pub fn give_place<J: Journal>(
+        self,
+        core: &mut Core<J>,
+        slab: Slab,
+        class: Class,
+        place: Place,
+    ) -> Option<Given> {
+        let is_free = slab.mask(core, place.word) & place.bit != 0;
+        (!is_free).then(|| self.put(core, slab, class, place, 1))
     }
 
     /// Takes all that is free in a mask word; `None` if the class has no free block.
@@ -121,6 +134,22 @@ impl Slabs {
             self.leave(core, class, slab);
         }
         Some(Loan { slab, word, first: slab.block(class, word, 0), bits })
+    }
+
+    /// Takes all that is free in mask word `word` of `slab`, which may be nothing.
+    #[inline]
+    pub fn borrow_word_of<J: Journal>(
+        self,
+        core: &mut Core<J>,
+        slab: Slab,
+        class: Class,
+        word: u64,
+    ) -> Loan {
+        let bits = slab.mask(core, word);
+        if bits != 0 && slab.take_bits(core, word, bits) == 0 {
+            self.leave(core, class, slab);
+        }
+        Loan { slab, word, first: slab.block(class, word, 0), bits }
     }
 
     /// Puts bits back into a mask word.
@@ -136,19 +165,6 @@ impl Slabs {
         word: u64,
         bits: u64,
     ) -> Result<Given, Misuse> {
-        self.put(core, slab, class, word, bits)
-    }
-
-    /// As `return_word`; inlined, so that the compiler need not count the bits of one bit.
-    #[inline(always)]
-    fn put<J: Journal>(
-        self,
-        core: &mut Core<J>,
-        slab: Slab,
-        class: Class,
-        word: u64,
-        bits: u64,
-    ) -> Result<Given, Misuse> {
         let twice = slab.mask(core, word) & bits;
         if twice != 0 {
             let index = u64::from(twice.trailing_zeros());
@@ -157,13 +173,26 @@ impl Slabs {
         if bits == 0 {
             return Ok(Given::Kept);
         }
-        let count = slab.give_bits(core, word, bits);
-        if count == u64::from(bits.count_ones()) {
+        Ok(self.put(core, slab, class, Place { word, bit: bits }, bits.count_ones().into()))
+    }
+
+    /// Puts bits, `many` of them, into a mask word, where none of them is.
+    #[inline(always)]
+    fn put<J: Journal>(
+        self,
+        core: &mut Core<J>,
+        slab: Slab,
+        class: Class,
+        place: Place,
+        many: u64,
+    ) -> Given {
+        let count = slab.give_bits(core, place.word, place.bit, many);
+        if count == many {
             self.join(core, class, slab);
         }
         let is_empty = count == u64::from(class.shape().blocks);
         let is_alone = is_empty && slab.next(core) == slab.begin();
-        Ok(if is_empty && !is_alone { Given::Empty } else { Given::Kept })
+        if is_empty && !is_alone { Given::Empty } else { Given::Kept }
     }
 
     /// Makes a slab out of a payload of `class.shape().payload_bytes()` bytes that begins on a
