@@ -235,6 +235,8 @@ impl Arena {
         let thread: *mut Thread = core().pointer(given.payload, bytes).cast();
         // SAFETY: the payload is new, long enough, and aligned as asked.
         unsafe { thread.write(Thread::new()) };
+        // SAFETY: it was written in the line above, and is nobody else's yet.
+        unsafe { &*thread }.prepare();
         self.threads += 1;
         thread
     }

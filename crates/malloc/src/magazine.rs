@@ -32,7 +32,8 @@ pub(crate) enum Gift {
 /// - `on loan`: while `span` is not 0, each block from `first` up to `first + span` is either
 ///   in use, or its bit is set here and nowhere else, or others have freed it and its bit is set in
 ///   the slab's remote mask. A new magazine spans nothing.
-/// - `cut`: `first` is where a block of the class begins, and `bytes` is the size of those.
+/// - `cut`: `first` is where a block of the class begins, and `bytes` is the size of those, unless
+///   it is nobody's.
 #[repr(C, align(32))]
 pub(crate) struct Magazine {
     first: Cell<u64>,
@@ -57,6 +58,13 @@ impl Magazine {
             reciprocal: Cell::new(0),
             word: Cell::new(0),
         }
+    }
+
+    /// Makes it one of `class`, which it stays: what is told once need not be told at each loan.
+    pub(crate) fn prepare(&self, class: Class) {
+        let bytes = class.shape().bytes;
+        self.bytes.set(bytes);
+        self.reciprocal.set((1u64 << 32).div_ceil(u64::from(bytes)) as u32);
     }
 
     /// Takes the first free block.
@@ -98,14 +106,12 @@ impl Magazine {
     }
 
     /// Takes up a new loan. The old one is used up.
+    #[inline]
     pub(crate) fn load(&self, class: Class, loan: Loan) {
-        let shape = class.shape();
-        let blocks = (u64::from(shape.blocks) - loan.word * 64).min(64);
+        let blocks = (u64::from(class.shape().blocks) - loan.word * 64).min(64);
         self.first.set(loan.first.0);
         self.bits.set(loan.bits);
-        self.span.set(blocks as u32 * shape.bytes);
-        self.bytes.set(shape.bytes);
-        self.reciprocal.set((1u64 << 32).div_ceil(u64::from(shape.bytes)) as u32);
+        self.span.set(blocks as u32 * self.bytes.get());
         self.word.set(loan.word as u32);
     }
 
@@ -123,6 +129,12 @@ impl Magazine {
         self.bits.set(0);
         self.span.set(0);
         Some(loan)
+    }
+
+    /// Has it no block left?
+    #[inline(always)]
+    pub(crate) fn is_used_up(&self) -> bool {
+        self.bits.get() == 0
     }
 
     /// Is mask word `word` of `slab` on loan here?
@@ -181,6 +193,7 @@ mod tests {
             let words = u64::from(class.shape().words);
             for word in [0, words - 1] {
                 let magazine = Magazine::new();
+                magazine.prepare(class);
                 magazine.load(class, loan(class, word, class.shape().full_mask(word)));
                 let blocks: Vec<_> = core::iter::from_fn(|| magazine.take()).map(Offset).collect();
                 let count = class.shape().full_mask(word).count_ones() as usize;
@@ -206,10 +219,11 @@ mod tests {
     fn no_place_inside_a_block_is_taken_for_a_block() {
         for class in Class::all() {
             let magazine = Magazine::new();
+            magazine.prepare(class);
             magazine.load(class, loan(class, 0, 0));
             let (first, bytes) = (magazine.first.get(), u64::from(class.shape().bytes));
-            // Every 7th, to be quick: 7 divides no size, so each place in a block has its turn.
-            let places = (0..u64::from(magazine.span.get())).step_by(7);
+            // Every 17th, to be quick: 17 divides no size, so each place in a block has its turn.
+            let places = (0..u64::from(magazine.span.get())).step_by(17);
             for distance in places.filter(|d| d % bytes != 0) {
                 assert_eq!(magazine.give(Offset(first + distance)), Gift::Wrong);
                 let misuse = magazine.misuse(class, Offset(first + distance));

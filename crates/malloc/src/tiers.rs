@@ -174,7 +174,7 @@ fn allocate_small(class: Class) -> *mut u8 {
 }
 
 /// A block that is not of this thread's magazine goes back.
-#[inline(never)]
+#[inline]
 fn free_small(thread: &Thread, unit: Unit, class: Class, at: Offset) {
     let slab = slab_of(unit, at);
     let own = ptr::from_ref(thread).addr() as u64;
@@ -182,8 +182,14 @@ fn free_small(thread: &Thread, unit: Unit, class: Class, at: Offset) {
     // and whoever reads the old name frees for another, which is right in any case.
     let owner = slab.owner(&core()).load(core::sync::atomic::Ordering::Relaxed);
     if owner == own {
-        return rightly(thread.give(slab, class, at));
+        return thread.give(slab, class, at);
     }
+    free_remote(slab, class, at, owner);
+}
+
+/// A block of another thread's slab goes back to it.
+#[inline(never)]
+fn free_remote(slab: Slab, class: Class, at: Offset, owner: u64) {
     if rightly(slab.give_remote(&core(), class, at)) {
         let owner = ptr::with_exposed_provenance_mut(owner as usize);
         // SAFETY: the owner word of a slab names a record.
