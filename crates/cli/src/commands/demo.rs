@@ -35,6 +35,9 @@ pub(crate) struct Demo {
     /// Directory for the pictures [default: a directory of this user's in the temporary one]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
+    /// A tenth of everything, in a second or two
+    #[arg(long)]
+    brief: bool,
     /// What this process plays in the demo of another
     #[arg(long = "as", hide = true, value_enum)]
     role: Option<Role>,
@@ -67,16 +70,26 @@ struct Stage<'a> {
     /// The store of this demo.
     store: Name,
     seed: u64,
+    /// Everything that is done many times is done this part of it.
+    part: u32,
 }
+
+/// What a brief demo does is this part of a whole one.
+const BRIEF_PART: u32 = 10;
 
 impl Demo {
     /// Plays the whole demo, or the one role in it that this process has.
     pub(crate) fn run(self, out: &mut Out) -> Result<(), Failure> {
         match self.role {
-            Some(Role::Churn) => program::churn(self.seed, out),
+            Some(Role::Churn) => program::churn(self.seed, self.part(), out),
             Some(Role::Writer) => killed::write(&self.store, self.from, self.seed),
             None => self.direct(out),
         }
+    }
+
+    /// Which part of everything is done.
+    fn part(&self) -> u32 {
+        if self.brief { BRIEF_PART } else { 1 }
     }
 
     /// All steps, and what came of them.
@@ -87,7 +100,8 @@ impl Demo {
         let mess = Mess::new(&store)?;
         let program = env::current_exe()?;
         writeln!(out, "morecore demo, seed {seed} (SEED={seed} repeats it)")?;
-        let mut stage = Stage { out, mess: &mess, program, store, seed };
+        let part = self.part();
+        let mut stage = Stage { out, mess: &mess, program, store, seed, part };
         let mut failed = 0;
         failed += stage.step("1. A program on our malloc", program::play)?;
         failed += stage.step("2. A server, and shared memory without it", shared::play)?;

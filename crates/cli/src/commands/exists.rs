@@ -26,7 +26,7 @@ pub(crate) struct Exists {
 impl Exists {
     /// Counts; exit status 1 if one of the keys is not there.
     pub(crate) fn run(self, out: &mut Out) -> Result<(), Failure> {
-        let mut observer = self.target.observe()?;
+        let observer = self.target.observe()?;
         let mut found = 0;
         for key in &self.keys {
             found += usize::from(observer.peek(key.as_bytes())?.is_some());

@@ -28,7 +28,7 @@ impl Verify {
         let outcome = match self.target.attach() {
             Ok(mut store) => store.verify(),
             Err(refused) => match self.target.observe() {
-                Ok(mut observer) => observer.verify(),
+                Ok(observer) => observer.verify(),
                 Err(_) => return Err(refused),
             },
         };

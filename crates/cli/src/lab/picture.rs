@@ -73,7 +73,7 @@ pub(crate) fn memory(replays: &[Measured]) -> Result<String, Box<dyn Error>> {
     {
         let area = SVGBackend::with_string(&mut svg, SIZE).into_drawing_area();
         area.fill(&WHITE)?;
-        let ends = replays.iter().map(|replay| end(&replay.chunks_at_peak));
+        let ends = replays.iter().map(|replay| end_of(&replay.chunks_at_peak));
         let end = ends.max().unwrap_or(1).max(COLUMNS);
         let mut chart = ChartBuilder::on(&area)
             .caption("Each heap at its largest: what is white is free", ("sans-serif", 20))
@@ -97,10 +97,10 @@ pub(crate) fn memory(replays: &[Measured]) -> Result<String, Box<dyn Error>> {
                 Rectangle::new([(left, top - 0.3), (right, top - 0.9)], color.mix(*share).filled())
             });
             chart.draw_series(columns)?;
-            let words = format!("{}: {:.3} MiB in use of what is drawn", replay.fit.name(), {
-                let used = replay.chunks_at_peak.iter().filter(|stretch| !stretch.is_free);
-                used.map(|stretch| stretch.bytes).sum::<u64>() as f64 / MIB
-            });
+            let used = replay.chunks_at_peak.iter().filter(|stretch| !stretch.is_free);
+            let used = used.map(|stretch| stretch.bytes).sum::<u64>() as f64 / MIB;
+            let whole = end_of(&replay.chunks_at_peak) as f64 / MIB;
+            let words = format!("{}: {used:.2} of {whole:.2} MiB in use", replay.fit.name());
             let style = ("sans-serif", 14).into_text_style(&area).color(&color);
             chart.draw_series([Text::new(words, (0.0, top - 0.1), style)])?;
         }
@@ -110,13 +110,13 @@ pub(crate) fn memory(replays: &[Measured]) -> Result<String, Box<dyn Error>> {
 }
 
 /// Where the last stretch ends.
-fn end(stretches: &[Stretch]) -> u64 {
+fn end_of(stretches: &[Stretch]) -> u64 {
     stretches.last().map_or(0, |last| last.at + last.bytes)
 }
 
 /// The share of each column that is in use, from 0 to 1.
 fn used_shares(stretches: &[Stretch], per_column: u64) -> Vec<f64> {
-    let count = end(stretches).div_ceil(per_column);
+    let count = end_of(stretches).div_ceil(per_column);
     let mut used = vec![0; usize::try_from(count).unwrap_or(0)];
     for stretch in stretches.iter().filter(|stretch| !stretch.is_free) {
         let stretch_end = stretch.at + stretch.bytes;

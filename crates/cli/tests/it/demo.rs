@@ -5,7 +5,7 @@ use crate::support::{ask, morecore, told};
 #[test]
 fn the_demo_shows_everything_and_clears_up() {
     let folder = std::env::temp_dir().join(format!("morecore-test-{}-demo", std::process::id()));
-    let output = morecore().arg("demo").arg("--out").arg(&folder).output().unwrap();
+    let output = morecore().args(["demo", "--brief", "--out"]).arg(&folder).output().unwrap();
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
     let complaint = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{}: {complaint}\n{said}", output.status);

@@ -23,7 +23,7 @@ const ARRAY_GRANULES: usize = (96 << 20) / size_of::<u128>();
 
 /// Replays, prints a table, and writes the pictures to `directory`.
 pub(super) fn play(stage: &mut Stage<'_>, directory: Option<&Path>) -> Result<(), Failure> {
-    let calls = made_up(CALLS, stage.seed);
+    let calls = made_up(CALLS / stage.part, stage.seed);
     let mut array = vec![0; ARRAY_GRANULES];
     let mut replays = Vec::new();
     for fit in Fit::ALL {

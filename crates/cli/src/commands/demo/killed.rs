@@ -26,7 +26,7 @@ use crate::quantity::show_count;
 const MEMORY_BYTES: u64 = 32 << 20;
 
 /// How often the writer is killed; some seconds of it.
-const KILLS: u32 = 200;
+const KILLS: u32 = 400;
 
 /// How long a writer writes before it is killed, at most: a few thousand steps.
 const WRITES_MOST: Duration = Duration::from_micros(3000);
@@ -60,8 +60,9 @@ impl Step {
             kind => {
                 // Inside a bucket, in a block, in a chunk.
                 let most = [32, 1000, 100_000][kind as usize % 3];
-                let bytes = rng.usize(..=most);
-                Step::Set { key, value: (0..bytes).map(|_| rng.u8(..)).collect() }
+                let mut value = vec![0; rng.usize(..=most)];
+                rng.fill(&mut value);
+                Step::Set { key, value }
             }
         }
     }
@@ -106,7 +107,8 @@ pub(super) fn play(stage: &mut Stage<'_>) -> Result<(), Failure> {
     let mut store = Store::create(&stage.store, &how)?;
     let (mut done, mut expected, mut extra) = (0, State::default(), 0);
     let start = Instant::now();
-    for kill in 0..KILLS {
+    let kills = KILLS / stage.part;
+    for kill in 0..kills {
         run_and_kill(stage, &mut store, done, WRITES_MOST.mul_f64(rng.f64()))?;
         prove_whole(&mut store).map_err(|failure| failure.within(&format!("kill {kill}")))?;
         let acknowledged = number(&mut store, DONE)?;
@@ -131,12 +133,12 @@ pub(super) fn play(stage: &mut Stage<'_>) -> Result<(), Failure> {
     let seconds = start.elapsed().as_secs_f64();
     let recoveries = store.stat().recoveries;
     stage.say(format_args!(
-        "{KILLS} writers killed with SIGKILL, {} steps acknowledged, in {seconds:.1} s",
+        "{kills} writers killed with SIGKILL, {} steps acknowledged, in {seconds:.1} s",
         show_count(done)
     ))?;
     stage.say(format_args!(
-        "after each: store whole, every acknowledged step there, nothing half \
-         ({recoveries} recoveries; {extra} died between a step and its acknowledgement)"
+        "after each: whole, every acknowledged step there, nothing half; {recoveries} died inside \
+         a change, {extra} between a step and its acknowledgement"
     ))
 }
 

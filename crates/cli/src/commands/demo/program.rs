@@ -20,8 +20,8 @@ use crate::quantity::show_count;
 /// Threads that allocate: more than most machines need to show contention.
 const THREADS: u64 = 4;
 
-/// Payloads that each thread makes, for about half a second of work.
-const PAYLOADS: u64 = 400_000;
+/// Payloads that each thread makes, for about a second of work.
+const PAYLOADS: u32 = 2_000_000;
 
 /// Payloads that a thread keeps at a time.
 const LIVE: usize = 4096;
@@ -40,7 +40,10 @@ const PYTHON: &str = "import json,hashlib; \
 /// Runs the program on both, and compares.
 pub(super) fn play(stage: &mut Stage<'_>) -> Result<(), Failure> {
     let seed = stage.seed.to_string();
-    let role = ["demo", "--as", "churn", "--seed", &seed];
+    let mut role = vec!["demo", "--as", "churn", "--seed", &seed];
+    if stage.part > 1 {
+        role.push("--brief");
+    }
     let theirs = Facts::of(&stage.ourselves(&role).output()?)?;
     let ours = {
         let program = stage.program.clone();
@@ -57,7 +60,7 @@ pub(super) fn play(stage: &mut Stage<'_>) -> Result<(), Failure> {
     }
     stage.say(format_args!(
         "{THREADS} threads, {} payloads, every byte checked: the same sum on both",
-        show_count(THREADS * PAYLOADS)
+        show_count(THREADS * u64::from(PAYLOADS / stage.part))
     ))?;
     stage.say(format_args!("system's malloc {} ms, ours {} ms", theirs.ms, ours.ms))?;
     play_python(stage)
@@ -110,7 +113,7 @@ impl Facts {
 }
 
 /// The role of the program: allocates in threads, and prints `MALLOC SUM MS`.
-pub(super) fn churn(seed: u64, out: &mut Out) -> Result<(), Failure> {
+pub(super) fn churn(seed: u64, part: u32, out: &mut Out) -> Result<(), Failure> {
     let start = Instant::now();
     // A ring: each thread frees some of what the one before it made.
     let (senders, mut receivers): (Vec<_>, Vec<_>) = (0..THREADS).map(|_| channel()).unzip();
@@ -120,7 +123,8 @@ pub(super) fn churn(seed: u64, out: &mut Out) -> Result<(), Failure> {
         .zip(receivers)
         .enumerate()
         .map(|(index, (to, from))| {
-            thread::spawn(move || churn_one(seed.wrapping_add(index as u64), &to, &from))
+            let seed = seed.wrapping_add(index as u64);
+            thread::spawn(move || churn_one(seed, PAYLOADS / part, &to, &from))
         })
         .collect();
     let mut sum = 0_u64;
@@ -134,11 +138,11 @@ pub(super) fn churn(seed: u64, out: &mut Out) -> Result<(), Failure> {
 }
 
 /// One thread: each payload is full of one byte, which must still be there when it is freed.
-fn churn_one(seed: u64, to: &Sender<Vec<u8>>, from: &Receiver<Vec<u8>>) -> u64 {
+fn churn_one(seed: u64, payloads: u32, to: &Sender<Vec<u8>>, from: &Receiver<Vec<u8>>) -> u64 {
     let mut rng = Rng::with_seed(seed);
     let mut live: Vec<Vec<u8>> = vec![Vec::new(); LIVE];
     let mut sum = 0_u64;
-    for _ in 0..PAYLOADS {
+    for _ in 0..payloads {
         // Sizes as programs have them: mostly small, each doubling half as likely.
         let most = 32 << rng.u64(..).trailing_zeros().min(10);
         let fill = rng.u8(..);

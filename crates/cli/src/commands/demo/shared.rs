@@ -47,12 +47,13 @@ pub(super) fn play(stage: &mut Stage<'_>) -> Result<(), Failure> {
     let mut client = Client::connect(port)?;
     client.call(&[b"SET", KEY.as_bytes(), VALUE.as_bytes()], |_| ())?;
     stage.say(format_args!("SET {KEY} over TCP"))?;
-    let load_ns = load(&mut client)?;
+    let keys = KEYS / stage.part;
+    let load_ns = load(&mut client, keys)?;
     stage.say(format_args!(
         "{} keys over TCP, {BATCH} commands a write: {load_ns} ns a key",
-        show_count(KEYS.into())
+        show_count(keys.into())
     ))?;
-    measure(stage, &mut client)?;
+    measure(stage, &mut client, keys)?;
 
     server.signal(Signal::SIGTERM)?;
     let status = server.child().wait()?;
@@ -82,9 +83,9 @@ fn port(ready: &str) -> Option<u16> {
 }
 
 /// Sets all keys over TCP, and gives the nanoseconds for each.
-fn load(client: &mut Client) -> Result<u128, Failure> {
+fn load(client: &mut Client, keys: u32) -> Result<u128, Failure> {
     let start = Instant::now();
-    for first in (0..KEYS).step_by(BATCH as usize) {
+    for first in (0..keys).step_by(BATCH as usize) {
         let pairs: Vec<_> = (first..first + BATCH).map(|n| (key(n), value(n))).collect();
         let commands: Vec<[&[u8]; 3]> = pairs
             .iter()
@@ -96,17 +97,18 @@ fn load(client: &mut Client) -> Result<u128, Failure> {
             client.receive(|_| ())?;
         }
     }
-    Ok(start.elapsed().as_nanos() / u128::from(KEYS))
+    Ok(start.elapsed().as_nanos() / u128::from(keys))
 }
 
 /// Reads keys at random, from shared memory and over TCP, and checks every value.
-fn measure(stage: &mut Stage<'_>, client: &mut Client) -> Result<(), Failure> {
+fn measure(stage: &mut Stage<'_>, client: &mut Client, keys: u32) -> Result<(), Failure> {
     let mut rng = Rng::with_seed(stage.seed);
-    let keys: Vec<(String, String)> = (0..KEYS).map(|n| (key(n), value(n))).collect();
+    let keys: Vec<(String, String)> = (0..keys).map(|n| (key(n), value(n))).collect();
+    let (shared_reads, tcp_reads) = (SHARED_READS / stage.part, TCP_READS / stage.part);
     let mut store = Store::attach(&stage.store)?;
     let mut found = Vec::new();
     let start = Instant::now();
-    for _ in 0..SHARED_READS {
+    for _ in 0..shared_reads {
         let (key, value) = &keys[rng.usize(..keys.len())];
         found.clear();
         store.get(key.as_bytes(), &mut found)?;
@@ -114,16 +116,16 @@ fn measure(stage: &mut Stage<'_>, client: &mut Client) -> Result<(), Failure> {
             return Err(Failure::new(format!("shared memory has another value for {key}")));
         }
     }
-    let shared_ns = start.elapsed().as_nanos() / u128::from(SHARED_READS);
+    let shared_ns = start.elapsed().as_nanos() / u128::from(shared_reads);
     let start = Instant::now();
-    for _ in 0..TCP_READS {
+    for _ in 0..tcp_reads {
         let (key, value) = &keys[rng.usize(..keys.len())];
         let is_same = |reply: &Reply<'_>| *reply == Reply::Bulk(value.as_bytes());
         if !client.call(&[b"GET", key.as_bytes()], is_same)? {
             return Err(Failure::new(format!("the server has another value for {key}")));
         }
     }
-    let tcp_ns = start.elapsed().as_nanos() / u128::from(TCP_READS);
+    let tcp_ns = start.elapsed().as_nanos() / u128::from(tcp_reads);
     stage.say(format_args!(
         "a read from shared memory {shared_ns} ns, a GET over TCP and back {tcp_ns} ns: {} times",
         tcp_ns / shared_ns.max(1)
