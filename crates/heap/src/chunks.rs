@@ -136,6 +136,8 @@ impl Chunks {
                 return Ok(false);
             }
             self.leave_bins(core, after);
+            // Both tags between the two become payload, which is written unlogged.
+            core.keep(chunk.last_tag());
             core.write(after.begin, 0);
             whole.bytes += after.bytes;
         }

@@ -1,6 +1,7 @@
 //! Random operations beside a plain model, with a check of every invariant after each.
 
 use std::collections::BTreeMap;
+use std::ptr::copy_nonoverlapping;
 
 use morecore_heap::{Census, Core, Fit, Fixed, Heap, NoJournal, Offset, Parts, SMALL_MOST, Wrong};
 
@@ -20,26 +21,26 @@ struct Pair {
 }
 
 /// The bytes that are written into a payload and must be found there.
-fn contents(seed: u64, bytes: u64) -> impl Iterator<Item = u8> {
-    let mut random = fastrand::Rng::with_seed(seed);
-    std::iter::repeat_with(move || random.u8(..)).take(bytes as usize)
+fn contents(seed: u64, bytes: u64) -> Vec<u8> {
+    let mut contents = vec![0; bytes as usize];
+    fastrand::Rng::with_seed(seed).fill(&mut contents);
+    contents
 }
 
 fn fill(core: &Core<NoJournal>, payload: Offset, bytes: u64, seed: u64) {
+    let contents = contents(seed, bytes);
     let to = core.pointer(payload, bytes);
-    for (index, byte) in contents(seed, bytes).enumerate() {
-        // SAFETY: the payload has `bytes` bytes, and is this test's own.
-        unsafe { to.add(index).write(byte) };
-    }
+    // SAFETY: the payload has `bytes` bytes, and is this test's own.
+    unsafe { copy_nonoverlapping(contents.as_ptr(), to, contents.len()) };
 }
 
-fn expect(core: &Core<NoJournal>, payload: Offset, bytes: u64, seed: u64) {
-    let from = core.pointer(payload, bytes);
-    for (index, byte) in contents(seed, bytes).enumerate() {
-        // SAFETY: the payload has `bytes` bytes, and is this test's own.
-        let found = unsafe { from.add(index).read() };
-        assert_eq!(found, byte, "byte {index} of {payload}");
-    }
+/// The first `count` bytes of a payload of `bytes` are those of `seed`.
+fn expect(core: &Core<NoJournal>, payload: Offset, bytes: u64, seed: u64, count: u64) {
+    let mut found = vec![0; count as usize];
+    let from = core.pointer(payload, count);
+    // SAFETY: the payload has at least `count` bytes, and nobody writes them meanwhile.
+    unsafe { copy_nonoverlapping(from, found.as_mut_ptr(), found.len()) };
+    assert!(found == contents(seed, bytes)[..found.len()], "the contents of {payload} changed");
 }
 
 impl Pair {
@@ -83,7 +84,7 @@ impl Pair {
     fn free(&mut self) {
         let Some(payload) = self.any() else { return };
         let (bytes, seed) = self.model.remove(&payload).unwrap();
-        expect(self.heap.core(), payload, bytes, seed);
+        expect(self.heap.core(), payload, bytes, seed, bytes);
         self.heap.free(payload).unwrap();
         let twice = self.heap.free(payload).unwrap_err();
         assert!(matches!(twice.wrong, Wrong::DoubleFree | Wrong::NotABlock), "{twice}");
@@ -94,17 +95,10 @@ impl Pair {
         let (bytes, seed) = self.model[&payload];
         let wanted = self.bytes();
         let Some(moved) = self.heap.resize(payload, wanted).unwrap() else {
-            return expect(self.heap.core(), payload, bytes, seed);
+            return expect(self.heap.core(), payload, bytes, seed, bytes);
         };
         self.model.remove(&payload);
-        let both = bytes.min(wanted);
-        let from = contents(seed, bytes).take(both as usize);
-        let core = self.heap.core();
-        let at = core.pointer(moved, both);
-        for (index, byte) in from.enumerate() {
-            // SAFETY: the payload has at least `both` bytes.
-            assert_eq!(unsafe { at.add(index).read() }, byte, "resize {bytes} to {wanted}");
-        }
+        expect(self.heap.core(), moved, bytes, seed, bytes.min(wanted));
         self.own(moved, wanted);
     }
 

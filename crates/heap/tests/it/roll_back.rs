@@ -16,13 +16,13 @@ use morecore_heap::{
 
 use crate::array::{Array, random};
 
-const ARRAY_BYTES: u64 = 3 << 20;
+const ARRAY_BYTES: u64 = 2 << 20;
 const CHUNKS_AT: Offset = Offset(64);
 const SLABS_AT: Offset = Offset(64 + Chunks::BYTES);
 const MAP_AT: Offset = Offset(64 + Chunks::BYTES + Slabs::BYTES);
 
-/// Enough for hundreds of operations of each kind; each is stopped some 20 times.
-const STEPS: u32 = 1500;
+/// Enough for some twenty operations of each kind; each is stopped some forty times.
+const STEPS: u32 = 200;
 
 /// A journal whose owner dies at a note.
 struct Dying {
@@ -82,11 +82,19 @@ impl Parts {
     fn run<J: Journal>(self, core: &mut Core<J>, operation: Operation) -> Result<Outcome, Misuse> {
         Ok(match operation {
             Operation::Allocate { bytes, align } => {
-                self.chunks.allocate(core, bytes, align).map_or(Outcome::Nothing, Outcome::Payload)
+                let payload = self.chunks.allocate(core, bytes, align);
+                if let Some(payload) = payload {
+                    scribble(core, payload, bytes);
+                }
+                payload.map_or(Outcome::Nothing, Outcome::Payload)
             }
             Operation::Free(payload) => self.chunks.free(core, payload).map(|_| Outcome::Gone)?,
             Operation::Resize { payload, bytes } => {
-                self.chunks.resize_in_place(core, payload, bytes).map(|_| Outcome::Nothing)?
+                let before = self.chunks.payload_bytes(core, payload)?;
+                if self.chunks.resize_in_place(core, payload, bytes)? && before < bytes {
+                    scribble(core, payload + before, bytes - before);
+                }
+                Outcome::Nothing
             }
             Operation::Take(class) => {
                 self.take(core, class).map_or(Outcome::Nothing, Outcome::Block)
@@ -113,7 +121,9 @@ impl Parts {
         }
         let payload = self.chunks.allocate(core, class.shape().payload_bytes(), UNIT)?;
         self.slabs.seat(core, self.units, class, payload, 3);
-        self.slabs.take(core, class)
+        let block = self.slabs.take(core, class)?;
+        scribble(core, block, class.shape().bytes.into());
+        Some(block)
     }
 
     fn borrow<J: Journal>(self, core: &mut Core<J>, class: Class) -> Outcome {
@@ -145,6 +155,15 @@ impl Parts {
     }
 }
 
+/// What an owner does to a new payload: it writes into it, and tells no journal. Then it makes one
+/// more note, so that it dies with the payload written and the operation not committed.
+fn scribble<J: Journal>(core: &mut Core<J>, payload: Offset, bytes: u64) {
+    for index in 0..bytes / WORD {
+        core.write_fresh(payload.word(index), 0x4141_4141_4141_4141);
+    }
+    core.keep(CHUNKS_AT);
+}
+
 /// The words of a free chunk but the first few and the last tag.
 fn inside(chunk: Chunk, first: u64) -> Range<u64> {
     chunk.begin.0 / WORD + first..chunk.last_tag().0 / WORD
@@ -169,7 +188,7 @@ impl Stage {
         let slabs = Slabs::at(SLABS_AT);
         let units = Units::format(&mut core, MAP_AT, ARRAY_BYTES);
         units.mark(&mut core, array.rest(0), Unit::CHUNKS);
-        let rest = Offset(UNIT * 20);
+        let rest = Offset(UNIT * 16);
         chunks.add_region(&mut core, Region::between(Offset(UNIT), rest));
         let log = Array::new(UndoLog::bytes(256));
         let parts = Parts { chunks, slabs, units };
@@ -223,8 +242,10 @@ impl Stage {
             let journal = Dying { log: self.log.log(), notes_left, is_noted };
             let mut core = self.array.core(journal);
             let result = catch_unwind(AssertUnwindSafe(|| self.parts.run(&mut core, operation)));
-            if let Ok(outcome) = result {
-                return self.finish(operation, outcome.unwrap());
+            match result {
+                Ok(outcome) => return self.finish(operation, outcome.unwrap()),
+                Err(panic) if panic.is::<Died>() => {}
+                Err(panic) => resume_unwind(panic),
             }
             self.rescue(stop);
             self.expect(&before, &unreachable, operation, stop);
@@ -245,6 +266,9 @@ impl Stage {
 
     fn expect(&self, before: &[u64], free: &[Range<u64>], operation: Operation, stop: u64) {
         let after = self.array.image();
+        if before == after {
+            return self.prove();
+        }
         let differ = before.iter().zip(&after).enumerate().find(|(index, (old, new))| {
             old != new && !free.iter().any(|range| range.contains(&(*index as u64)))
         });
@@ -282,7 +306,7 @@ impl Stage {
     }
 }
 
-fn play(fit: Fit) {
+fn check_fit(fit: Fit) {
     let mut random = random();
     let mut stage = Stage::new(fit);
     for _ in 0..STEPS {
@@ -297,16 +321,16 @@ fn play(fit: Fit) {
 
 #[test]
 fn bins_can_be_taken_back() {
-    play(Fit::Bins);
+    check_fit(Fit::Bins);
 }
 
 #[test]
 fn next_can_be_taken_back() {
-    play(Fit::Next);
+    check_fit(Fit::Next);
 }
 
 #[test]
 fn first_and_best_can_be_taken_back() {
-    play(Fit::First);
-    play(Fit::Best);
+    check_fit(Fit::First);
+    check_fit(Fit::Best);
 }

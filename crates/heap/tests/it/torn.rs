@@ -6,7 +6,7 @@ use morecore_heap::{
 
 use crate::array::{Array, random};
 
-const ARRAY_BYTES: u64 = 1 << 20;
+const ARRAY_BYTES: u64 = 4 << 20;
 
 /// A heap with something of everything.
 fn heap(array: &Array) -> Heap<Fixed, NoJournal> {
