@@ -1,10 +1,46 @@
 //! The store: a key-value table in a shared segment, which survives the death of anyone.
+//!
+//! ```text
+//!   store      what faces use: get, set, update, scan, verify ...
+//!    |-- session    a participant and its transactions (hold, participant, recover)
+//!    |-- change     entries, all or nothing (table, bucket, grow, evict, clear)
+//!    |-- reader     look-ups that wait for nobody (scan)
+//!    |-- space      the heap in the segment: payloads and who claims them
+//!    +-- system     segments: create, attach, list, remove
+//! ```
+//!
+//! The promise: `kill -9` of any attached process, at any instruction, loses no acknowledged write,
+//! leaves no half of an unacknowledged one, leaks no byte, and blocks nobody for longer than a few
+//! milliseconds.
 
+mod atomic;
+mod bucket;
+mod change;
+mod clear;
 mod error;
+mod evict;
+mod grow;
+mod hash;
+mod hold;
+mod layout;
+mod mapping;
 mod name;
+mod number;
+mod participant;
+mod reader;
+mod recover;
+mod report;
+mod scan;
+mod session;
+mod space;
 mod store;
+mod system;
+mod table;
 mod types;
+mod verify;
+mod view;
 
+pub(crate) use change::Act;
 pub use error::Error;
 pub use name::{NAME_BYTES_MOST, Name};
 pub use store::{Observer, Store};

@@ -1,223 +1,516 @@
-//! The one type that faces use.
-#![allow(clippy::missing_errors_doc)]
+//! The one type that faces use: a session on a store, and all that can be asked of it.
+//!
+//! Promises: each call is whole or did not happen, whoever dies and whenever; what has expired is
+//! absent; looking waits for nobody.
 
+use std::sync::Arc;
+
+use crate::bucket::Sought;
+use crate::change::{Step, check_key};
+use crate::layout::{Plan, header};
+use crate::mapping::Mapping;
+use crate::reader::Reader;
+use crate::session::{Session, Turn, system_now_ms};
+use crate::view::View;
 use crate::{
-    Broken, Census, Change, Create, Entry, Error, Listed, Meta, Name, Set, SetDone, Stat, Verified,
+    Act, Broken, Census, Change, Condition, Create, Entry, Error, Expiry, Listed, Meta, Name, Set,
+    SetDone, Stat, Verified, number, report, system, verify,
 };
 
-/// One attached participant: Send, not Sync; one for each thread.
-pub struct Store;
-/// A store attached read-only.
-pub struct Observer;
+/// An attached session on a store. Each thread has its own: see [`Store::try_clone`].
+#[derive(Debug)]
+pub struct Store {
+    session: Session,
+}
+
+/// A store that is only looked at: attached read-only, so it can harm nothing.
+#[derive(Debug)]
+pub struct Observer {
+    view: View,
+    plan: Plan,
+    seed: u64,
+    now: Option<u64>,
+    _mapping: Arc<Mapping>,
+}
+
+// SAFETY: an observer reads shared memory through atomics, from one thread at a time.
+unsafe impl Send for Observer {}
 
 impl Store {
-    /// To come.
-    pub fn create(_name: &Name, _how: &Create) -> Result<Store, Error> {
-        Err(Error::ReadOnly)
+    /// Makes a store and attaches to it.
+    ///
+    /// # Errors
+    /// [`Error::Exists`] if there is one of this name; what the system says.
+    pub fn create(name: &Name, how: &Create) -> Result<Self, Error> {
+        Self::join(system::create(name, how)?, Vec::new())
     }
 
-    /// To come.
-    pub fn attach(_name: &Name) -> Result<Store, Error> {
-        Err(Error::ReadOnly)
+    /// Attaches to a store.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchStore`], [`Error::Layout`], [`Error::TooManyParticipants`]; what the system
+    /// says.
+    pub fn attach(name: &Name) -> Result<Self, Error> {
+        Self::join(system::attach(name, false)?, Vec::new())
     }
 
-    /// To come.
-    pub fn observe(_name: &Name) -> Result<Observer, Error> {
-        Err(Error::ReadOnly)
+    /// Attaches to a store to look only.
+    ///
+    /// # Errors
+    /// As [`Store::attach`].
+    pub fn observe(name: &Name) -> Result<Observer, Error> {
+        Observer::new(system::attach(name, true)?)
     }
 
-    /// To come.
+    /// Lists the stores of this machine, by name.
+    ///
+    /// # Errors
+    /// What the system says.
     pub fn list() -> Result<Vec<Listed>, Error> {
-        Err(Error::ReadOnly)
+        system::list()
     }
 
-    /// To come.
-    pub fn remove(_name: &Name) -> Result<(), Error> {
-        Err(Error::ReadOnly)
+    /// Removes a store. Those who are attached keep what they have until they leave.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchStore`]; what the system says.
+    pub fn remove(name: &Name) -> Result<(), Error> {
+        system::remove(name)
     }
 
-    /// To come.
-    pub fn anonymous(_how: &Create) -> Result<Store, Error> {
-        Err(Error::ReadOnly)
+    /// Makes a store without a name, which children of fork share, and which ends with the last of
+    /// them.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn anonymous(how: &Create) -> Result<Self, Error> {
+        Self::join(system::anonymous(how)?, Vec::new())
     }
 
-    /// To come.
-    pub fn try_clone(&self) -> Result<Store, Error> {
-        Err(Error::ReadOnly)
+    /// Attaches to a store that stands in memory at `base`: a copy of a segment, in a test. The
+    /// processes in `presumed_dead` count as dead, whatever they are: what they left half done is
+    /// rolled back now.
+    ///
+    /// # Safety
+    /// - `bytes` bytes from `base` are mapped, readable, writable and aligned to a page while this
+    ///   store and its clones live, and are used through stores only.
+    ///
+    /// # Errors
+    /// As [`Store::attach`].
+    pub unsafe fn attach_memory(
+        base: *mut u8,
+        bytes: u64,
+        presumed_dead: &[u32],
+    ) -> Result<Self, Error> {
+        // SAFETY: the caller's duty.
+        let mapping = unsafe { Mapping::borrowed(base, bytes) };
+        Self::join(Arc::new(mapping), presumed_dead.to_vec())
     }
 
-    /// To come.
-    pub fn set_now(&mut self, _now_ms: Option<u64>) {}
-
-    /// To come.
-    pub fn get(&mut self, _key: &[u8], _value: &mut Vec<u8>) -> Result<Option<Meta>, Error> {
-        Err(Error::ReadOnly)
+    fn join(mapping: Arc<Mapping>, presumed_dead: Vec<u32>) -> Result<Self, Error> {
+        system::check(&mapping.view())?;
+        Ok(Self { session: Session::new(mapping, presumed_dead)? })
     }
 
-    /// To come.
-    pub fn peek(&mut self, _key: &[u8]) -> Result<Option<Meta>, Error> {
-        Err(Error::ReadOnly)
+    /// Attaches once more, for another thread.
+    ///
+    /// # Errors
+    /// [`Error::TooManyParticipants`].
+    pub fn try_clone(&self) -> Result<Self, Error> {
+        let presumed_dead = self.session.me.presumed_dead.clone();
+        let mut clone = Self::join(self.session.mapping.clone(), presumed_dead)?;
+        clone.session.now = self.session.now;
+        Ok(clone)
     }
 
-    /// To come.
+    /// Where the segment is in this process, and how long it is: for whoever copies it whole.
+    #[must_use]
+    pub fn memory(&self) -> (*const u8, u64) {
+        (self.session.view.base(), self.session.view.bytes())
+    }
+
+    /// Sets the time that decides what has expired, in unix milliseconds; `None`: ask the system
+    /// whenever an entry that can expire is met.
+    pub fn set_now(&mut self, now_ms: Option<u64>) {
+        self.session.now = now_ms;
+    }
+
+    /// Reads an entry, and appends its value to `value`.
+    ///
+    /// # Errors
+    /// [`Error::KeyTooLong`]; [`Error::Damaged`] if the segment holds nonsense.
+    pub fn get(&mut self, key: &[u8], value: &mut Vec<u8>) -> Result<Option<Meta>, Error> {
+        self.session.enter()?;
+        check_key(key)?;
+        let sought = Sought::new(self.session.seed, key);
+        let found = self.reader().get(&sought, || self.session.now_ms(), value)?;
+        if found.is_some() {
+            self.session.visit_hash(sought.hash);
+        }
+        Ok(found)
+    }
+
+    /// Reads what is known of an entry; this does not count as a visit.
+    ///
+    /// # Errors
+    /// As [`Store::get`].
+    pub fn peek(&mut self, key: &[u8]) -> Result<Option<Meta>, Error> {
+        self.session.enter()?;
+        check_key(key)?;
+        let sought = Sought::new(self.session.seed, key);
+        self.reader().peek(&sought, || self.session.now_ms())
+    }
+
+    /// Reads many entries, and calls `each` with the index of each key and what was found, in the
+    /// order of the keys.
+    ///
+    /// # Errors
+    /// As [`Store::get`].
     pub fn get_many(
         &mut self,
-        _keys: &[&[u8]],
-        _each: impl FnMut(usize, Option<(&[u8], Meta)>),
+        keys: &[&[u8]],
+        mut each: impl FnMut(usize, Option<(&[u8], Meta)>),
     ) -> Result<(), Error> {
-        Err(Error::ReadOnly)
+        let mut value = Vec::new();
+        for (index, key) in keys.iter().enumerate() {
+            value.clear();
+            let found = self.get(key, &mut value)?;
+            each(index, found.map(|meta| (value.as_slice(), meta)));
+        }
+        Ok(())
     }
 
-    /// To come.
-    pub fn set(&mut self, _key: &[u8], _value: &[u8], _how: &Set) -> Result<SetDone, Error> {
-        Err(Error::ReadOnly)
+    /// Sets a value.
+    ///
+    /// # Errors
+    /// [`Error::Full`], and then nothing changed; [`Error::KeyTooLong`], [`Error::ValueTooLong`];
+    /// [`Error::Held`] if a stopped process keeps what is needed.
+    pub fn set(&mut self, key: &[u8], value: &[u8], how: &Set) -> Result<SetDone, Error> {
+        self.session.enter()?;
+        check_key(key)?;
+        let turn = Turn(&mut self.session);
+        let session = &mut *turn.0;
+        let sought = Sought::new(session.seed, key);
+        let act = session.prepare(&sought, value)?;
+        let shards = [session.plan.shard_of(sought.hash)];
+        session.hold(&shards)?;
+        let mut expiry = match how.expiry {
+            Expiry::At(at) => Some(at),
+            Expiry::Clear | Expiry::Keep => None,
+        };
+        if how.condition != Condition::Always || how.expiry == Expiry::Keep {
+            let live = session.live(&sought)?.map(|bucket| bucket.meta());
+            let is_met = match how.condition {
+                Condition::Always => true,
+                Condition::Absent => live.is_none(),
+                Condition::Present => live.is_some(),
+                Condition::Version(version) => live.is_some_and(|meta| meta.version == version),
+            };
+            if !is_met {
+                return Ok(SetDone::Refused);
+            }
+            if how.expiry == Expiry::Keep {
+                expiry = live.and_then(|meta| meta.expiry_ms);
+            }
+        }
+        let version = session.change(&shards, &[(sought, act.expiring(expiry))])?;
+        Ok(SetDone::Stored { version })
     }
 
-    /// To come.
-    pub fn delete(&mut self, _key: &[u8]) -> Result<bool, Error> {
-        Err(Error::ReadOnly)
+    /// Removes an entry; false if there was none.
+    ///
+    /// # Errors
+    /// [`Error::KeyTooLong`]; [`Error::Held`].
+    pub fn delete(&mut self, key: &[u8]) -> Result<bool, Error> {
+        self.session.enter()?;
+        check_key(key)?;
+        let turn = Turn(&mut self.session);
+        let session = &mut *turn.0;
+        let sought = Sought::new(session.seed, key);
+        let shards = [session.plan.shard_of(sought.hash)];
+        session.hold(&shards)?;
+        let Some((_, _, bucket)) = session.find(&sought)? else { return Ok(false) };
+        session.change(&shards, &[(sought, Act::Remove)])?;
+        Ok(!session.has_expired(&bucket))
     }
 
-    /// To come.
-    pub fn increment(&mut self, _key: &[u8], _by: i64) -> Result<i64, Error> {
-        Err(Error::ReadOnly)
+    /// Adds `by` to a decimal number, and returns the sum; an absent entry counts as 0. The expiry
+    /// stays.
+    ///
+    /// # Errors
+    /// [`Error::NotANumber`], [`Error::Overflow`]; as [`Store::set`].
+    pub fn increment(&mut self, key: &[u8], by: i64) -> Result<i64, Error> {
+        self.update(key, |entry| {
+            let (old, expiry) = match entry {
+                Some(entry) => (number::parse(entry.value), entry.meta.expiry_ms),
+                None => (Some(0), None),
+            };
+            let sum = old.ok_or(Error::NotANumber).and_then(|old| number::add(old, by));
+            match sum {
+                Ok(sum) => (Change::Set { value: sum.to_string().into_bytes(), expiry }, Ok(sum)),
+                Err(error) => (Change::Keep, Err(error)),
+            }
+        })?
     }
 
-    /// To come.
+    /// Reads, modifies and writes one entry; nobody comes between. `change` sees the entry, if it is
+    /// live, and says what is to become of it.
+    ///
+    /// # Errors
+    /// As [`Store::set`].
     pub fn update<R>(
         &mut self,
-        _key: &[u8],
-        _change: impl FnOnce(Option<Entry<'_>>) -> (Change, R),
+        key: &[u8],
+        change: impl FnOnce(Option<Entry<'_>>) -> (Change, R),
     ) -> Result<R, Error> {
-        Err(Error::ReadOnly)
+        self.update_many(&[key], |entries| {
+            let (change, result) = change(entries[0]);
+            (vec![change], result)
+        })
     }
 
-    /// To come.
+    /// Reads, modifies and writes several entries, all or nothing; nobody comes between. `change`
+    /// sees the entries in the order of the keys and returns a change for each.
+    ///
+    /// # Errors
+    /// As [`Store::set`]; [`Error::TooManyKeys`] if the journal cannot take so much back.
     pub fn update_many<R>(
         &mut self,
-        _keys: &[&[u8]],
-        _change: impl FnOnce(&[Option<Entry<'_>>]) -> (Vec<Change>, R),
+        keys: &[&[u8]],
+        change: impl FnOnce(&[Option<Entry<'_>>]) -> (Vec<Change>, R),
     ) -> Result<R, Error> {
-        Err(Error::ReadOnly)
+        self.session.enter()?;
+        keys.iter().try_for_each(|key| check_key(key))?;
+        let turn = Turn(&mut self.session);
+        let session = &mut *turn.0;
+        let sought: Vec<_> = keys.iter().map(|key| Sought::new(session.seed, key)).collect();
+        let mut shards: Vec<_> = sought.iter().map(|s| session.plan.shard_of(s.hash)).collect();
+        shards.sort_unstable();
+        shards.dedup();
+        session.hold(&shards)?;
+        let (changes, result) = {
+            let (mut values, mut seen) = (Vec::new(), Vec::new());
+            for sought in &sought {
+                seen.push(session.read_held(sought, &mut values)?);
+            }
+            let entry = |(from, meta): (usize, Meta)| Entry {
+                value: &values[from..from + meta.bytes as usize],
+                meta,
+            };
+            let entries: Vec<_> = seen.into_iter().map(|seen| seen.map(entry)).collect();
+            change(&entries)
+        };
+        let mut steps: Vec<Step<'_>> = Vec::new();
+        for (sought, change) in sought.into_iter().zip(changes) {
+            let act = session.act_for(&sought, &change)?;
+            if !matches!(act, Act::Keep) {
+                steps.push((sought, act));
+            }
+        }
+        if !steps.is_empty() {
+            session.change(&shards, &steps)?;
+        }
+        Ok(result)
     }
 
-    /// To come.
+    /// Calls `each` with about `count` entries from `cursor` on, and returns the next cursor; 0
+    /// begins and ends. An entry that stays throughout is seen, also while the table grows.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`].
     pub fn scan(
         &mut self,
-        _cursor: u64,
-        _count: usize,
-        _each: impl FnMut(&[u8], Meta),
+        cursor: u64,
+        count: usize,
+        each: impl FnMut(&[u8], Meta),
     ) -> Result<u64, Error> {
-        Err(Error::ReadOnly)
+        self.session.enter()?;
+        let (seed, now) = (self.session.seed, self.session.now_ms());
+        self.reader().scan(seed, now, cursor, count, each)
     }
 
-    /// To come.
-    pub fn random_key(&mut self, _key: &mut Vec<u8>) -> Result<bool, Error> {
-        Err(Error::ReadOnly)
+    /// Appends the key of some entry to `key`; false if there is none.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`].
+    pub fn random_key(&mut self, key: &mut Vec<u8>) -> Result<bool, Error> {
+        self.session.enter()?;
+        let (seed, now) = (self.session.seed, self.session.now_ms());
+        self.reader().random_key(seed, now, system::random(), key)
     }
 
-    /// To come.
+    /// Returns the number of entries, with those that expired and that nobody met yet.
     pub fn len(&mut self) -> u64 {
-        Default::default()
+        report::entries(&self.session.view, &self.session.plan)
     }
 
-    /// To come.
+    /// Whether there is no entry.
     pub fn is_empty(&mut self) -> bool {
-        true
+        self.len() == 0
     }
 
-    /// To come.
+    /// Removes all entries, shard by shard.
+    ///
+    /// # Errors
+    /// [`Error::Held`].
     pub fn clear(&mut self) -> Result<(), Error> {
-        Err(Error::ReadOnly)
+        self.session.enter()?;
+        let turn = Turn(&mut self.session);
+        turn.0.clear_all()
     }
 
-    /// To come.
-    pub fn stat(&mut self) -> Stat {
-        Default::default()
-    }
-
-    /// To come.
-    pub fn census(&mut self) -> Census {
-        Default::default()
-    }
-
-    /// To come.
-    pub fn verify(&mut self) -> Result<Verified, Vec<Broken>> {
-        Err(Vec::new())
-    }
-
-    /// To come.
+    /// Looks for dead participants and clears up after them; for whoever has time.
+    ///
+    /// # Errors
+    /// [`Error::Held`].
     pub fn tidy(&mut self) -> Result<(), Error> {
-        Err(Error::ReadOnly)
+        self.session.enter()?;
+        self.session.recover_all()
     }
 
-    /// To come.
+    /// Says how the store is.
+    pub fn stat(&mut self) -> Stat {
+        report::stat(&self.session.view, &self.session.plan)
+    }
+
+    /// Says what is where in the segment.
+    pub fn census(&mut self) -> Census {
+        report::census(&self.session.view, &self.session.plan)
+    }
+
+    /// Proves that the store is whole: every invariant, and that every byte is accounted for. It
+    /// holds all of the store meanwhile.
+    ///
+    /// # Errors
+    /// All that is wrong.
+    pub fn verify(&mut self) -> Result<Verified, Vec<Broken>> {
+        verify::under_all_holds(&mut self.session)
+    }
+
+    /// The size of the segment.
+    #[must_use]
     pub fn memory_bytes(&self) -> u64 {
-        Default::default()
+        self.session.plan.bytes
     }
 
-    /// To come.
+    /// The store's name; empty if it has none.
+    #[must_use]
     pub fn name(&self) -> String {
-        Default::default()
+        system::name_of(&self.session.view)
+    }
+
+    fn reader(&self) -> Reader<'_> {
+        Reader { view: &self.session.view, plan: &self.session.plan }
+    }
+}
+
+impl Drop for Store {
+    fn drop(&mut self) {
+        self.session.leave();
     }
 }
 
 impl Observer {
-    /// To come.
-    pub fn set_now(&mut self, _now_ms: Option<u64>) {}
-
-    /// To come.
-    pub fn get(&mut self, _key: &[u8], _value: &mut Vec<u8>) -> Result<Option<Meta>, Error> {
-        Err(Error::ReadOnly)
+    fn new(mapping: Arc<Mapping>) -> Result<Self, Error> {
+        let view = mapping.view();
+        system::check(&view)?;
+        let (plan, seed) = (Plan::new(view.bytes()), view.load(header::SEED_AT));
+        Ok(Self { view, plan, seed, now: None, _mapping: mapping })
     }
 
-    /// To come.
-    pub fn peek(&mut self, _key: &[u8]) -> Result<Option<Meta>, Error> {
-        Err(Error::ReadOnly)
+    /// As [`Store::set_now`].
+    pub fn set_now(&mut self, now_ms: Option<u64>) {
+        self.now = now_ms;
     }
 
-    /// To come.
+    /// As [`Store::get`]; it leaves no trace, so it does not keep an entry from being evicted.
+    ///
+    /// # Errors
+    /// As [`Store::get`].
+    pub fn get(&self, key: &[u8], value: &mut Vec<u8>) -> Result<Option<Meta>, Error> {
+        check_key(key)?;
+        self.reader().get(&Sought::new(self.seed, key), || self.now_ms(), value)
+    }
+
+    /// As [`Store::peek`].
+    ///
+    /// # Errors
+    /// As [`Store::get`].
+    pub fn peek(&self, key: &[u8]) -> Result<Option<Meta>, Error> {
+        check_key(key)?;
+        self.reader().peek(&Sought::new(self.seed, key), || self.now_ms())
+    }
+
+    /// As [`Store::scan`].
+    ///
+    /// # Errors
+    /// [`Error::Damaged`].
     pub fn scan(
-        &mut self,
-        _cursor: u64,
-        _count: usize,
-        _each: impl FnMut(&[u8], Meta),
+        &self,
+        cursor: u64,
+        count: usize,
+        each: impl FnMut(&[u8], Meta),
     ) -> Result<u64, Error> {
-        Err(Error::ReadOnly)
+        self.reader().scan(self.seed, self.now_ms(), cursor, count, each)
     }
 
-    /// To come.
-    pub fn random_key(&mut self, _key: &mut Vec<u8>) -> Result<bool, Error> {
-        Err(Error::ReadOnly)
+    /// As [`Store::random_key`].
+    ///
+    /// # Errors
+    /// [`Error::Damaged`].
+    pub fn random_key(&self, key: &mut Vec<u8>) -> Result<bool, Error> {
+        self.reader().random_key(self.seed, self.now_ms(), system::random(), key)
     }
 
-    /// To come.
-    pub fn len(&mut self) -> u64 {
-        Default::default()
+    /// As [`Store::len`].
+    #[must_use]
+    pub fn len(&self) -> u64 {
+        report::entries(&self.view, &self.plan)
     }
 
-    /// To come.
-    pub fn stat(&mut self) -> Stat {
-        Default::default()
+    /// Whether there is no entry.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
     }
 
-    /// To come.
-    pub fn census(&mut self) -> Census {
-        Default::default()
+    /// As [`Store::stat`].
+    #[must_use]
+    pub fn stat(&self) -> Stat {
+        report::stat(&self.view, &self.plan)
     }
 
-    /// To come.
-    pub fn verify(&mut self) -> Result<Verified, Vec<Broken>> {
-        Err(Vec::new())
+    /// As [`Store::census`].
+    #[must_use]
+    pub fn census(&self) -> Census {
+        report::census(&self.view, &self.plan)
     }
 
-    /// To come.
+    /// As [`Store::verify`], without holding anything: it looks again while others change the store.
+    ///
+    /// # Errors
+    /// All that is wrong; or that nothing could be proven, because the store never stood still.
+    pub fn verify(&self) -> Result<Verified, Vec<Broken>> {
+        verify::from_outside(&self.view, &self.plan, self.seed)
+    }
+
+    /// The size of the segment.
+    #[must_use]
     pub fn memory_bytes(&self) -> u64 {
-        Default::default()
+        self.plan.bytes
     }
 
-    /// To come.
+    /// The store's name.
+    #[must_use]
     pub fn name(&self) -> String {
-        Default::default()
+        system::name_of(&self.view)
+    }
+
+    fn now_ms(&self) -> u64 {
+        self.now.unwrap_or_else(system_now_ms)
+    }
+
+    fn reader(&self) -> Reader<'_> {
+        Reader { view: &self.view, plan: &self.plan }
     }
 }

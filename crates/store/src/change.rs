@@ -1,0 +1,284 @@
+//! Changing entries: one transaction, whatever the number of keys and shards.
+//!
+//! Promises: all of a change or nothing of it; an entry that is replaced or removed leaves its
+//! payload claimed, as it was, until the change counts and the holds are gone.
+
+use morecore_heap::{Core, Offset, UndoLog};
+
+use crate::atomic::Relaxed;
+use crate::bucket::{Bucket, Sought, key_bytes_in_payload, payload_bytes};
+use crate::layout::{KEY_BYTES_MOST, shard};
+use crate::reader::Reader;
+use crate::session::Session;
+use crate::table::{ENTRY_NOTES_MOST, Edit, Group, group_of};
+use crate::view::{Look, View};
+use crate::{Change, Error, Meta};
+
+/// The alignment of a payload: values are read by whole words.
+const PAYLOAD_ALIGN: u64 = 16;
+
+/// How often one change may make place: more than a group can grow before it is split.
+const PLACES_MOST: usize = 64;
+
+/// What is to become of one key's entry, with what it needs already claimed.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Act {
+    /// It stays.
+    Keep,
+    /// It goes.
+    Remove,
+    /// It gets another expiry.
+    Expire(Option<u64>),
+    /// It becomes this bucket; the payload, if it has one, is this claim.
+    Put(Bucket, Option<u64>),
+}
+
+impl Act {
+    /// The same, with an expiry.
+    pub(crate) fn expiring(self, expiry: Option<u64>) -> Self {
+        match self {
+            Act::Put(bucket, claim) => Act::Put(bucket.with_expiry(expiry), claim),
+            other => other,
+        }
+    }
+}
+
+/// A change of one key.
+pub(crate) type Step<'k> = (Sought<'k>, Act);
+
+/// The table's words, changed by way of the journal.
+struct Logged<'a> {
+    core: &'a mut Core<UndoLog>,
+    view: View,
+    has_emptied: &'a mut bool,
+}
+
+impl Look for Logged<'_> {
+    fn read(&self, at: u64) -> Result<u64, Error> {
+        self.view.read(at)
+    }
+
+    fn read_line(&self, at: u64) -> Result<[u64; 8], Error> {
+        self.view.read_line(at)
+    }
+
+    fn view(&self) -> &View {
+        &self.view
+    }
+}
+
+impl Edit for Logged<'_> {
+    fn write(&mut self, at: u64, value: u64) {
+        self.core.write(Offset(at), value);
+    }
+
+    fn fill(&mut self, at: u64, value: u64) {
+        if *self.has_emptied {
+            self.core.write(Offset(at), value);
+        } else {
+            self.core.write_fresh(Offset(at), value);
+        }
+    }
+
+    fn empties(&mut self) {
+        *self.has_emptied = true;
+    }
+}
+
+impl Session {
+    /// Prepares a new value for a key: in a bucket, or in a payload that is claimed and filled.
+    pub(crate) fn prepare(&mut self, sought: &Sought<'_>, value: &[u8]) -> Result<Act, Error> {
+        if let Some(bucket) = Bucket::inline(sought.key, value) {
+            return Ok(Act::Put(bucket, None));
+        }
+        let (bytes, most) = (value.len() as u64, self.plan.value_bytes_most());
+        if bytes > most {
+            return Err(Error::ValueTooLong { bytes, most });
+        }
+        let needed = payload_bytes(sought.key, bytes);
+        let (at, claim) = self.claim_evicting(needed, PAYLOAD_ALIGN)?;
+        let key_bytes = key_bytes_in_payload(sought.key);
+        if key_bytes != 0 {
+            self.view.copy_in(at, sought.key);
+        }
+        self.view.copy_in(at + key_bytes, value);
+        Ok(Act::Put(Bucket::with_payload(sought, at, bytes), Some(claim)))
+    }
+
+    /// The entry of a key that has not expired; its shard is held.
+    pub(crate) fn live(&self, sought: &Sought<'_>) -> Result<Option<Bucket>, Error> {
+        let found = self.find(sought)?.map(|(_, _, bucket)| bucket);
+        Ok(found.filter(|bucket| !self.has_expired(bucket)))
+    }
+
+    /// The entry of a key and where it stands; its shard is held.
+    pub(crate) fn find(&self, sought: &Sought<'_>) -> Result<Option<(Group, u64, Bucket)>, Error> {
+        let Some(group) = group_of(&self.view, &self.plan, sought.hash)? else { return Ok(None) };
+        let found = group.find(&self.view, sought)?;
+        Ok(found.map(|(index, bucket)| (group, index, bucket)))
+    }
+
+    /// Appends the value of a live entry whose shard is held; returns where it begins, and the rest.
+    pub(crate) fn read_held(
+        &self,
+        sought: &Sought<'_>,
+        values: &mut Vec<u8>,
+    ) -> Result<Option<(usize, Meta)>, Error> {
+        let Some(bucket) = self.live(sought)? else { return Ok(None) };
+        let from = values.len();
+        if !bucket.copy_inline_value(values) {
+            Reader { view: &self.view, plan: &self.plan }.copy_payload(&bucket, values)?;
+        }
+        Ok(Some((from, bucket.meta())))
+    }
+
+    /// What a change comes to, with what it needs claimed.
+    pub(crate) fn act_for(&mut self, sought: &Sought<'_>, change: &Change) -> Result<Act, Error> {
+        match change {
+            Change::Keep => Ok(Act::Keep),
+            Change::Remove => Ok(Act::Remove),
+            Change::Expire(expiry) => Ok(Act::Expire(*expiry)),
+            Change::Set { value, expiry } => Ok(self.prepare(sought, value)?.expiring(*expiry)),
+        }
+    }
+
+    #[inline]
+    pub(crate) fn has_expired(&self, bucket: &Bucket) -> bool {
+        let expiry = bucket.expiry();
+        expiry != 0 && expiry <= self.now_ms()
+    }
+
+    /// Makes the steps as one transaction, growing the table if it must; the shards are held.
+    /// Returns the version that the first step's entry has now, if it was set.
+    pub(crate) fn change(&mut self, shards: &[u64], steps: &[Step<'_>]) -> Result<u64, Error> {
+        let claims = self.claims;
+        for _ in 0..PLACES_MOST + steps.len() {
+            self.begin(shards);
+            let stuck = match self.apply_all(steps) {
+                Ok(None) => {
+                    let version = self.version(steps[0].0.hash);
+                    self.commit();
+                    return Ok(version);
+                }
+                Ok(Some(index)) => Ok(index),
+                Err(error) => Err(error),
+            };
+            self.undo();
+            self.claims = claims;
+            self.make_place(steps[stuck?].0.hash)?;
+        }
+        Err(Error::Full { bytes: 0 })
+    }
+
+    /// Makes the steps; the index of the first for which there is no place, if any.
+    fn apply_all(&mut self, steps: &[Step<'_>]) -> Result<Option<usize>, Error> {
+        for (index, (sought, act)) in steps.iter().enumerate() {
+            if self.core.journal().room() < ENTRY_NOTES_MOST {
+                return Err(Error::TooManyKeys { keys: steps.len() as u64, most: index as u64 });
+            }
+            if !self.apply(sought, *act)? {
+                return Ok(Some(index));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Makes one step; false if there is no place for a new entry.
+    fn apply(&mut self, sought: &Sought<'_>, act: Act) -> Result<bool, Error> {
+        if matches!(act, Act::Keep) {
+            return Ok(true);
+        }
+        let found = self.find(sought)?;
+        match (act, found) {
+            (Act::Remove, Some((group, index, bucket))) => {
+                self.remove(&group, sought.hash, index, &bucket)?;
+            }
+            (Act::Expire(expiry), Some((group, index, bucket))) if !self.has_expired(&bucket) => {
+                group.replace(&mut self.edit(), index, bucket.with_expiry(expiry))?;
+            }
+            (Act::Put(new, claim), Some((group, index, old))) => {
+                let new = new.with_version(self.version(sought.hash));
+                group.replace(&mut self.edit(), index, new)?;
+                self.publish(claim, old.payload().map(|payload| payload.at))?;
+                self.count(sought.hash, 0, new.content_bytes(), old.content_bytes());
+            }
+            (Act::Put(new, claim), None) => {
+                let new = new.with_version(self.version(sought.hash));
+                let Some(group) = group_of(&self.view, &self.plan, sought.hash)? else {
+                    return Ok(false);
+                };
+                if !group.insert(&mut self.edit(), sought.hash, new)? {
+                    return Ok(false);
+                }
+                self.publish(claim, None)?;
+                self.count(sought.hash, 1, new.content_bytes(), 0);
+            }
+            (Act::Keep | Act::Remove | Act::Expire(_), _) => {}
+        }
+        Ok(true)
+    }
+
+    /// Takes an entry out of the table; its payload is claimed from here on.
+    pub(crate) fn remove(
+        &mut self,
+        group: &Group,
+        hash: u64,
+        index: u64,
+        bucket: &Bucket,
+    ) -> Result<(), Error> {
+        group.remove(&mut self.edit(), hash, index)?;
+        self.publish(None, bucket.payload().map(|payload| payload.at))?;
+        self.count(hash, -1, 0, bucket.content_bytes());
+        Ok(())
+    }
+
+    /// What was claimed is reachable now, and `retired` is so no more.
+    pub(crate) fn publish(
+        &mut self,
+        claim: Option<u64>,
+        retired: Option<u64>,
+    ) -> Result<(), Error> {
+        let claim = match (claim, retired) {
+            (None, None) => return Ok(()),
+            (None, Some(_)) => self.next_claim()?,
+            (Some(claim), _) => claim,
+        };
+        let at = Offset(self.plan.claim_at(self.slot, claim));
+        self.core.write(at, retired.unwrap_or(0));
+        Ok(())
+    }
+
+    /// The version that entries of this hash's shard get in this transaction.
+    pub(crate) fn version(&self, hash: u64) -> u64 {
+        let at = self.plan.shard_at(self.plan.shard_of(hash)) + shard::VERSION;
+        self.view.word(at).load(Relaxed).div_ceil(2) & ((1 << 48) - 1)
+    }
+
+    /// Counts what was added to a hash's shard and taken from it.
+    pub(crate) fn count(&mut self, hash: u64, entries: i64, added: u64, taken: u64) {
+        let at = Offset(self.plan.shard_at(self.plan.shard_of(hash)));
+        if entries != 0 {
+            let count = self.core.read(at + shard::ENTRIES).wrapping_add_signed(entries);
+            self.core.write(at + shard::ENTRIES, count);
+        }
+        if added != taken {
+            let bytes = self.core.read(at + shard::CONTENT_BYTES);
+            let bytes = bytes.wrapping_add(added).wrapping_sub(taken);
+            self.core.write(at + shard::CONTENT_BYTES, bytes);
+        }
+    }
+
+    fn edit(&mut self) -> Logged<'_> {
+        let Self { core, view, has_emptied, .. } = self;
+        Logged { core, view: *view, has_emptied }
+    }
+}
+
+/// Refuses a key that no store can hold.
+pub(crate) fn check_key(key: &[u8]) -> Result<(), Error> {
+    let bytes = key.len() as u64;
+    if bytes > KEY_BYTES_MOST {
+        return Err(Error::KeyTooLong { bytes, most: KEY_BYTES_MOST });
+    }
+    Ok(())
+}

@@ -1,0 +1,61 @@
+//! Removing everything.
+//!
+//! Promises: each transaction removes some entries whole; whoever dies between two leaves a store
+//! with the rest.
+
+use crate::Error;
+use crate::evict::Sweep;
+use crate::layout::WORD;
+use crate::session::Session;
+use crate::table::{Group, directory_of};
+use crate::view::Look;
+
+impl Session {
+    /// Removes all entries, shard by shard.
+    pub(crate) fn clear_all(&mut self) -> Result<(), Error> {
+        for shard in 0..self.plan.shards {
+            self.hold(&[shard])?;
+            let cleared = self.clear_shard(shard);
+            if !self.open.is_empty() {
+                self.undo();
+            }
+            self.let_go_last();
+            cleared?;
+        }
+        Ok(())
+    }
+
+    /// Removes all entries of a shard that is held, and gives its groups and its directory
+    /// back.
+    fn clear_shard(&mut self, shard: u64) -> Result<(), Error> {
+        let mut index = 0;
+        // Read anew each time: the directory goes with its last group.
+        while let Some(directory) = directory_of(&self.view, &self.plan, shard)?
+            && index < directory.count()
+        {
+            let word = self.view.read(directory.at + index * WORD)?;
+            let Some(group) = Group::from_word(word)? else {
+                index += 1;
+                continue;
+            };
+            let span = 1u64 << directory.depth.saturating_sub(group.depth);
+            self.clear_group(shard, &group)?;
+            let claims = self.claims;
+            self.drop_group(shard, directory, &group, index / span * span, span)?;
+            self.free_claims(claims)?;
+            index = index / span * span + span;
+        }
+        Ok(())
+    }
+
+    /// Removes all entries of a group, as many in a transaction as its journal takes.
+    fn clear_group(&mut self, shard: u64, group: &Group) -> Result<(), Error> {
+        let mut next = 0;
+        while next < group.buckets {
+            let claims = self.claims;
+            (_, next) = self.sweep(shard, group, next, u64::MAX, Sweep::Clear)?;
+            self.free_claims(claims)?;
+        }
+        Ok(())
+    }
+}

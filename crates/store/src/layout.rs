@@ -1,0 +1,207 @@
+//! Every byte of a segment.
+//!
+//! ```text
+//!   +--------+-------------------------+--------+---------+------------+----------------------+
+//!   | header | slots: identity, claims | shards | visited | heap state |  heap: directories,  |
+//!   | 1 page |        and journal each |        |  bits   |            |  groups, payloads    |
+//!   +--------+-------------------------+--------+---------+------------+----------------------+
+//! ```
+//!
+//! Promises: all of it follows from the segment's size alone, which the kernel tells; nothing that
+//! stands in a segment can move a part of it elsewhere.
+
+use crate::space;
+
+/// "morecore", as it reads in a dump.
+pub(crate) const MAGIC: u64 = u64::from_le_bytes(*b"morecore");
+
+/// The number of this layout: another one is never touched.
+pub(crate) const LAYOUT: u64 = 1;
+
+/// The bytes of a word.
+pub(crate) const WORD: u64 = 8;
+
+/// The bytes of a page; segments and their parts are whole pages.
+pub(crate) const PAGE: u64 = 4096;
+
+/// The smallest store: header, 8 slots and 16 shards take a fifth of it.
+pub(crate) const BYTES_LEAST: u64 = 1 << 20;
+
+/// The largest store: what 46 bits name, so that an offset fits in a group's word beside its count.
+pub(crate) const BYTES_MOST: u64 = 1 << 46;
+
+/// The longest key, as memcached's largest and Redis's usual ones are far below it.
+pub(crate) const KEY_BYTES_MOST: u64 = 64 * 1024;
+
+/// The words of the header.
+pub(crate) mod header {
+    pub(crate) const MAGIC_AT: u64 = 0;
+    pub(crate) const LAYOUT_AT: u64 = 8;
+    pub(crate) const BYTES_AT: u64 = 16;
+    /// One of the three states below.
+    pub(crate) const STATE_AT: u64 = 24;
+    /// Who makes the store, while it is being made.
+    pub(crate) const MAKER_AT: u64 = 32;
+    pub(crate) const CREATED_MS_AT: u64 = 40;
+    /// What every hash begins with, so that no client can choose keys that collide.
+    pub(crate) const SEED_AT: u64 = 48;
+    pub(crate) const EVICT_AT: u64 = 56;
+    pub(crate) const NAME_BYTES_AT: u64 = 64;
+    pub(crate) const NAME_AT: u64 = 72;
+    /// How often a dead participant's work was rolled back.
+    pub(crate) const RECOVERIES_AT: u64 = 256;
+    /// How often somebody waited a second for a live owner.
+    pub(crate) const LONG_WAITS_AT: u64 = 264;
+    /// The eviction hand: counts shards.
+    pub(crate) const HAND_AT: u64 = 272;
+    /// The hold of the heap, and its version; on a line of their own.
+    pub(crate) const HEAP_HOLD_AT: u64 = 320;
+    pub(crate) const HEAP_VERSION_AT: u64 = 328;
+
+    /// States: nothing yet; being laid out; usable.
+    pub(crate) const RAW: u64 = 0;
+    pub(crate) const MAKING: u64 = 1;
+    pub(crate) const READY: u64 = 2;
+}
+
+/// The words of a participant's slot, from its begin.
+pub(crate) mod slot {
+    /// Who it belongs to; 0 = free.
+    pub(crate) const IDENTITY: u64 = 0;
+    /// Who clears up after its dead owner; 0 = nobody.
+    pub(crate) const RESCUER: u64 = 8;
+    pub(crate) const SINCE_MS: u64 = 16;
+    /// Payloads that only this participant knows: not yet published, or retired and not yet freed.
+    pub(crate) const CLAIMS: u64 = 128;
+    /// How many there can be: they fill the rest of the slot's first page.
+    pub(crate) const CLAIMS_MOST: u64 = (super::PAGE - CLAIMS) / super::WORD;
+    /// The journal begins with the second page.
+    pub(crate) const JOURNAL: u64 = super::PAGE;
+}
+
+/// The words of a shard, from its begin: what readers need is on its first line.
+pub(crate) mod shard {
+    /// Two lines: the processor fetches lines in pairs, and no two shards share one.
+    pub(crate) const BYTES: u64 = 128;
+    pub(crate) const HOLD: u64 = 0;
+    /// Odd while a transaction changes the shard.
+    pub(crate) const VERSION: u64 = 8;
+    /// Where the directory is, and its depth; 0 = there is none yet.
+    pub(crate) const DIRECTORY: u64 = 16;
+    pub(crate) const ENTRIES: u64 = 24;
+    pub(crate) const CONTENT_BYTES: u64 = 32;
+    /// Where in the shard the eviction hand stands.
+    pub(crate) const HAND: u64 = 64;
+    pub(crate) const EVICTIONS: u64 = 72;
+    pub(crate) const EXPIRED: u64 = 80;
+}
+
+/// Where everything is in a segment of a size.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Plan {
+    pub(crate) bytes: u64,
+    pub(crate) slots: u64,
+    pub(crate) slot_bytes: u64,
+    /// The notes that a journal has room for.
+    pub(crate) notes: u64,
+    pub(crate) shards_at: u64,
+    /// A power of two.
+    pub(crate) shards: u64,
+    pub(crate) visited_at: u64,
+    /// A power of two.
+    pub(crate) visited_words: u64,
+    pub(crate) heap_state_at: u64,
+    pub(crate) heap_at: u64,
+}
+
+impl Plan {
+    /// Lays out a segment of `bytes`, whole pages between the least and the most.
+    pub(crate) fn new(bytes: u64) -> Self {
+        // A journal of 1023 notes takes back any change of one key, and a few dozen at once; a
+        // large store can afford 4095, which stay untouched (and so cost nothing) until needed.
+        let journal_bytes = if bytes >= 256 << 20 { 64 << 10 } else { 16 << 10 };
+        let slot_bytes = slot::JOURNAL + journal_bytes;
+        // A sixteenth of the memory for participants at most, as far as that gives eight.
+        let slots = (bytes / 16 / slot_bytes).clamp(8, 1024);
+        let shards_at = PAGE + slots * slot_bytes;
+        // A shard for each MiB: groups are tens of KiB, so shards have several, and 16 suffice that
+        // a few writers seldom meet; beyond 1024 meetings are rare whatever the number.
+        let shards = (bytes >> 20).next_power_of_two().clamp(16, 1024);
+        let visited_at = shards_at + shards * shard::BYTES;
+        // A bit for each 512 bytes: as many as there are entries of that size, and some more.
+        let visited_words = (bytes / 512 / 64).next_power_of_two();
+        let heap_state_at =
+            (visited_at + visited_words * WORD).next_multiple_of(space::STATE_ALIGN);
+        let heap_at = (heap_state_at + space::state_bytes(bytes)).next_multiple_of(PAGE);
+        let notes = (journal_bytes - WORD) / (2 * WORD);
+        Self {
+            bytes,
+            slots,
+            slot_bytes,
+            notes,
+            shards_at,
+            shards,
+            visited_at,
+            visited_words,
+            heap_state_at,
+            heap_at,
+        }
+    }
+
+    pub(crate) fn slot_at(&self, slot: u64) -> u64 {
+        debug_assert!(slot < self.slots);
+        PAGE + slot * self.slot_bytes
+    }
+
+    pub(crate) fn journal_at(&self, slot: u64) -> u64 {
+        self.slot_at(slot) + slot::JOURNAL
+    }
+
+    pub(crate) fn claim_at(&self, slot: u64, claim: u64) -> u64 {
+        debug_assert!(claim < slot::CLAIMS_MOST);
+        self.slot_at(slot) + slot::CLAIMS + claim * WORD
+    }
+
+    pub(crate) fn shard_at(&self, shard: u64) -> u64 {
+        debug_assert!(shard < self.shards);
+        self.shards_at + shard * shard::BYTES
+    }
+
+    /// The shard of a hash: its highest bits.
+    pub(crate) fn shard_of(&self, hash: u64) -> u64 {
+        hash >> (64 - self.shard_bits())
+    }
+
+    /// How many of a hash's highest bits name the shard.
+    pub(crate) fn shard_bits(&self) -> u32 {
+        self.shards.trailing_zeros()
+    }
+
+    /// The word and the bit that say whether an entry of this hash was visited.
+    pub(crate) fn visited_of(&self, hash: u64) -> (u64, u64) {
+        let bit = (hash >> 8) & (self.visited_words * 64 - 1);
+        (self.visited_at + bit / 64 * WORD, 1 << (bit % 64))
+    }
+
+    /// The longest value: half of the heap, so that the new one fits beside the old one.
+    pub(crate) fn value_bytes_most(&self) -> u64 {
+        (self.bytes - self.heap_at) / 2
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_follow_one_another_and_leave_most_to_the_heap() {
+        for bits in 20..46 {
+            let plan = Plan::new(1 << bits);
+            assert!(plan.heap_at * 4 <= plan.bytes, "{plan:?}");
+            assert_eq!(plan.slot_at(plan.slots - 1) + plan.slot_bytes, plan.shards_at);
+            assert!(plan.shard_at(plan.shards - 1) < plan.visited_at);
+            assert!(plan.visited_of(u64::MAX).0 < plan.heap_state_at);
+            assert_eq!(plan.shard_of(u64::MAX), plan.shards - 1);
+        }
+    }
+}

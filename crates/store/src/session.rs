@@ -1,0 +1,347 @@
+//! A session: one attached participant, and the transactions that it makes.
+//!
+//! ```text
+//!   take holds --> begin --> change words, each noted first --> commit --> let go --> free claims
+//!                    |                                            |
+//!                    | journal gets its first note,               | journal length = 0: THE store;
+//!                    | then shard versions turn odd               | then versions turn even
+//! ```
+//!
+//! The journal has a note before a version turns odd, and the version turns even after the journal
+//! is empty. So an odd version with an empty journal says: decided; and with notes: the old values
+//! in them are the last state that counts.
+//!
+//! A payload is *claimed* (its offset stands in the slot) from before it is allocated until it is
+//! published, and from when it is retired until it is free. So no death leaks it, and heap and table
+//! never change in one transaction: a retired payload stays as it was until nobody needs it.
+//!
+//! Promises: what a session holds it lets go of at the end of each call, also when that unwinds.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use morecore_heap::{Core, UndoLog};
+
+use crate::atomic::{Acquire, Relaxed, Release, fence};
+use crate::hold::Hold;
+use crate::layout::{Plan, header, shard, slot};
+use crate::mapping::Mapping;
+use crate::participant::{Identity, Me};
+use crate::space::Space;
+use crate::view::View;
+use crate::{Error, Evict};
+
+/// How long a live owner may stand still before that is counted where `stat` shows it.
+const LONG_WAIT: Duration = Duration::from_secs(1);
+
+/// How long a live owner may stand still before we give up: holds last microseconds, so it was
+/// stopped; longer than any scheduler keeps a runnable process waiting.
+const WAIT_MOST: Duration = Duration::from_secs(10);
+
+/// How many calls go by before one slot is looked at for a dead owner: it costs some microseconds.
+const CALLS_PER_LOOK: u32 = 1024;
+
+/// One attached participant.
+#[derive(Debug)]
+pub(crate) struct Session {
+    pub(crate) view: View,
+    pub(crate) plan: Plan,
+    pub(crate) seed: u64,
+    pub(crate) evict: Evict,
+    pub(crate) me: Me,
+    pub(crate) slot: u64,
+    /// The segment as the heap sees it, with our journal.
+    pub(crate) core: Core<UndoLog>,
+    pub(crate) space: Space,
+    /// How many of our claims are in use: the first ones.
+    pub(crate) claims: u64,
+    /// The shards that we hold, ascending.
+    pub(crate) held: Vec<u64>,
+    /// Those of them whose version we made odd.
+    pub(crate) open: Vec<u64>,
+    pub(crate) is_heap_held: bool,
+    /// Whether this transaction emptied a bucket: then a bucket that is empty is not fresh.
+    pub(crate) has_emptied: bool,
+    /// Dead participants whose holds were freed, and whose claims were not yet.
+    pub(crate) unfinished: Vec<u64>,
+    pub(crate) now: Option<u64>,
+    calls: u32,
+    pub(crate) mapping: Arc<Mapping>,
+}
+
+// SAFETY: a session is used by one thread at a time; what its pointers reach is shared memory,
+// which is only used through atomics and under holds.
+unsafe impl Send for Session {}
+
+impl Session {
+    /// Attaches to a store that is ready.
+    pub(crate) fn new(mapping: Arc<Mapping>, presumed_dead: Vec<u32>) -> Result<Self, Error> {
+        let view = mapping.view();
+        let plan = Plan::new(view.bytes());
+        let me = Me::new(presumed_dead)?;
+        let space = Space::new(&plan);
+        let evict = if view.load(header::EVICT_AT) == 0 { Evict::Policy } else { Evict::None };
+        let mut session = Self {
+            seed: view.load(header::SEED_AT),
+            core: core(&view, &plan, 0),
+            slot: 0,
+            claims: 0,
+            held: Vec::new(),
+            open: Vec::new(),
+            is_heap_held: false,
+            has_emptied: false,
+            unfinished: Vec::new(),
+            now: None,
+            calls: 0,
+            view,
+            plan,
+            evict,
+            me,
+            space,
+            mapping,
+        };
+        session.join()?;
+        session.recover_all()?;
+        Ok(session)
+    }
+
+    /// Claims a slot.
+    fn join(&mut self) -> Result<(), Error> {
+        let slot = match self.claim_slot() {
+            Some(slot) => slot,
+            None => {
+                let most = self.plan.slots as u32;
+                let adopted = self.adopt_dead_slot();
+                self.claims = slot::CLAIMS_MOST;
+                adopted.ok_or(Error::TooManyParticipants { most })?
+            }
+        };
+        self.slot = slot;
+        self.core = core(&self.view, &self.plan, slot);
+        self.view.store(self.plan.slot_at(slot) + slot::SINCE_MS, system_now_ms());
+        Ok(())
+    }
+
+    fn claim_slot(&self) -> Option<u64> {
+        let own = self.me.identity.0;
+        (0..self.plan.slots).find(|&slot| {
+            let word = self.view.word(self.plan.slot_at(slot) + slot::IDENTITY);
+            // Acquire pairs with the Release of whoever freed the slot, clean.
+            word.load(Relaxed) == 0 && word.compare_exchange(0, own, Acquire, Relaxed).is_ok()
+        })
+    }
+
+    /// Leaves: what is claimed is freed, and then the slot.
+    pub(crate) fn leave(&mut self) {
+        if !self.me.is_this_process() {
+            return; // The slot is our parent's.
+        }
+        self.abandon();
+        if self.claims == 0 {
+            self.view.store(self.plan.slot_at(self.slot) + slot::IDENTITY, 0);
+        }
+    }
+
+    /// What each call begins with: a child of fork becomes a participant of its own, and now and
+    /// then somebody else's death is looked for.
+    #[inline]
+    pub(crate) fn enter(&mut self) -> Result<(), Error> {
+        if !self.me.is_this_process() {
+            self.become_own()?;
+        }
+        self.calls = self.calls.wrapping_add(1);
+        if self.calls.is_multiple_of(CALLS_PER_LOOK) {
+            let slot = u64::from(self.calls / CALLS_PER_LOOK) % self.plan.slots;
+            self.recover_if_dead(slot);
+        }
+        if self.claims != 0 || !self.unfinished.is_empty() {
+            self.finish_others();
+            self.free_claims(0)?;
+        }
+        Ok(())
+    }
+
+    /// In a child of fork: forgets what the parent had in hand, and claims a slot.
+    #[cold]
+    fn become_own(&mut self) -> Result<(), Error> {
+        self.me = Me::new(std::mem::take(&mut self.me.presumed_dead))?;
+        self.held.clear();
+        self.open.clear();
+        self.unfinished.clear();
+        self.is_heap_held = false;
+        self.claims = 0;
+        self.join()
+    }
+
+    /// Takes the holds of shards: ascending, without repetition.
+    pub(crate) fn hold(&mut self, shards: &[u64]) -> Result<(), Error> {
+        for &shard in shards {
+            debug_assert!(self.held.last().is_none_or(|&last| last < shard));
+            self.take(self.plan.shard_at(shard) + shard::HOLD)?;
+            self.held.push(shard);
+        }
+        Ok(())
+    }
+
+    /// Takes one more shard if nobody has it: in any order, for it waits for nobody.
+    pub(crate) fn try_hold(&mut self, shard: u64) -> bool {
+        let word = self.view.half_word(self.plan.shard_at(shard) + shard::HOLD);
+        let is_taken = Hold(word).try_take(self.slot);
+        if is_taken {
+            self.held.push(shard);
+        }
+        is_taken
+    }
+
+    /// Lets go of the shard that was held last.
+    pub(crate) fn let_go_last(&mut self) {
+        if let Some(shard) = self.held.pop() {
+            Hold(self.view.half_word(self.plan.shard_at(shard) + shard::HOLD)).let_go();
+        }
+    }
+
+    /// Takes the hold at `at`, from a dead owner if need be.
+    #[inline]
+    fn take(&mut self, at: u64) -> Result<(), Error> {
+        if Hold(self.view.half_word(at)).try_take(self.slot) {
+            return Ok(());
+        }
+        self.wait_for(at)
+    }
+
+    #[cold]
+    fn wait_for(&mut self, at: u64) -> Result<(), Error> {
+        let begin = Instant::now();
+        let mut is_counted = false;
+        loop {
+            let owner = match Hold(self.view.half_word(at)).take_within_nap(self.slot) {
+                Ok(()) => return Ok(()),
+                Err(owner) => owner,
+            };
+            let Some(owner) = owner else { continue };
+            if owner >= self.plan.slots {
+                return Err(Error::Damaged { what: "a hold of no participant", at });
+            }
+            self.recover_if_dead(owner);
+            let waited = begin.elapsed();
+            if waited > LONG_WAIT && !is_counted {
+                self.view.word(header::LONG_WAITS_AT).fetch_add(1, Relaxed);
+                is_counted = true;
+            }
+            if waited > WAIT_MOST {
+                let by_pid = self.identity_of(owner).pid();
+                return Err(Error::Held { by_pid, ms: waited.as_millis() as u64 });
+            }
+        }
+    }
+
+    /// Who has a slot.
+    pub(crate) fn identity_of(&self, slot: u64) -> Identity {
+        Identity(self.view.load(self.plan.slot_at(slot) + slot::IDENTITY))
+    }
+
+    /// Begins to change the held shards `shards`.
+    pub(crate) fn begin(&mut self, shards: &[u64]) {
+        debug_assert!(self.open.is_empty());
+        self.has_emptied = false;
+        let Some(&first) = shards.first() else { return };
+        // A note that changes nothing: no version is odd while the journal is empty, unless all is
+        // decided.
+        let at = morecore_heap::Offset(self.plan.shard_at(first) + shard::ENTRIES);
+        let entries = self.core.read(at);
+        self.core.write(at, entries);
+        for &shard in shards {
+            let version = self.view.word(self.plan.shard_at(shard) + shard::VERSION);
+            version.store(version.load(Relaxed) | 1, Release);
+            self.open.push(shard);
+        }
+        // Pairs with the Acquire fence of readers: who sees a word of ours sees the odd version.
+        fence(Release);
+    }
+
+    /// Makes all that was changed since [`Self::begin`] count.
+    pub(crate) fn commit(&mut self) {
+        self.core.commit();
+        self.close();
+    }
+
+    /// Takes back all that was changed since [`Self::begin`].
+    pub(crate) fn undo(&mut self) {
+        self.core.roll_back();
+        self.close();
+    }
+
+    fn close(&mut self) {
+        for &shard in &self.open {
+            let version = self.view.word(self.plan.shard_at(shard) + shard::VERSION);
+            // Release pairs with the Acquire of readers: they see the change whole.
+            version.store((version.load(Relaxed) | 1) + 1, Release);
+        }
+        self.open.clear();
+    }
+
+    /// Takes the hold of the heap; its version is odd while it is held.
+    pub(crate) fn hold_heap(&mut self) -> Result<(), Error> {
+        self.take(header::HEAP_HOLD_AT)?;
+        self.is_heap_held = true;
+        let version = self.view.word(header::HEAP_VERSION_AT);
+        version.store(version.load(Relaxed) | 1, Release);
+        Ok(())
+    }
+
+    /// Lets go of the heap.
+    pub(crate) fn let_go_heap(&mut self) {
+        let version = self.view.word(header::HEAP_VERSION_AT);
+        version.store((version.load(Relaxed) | 1) + 1, Release);
+        self.is_heap_held = false;
+        Hold(self.view.half_word(header::HEAP_HOLD_AT)).let_go();
+    }
+
+    /// Lets go of everything, takes back what is not committed, and frees what is claimed.
+    pub(crate) fn abandon(&mut self) {
+        if self.core.journal().length() != 0 || !self.open.is_empty() {
+            self.undo();
+        }
+        if self.is_heap_held {
+            self.let_go_heap();
+        }
+        while !self.held.is_empty() {
+            self.let_go_last();
+        }
+        self.finish_others();
+        // What cannot be freed now (a stopped process holds the heap) stays claimed; the next call
+        // tries again.
+        let _ = self.free_claims(0);
+    }
+
+    /// The time that decides what has expired.
+    #[inline]
+    pub(crate) fn now_ms(&self) -> u64 {
+        self.now.unwrap_or_else(system_now_ms)
+    }
+}
+
+/// What a call does while it holds things: at its end, also when it unwinds, it has let go.
+pub(crate) struct Turn<'a>(pub(crate) &'a mut Session);
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        self.0.abandon();
+    }
+}
+
+/// The segment with a slot's journal.
+pub(crate) fn core(view: &View, plan: &Plan, slot: u64) -> Core<UndoLog> {
+    let journal = view.word(plan.journal_at(slot)).as_ptr();
+    // SAFETY: the plan gives each slot a journal of this size, and only the slot's owner, or the
+    // one rescuer of a dead owner, writes it.
+    let journal = unsafe { UndoLog::new(journal, plan.notes) };
+    // SAFETY: a page-aligned mapping that lives as long as the session; holds guard each change.
+    unsafe { Core::new(view.base(), view.bytes(), journal) }
+}
+
+/// Unix milliseconds.
+pub(crate) fn system_now_ms() -> u64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    since.map_or(0, |since| since.as_millis() as u64)
+}

@@ -1,0 +1,163 @@
+//! The heap of a store: payloads that a session claims, and gives back.
+//!
+//! Promises: a payload is either reachable from the table, or claimed in exactly one slot, or free;
+//! the transaction that allocates or frees one also writes the claim, so no death comes between.
+
+use morecore_heap::units::LEAF_SPAN;
+use morecore_heap::{
+    CHUNKS_NOTES_MOST, Chunks, Class, Core, Fit, Given, Journal, Misuse, NoJournal, Offset, Region,
+    SEAT_NOTES_MOST, SLABS_NOTES_MOST, Slabs, UNIT, Unit, Units,
+};
+
+use crate::Error;
+use crate::layout::{Plan, slot};
+use crate::session::Session;
+use crate::view::View;
+
+/// The heap's state begins on a line of the cache, as its bins like it.
+pub(crate) const STATE_ALIGN: u64 = 64;
+
+/// The most notes to allocate or free one payload: a slab may be seated or unseated, in a chunk of
+/// its own, and the claim is noted too.
+const SPACE_NOTES_MOST: u64 = CHUNKS_NOTES_MOST + SEAT_NOTES_MOST + SLABS_NOTES_MOST + 1;
+
+/// From this size on, small payloads stand in slabs: below, the slabs of some dozen classes would
+/// take most of the memory.
+const SLABS_FROM_BYTES: u64 = 256 << 20;
+
+/// The bytes of the heap's state in a segment of `bytes`.
+pub(crate) fn state_bytes(bytes: u64) -> u64 {
+    Chunks::BYTES + Slabs::BYTES + Units::bytes(bytes)
+}
+
+/// The heap's tiers, which live in the segment.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Space {
+    pub(crate) chunks: Chunks,
+    pub(crate) slabs: Slabs,
+    pub(crate) units: Units,
+    has_slabs: bool,
+}
+
+impl Space {
+    /// The heap of a segment that was formatted.
+    pub(crate) fn new(plan: &Plan) -> Self {
+        let state = Offset(plan.heap_state_at);
+        let leaves = plan.bytes.div_ceil(LEAF_SPAN);
+        Self {
+            chunks: Chunks::at(state),
+            slabs: Slabs::at(state + Chunks::BYTES),
+            units: Units::new(state + Chunks::BYTES + Slabs::BYTES, leaves),
+            has_slabs: plan.bytes >= SLABS_FROM_BYTES,
+        }
+    }
+
+    /// Makes the heap of a segment that is all zero and that nobody else knows yet.
+    pub(crate) fn format(view: &View, plan: &Plan) {
+        // SAFETY: the mapping is aligned to a page and lives through this call; the segment is
+        // being made, so nobody else uses it.
+        let mut core = unsafe { Core::new(view.base(), view.bytes(), NoJournal) };
+        let space = Self::new(plan);
+        Chunks::format(&mut core, Offset(plan.heap_state_at), Fit::Bins);
+        let map_at = Offset(plan.heap_state_at) + Chunks::BYTES + Slabs::BYTES;
+        Units::format(&mut core, map_at, plan.bytes);
+        let region = Region { begin: Offset(plan.heap_at), bytes: plan.bytes - plan.heap_at };
+        space.units.mark(&mut core, region, Unit::CHUNKS);
+        space.chunks.add_region(&mut core, region);
+    }
+
+    /// Allocates a payload.
+    fn allocate<J: Journal>(self, core: &mut Core<J>, bytes: u64, align: u64) -> Option<Offset> {
+        let class = if self.has_slabs { Class::aligned(bytes, align) } else { None };
+        let Some(class) = class else { return self.chunks.allocate(core, bytes, align) };
+        if let Some(block) = self.slabs.take(core, class) {
+            return Some(block);
+        }
+        let slab_bytes = class.shape().payload_bytes();
+        if let Some(payload) = self.chunks.allocate(core, slab_bytes, UNIT) {
+            self.slabs.seat(core, self.units, class, payload, 0);
+            return self.slabs.take(core, class);
+        }
+        self.chunks.allocate(core, bytes, align)
+    }
+
+    /// Frees a payload.
+    fn free<J: Journal>(self, core: &mut Core<J>, payload: Offset) -> Result<(), Misuse> {
+        let Some((slab, class)) = self.units.slab_of(core, payload) else {
+            return self.chunks.free(core, payload).map(drop);
+        };
+        if self.slabs.give(core, slab, class, payload)? == Given::Empty {
+            self.slabs.unseat(core, self.units, slab, class);
+            self.chunks.free(core, slab.begin())?;
+        }
+        Ok(())
+    }
+}
+
+impl Session {
+    /// Allocates a payload and claims it; `None` if there is no room now. Returns where it is, and
+    /// the number of the claim.
+    pub(crate) fn claim(&mut self, bytes: u64, align: u64) -> Result<Option<(u64, u64)>, Error> {
+        let claim = self.next_claim()?;
+        self.hold_heap()?;
+        let payload = self.space.allocate(&mut self.core, bytes, align);
+        match payload {
+            Some(payload) => {
+                self.core.write(Offset(self.plan.claim_at(self.slot, claim)), payload.0);
+                self.core.commit();
+            }
+            None => self.core.roll_back(),
+        }
+        self.let_go_heap();
+        if payload.is_none() {
+            self.claims -= 1;
+        }
+        Ok(payload.map(|payload| (payload.0, claim)))
+    }
+
+    /// The number of a claim that is not in use, for a payload or for one that is to be retired.
+    pub(crate) fn next_claim(&mut self) -> Result<u64, Error> {
+        if self.claims >= slot::CLAIMS_MOST {
+            return Err(Error::TooManyKeys { keys: self.claims + 1, most: slot::CLAIMS_MOST });
+        }
+        self.claims += 1;
+        Ok(self.claims - 1)
+    }
+
+    /// Frees what we claim from the `from`-th claim on.
+    pub(crate) fn free_claims(&mut self, from: u64) -> Result<(), Error> {
+        if self.claims > from {
+            self.free_claims_in(self.slot, from, self.claims)?;
+            self.claims = from;
+        }
+        Ok(())
+    }
+
+    /// Frees all that a dead participant claims; we are its rescuer.
+    pub(crate) fn free_claims_of(&mut self, dead: u64) -> Result<(), Error> {
+        self.free_claims_in(dead, 0, slot::CLAIMS_MOST)
+    }
+
+    fn free_claims_in(&mut self, slot: u64, from: u64, to: u64) -> Result<(), Error> {
+        let is_used = |claim: &u64| self.view.load(self.plan.claim_at(slot, *claim)) != 0;
+        let Some(first) = (from..to).find(is_used) else { return Ok(()) };
+        self.hold_heap()?;
+        for claim in first..to {
+            let at = Offset(self.plan.claim_at(slot, claim));
+            let payload = Offset(self.core.read(at));
+            if payload.is_none() {
+                continue;
+            }
+            if self.core.journal().room() < SPACE_NOTES_MOST {
+                self.core.commit();
+            }
+            if let Err(misuse) = self.space.free(&mut self.core, payload) {
+                panic!("invariant `claimed` broken: {misuse}");
+            }
+            self.core.write(at, 0);
+        }
+        self.core.commit();
+        self.let_go_heap();
+        Ok(())
+    }
+}

@@ -1,0 +1,352 @@
+//! The proof that a store is whole.
+//!
+//! - `heap`: every invariant of the heap (`morecore_heap::check`).
+//! - `owned`: each payload in use is a directory, a group, an entry's, or claimed: exactly one.
+//! - `placed`: each entry finds itself: it is of its group, and its home's hop names its place.
+//! - `counted`: the counts of a shard are those of its entries.
+//! - `settled`: no journal has a note, no version is odd, and no free slot claims anything.
+//!
+//! Promises: changes nothing; ends on whatever stands in the segment.
+
+use std::collections::HashMap;
+
+use morecore_heap::{Class, Core, Part, Slab, UndoLog, Walk, check};
+
+use crate::atomic::{Acquire, fence};
+use crate::bucket::{BUCKET_BYTES, Bucket, HOP};
+use crate::layout::{Plan, WORD, header, shard, slot};
+use crate::session::{Session, Turn, core};
+use crate::space::Space;
+use crate::table::{Directory, Group, directory_of, prefix};
+use crate::view::{Look, View};
+use crate::{Broken, Error, Verified};
+
+/// How often a proof from outside begins again because somebody changed the store meanwhile.
+const TRIES_MOST: u32 = 64;
+
+/// After so many findings the rest says nothing new.
+const BROKEN_MOST: usize = 100;
+
+/// What a payload is used for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Use {
+    Directory,
+    Group { used: u64 },
+    Payload { used: u64 },
+    Claimed,
+}
+
+/// Every payload that the table or a participant knows of.
+#[derive(Debug, Default)]
+pub(crate) struct Owners {
+    uses: HashMap<u64, Use>,
+    verified: Verified,
+}
+
+/// Proves a store whole while nobody can change it.
+pub(crate) fn under_all_holds(session: &mut Session) -> Result<Verified, Vec<Broken>> {
+    let turn = Turn(session);
+    let session = &mut *turn.0;
+    hold_all(session).map_err(|error| vec![broken("held", 0, error.to_string())])?;
+    prove(&session.view, &session.plan, session.seed)
+}
+
+fn hold_all(session: &mut Session) -> Result<(), Error> {
+    session.enter()?;
+    session.recover_all()?;
+    let shards: Vec<_> = (0..session.plan.shards).collect();
+    session.hold(&shards)?;
+    session.hold_heap()?;
+    // Who holds the heap makes its version odd; nothing is under way all the same.
+    let version = header::HEAP_VERSION_AT;
+    session.view.store(version, session.view.load(version) + 1);
+    Ok(())
+}
+
+/// Proves a store whole without holding it: only what stood still throughout proves anything.
+pub(crate) fn from_outside(view: &View, plan: &Plan, seed: u64) -> Result<Verified, Vec<Broken>> {
+    let versions = || -> Vec<u64> {
+        let shards = (0..plan.shards).map(|shard| plan.shard_at(shard) + shard::VERSION);
+        shards.chain([header::HEAP_VERSION_AT]).map(|at| view.load(at)).collect()
+    };
+    let mut last = Err(Vec::new());
+    for _ in 0..TRIES_MOST {
+        let before = versions();
+        last = prove(view, plan, seed);
+        fence(Acquire);
+        if versions() == before && before.iter().all(|version| version & 1 == 0) {
+            return last;
+        }
+        std::thread::yield_now();
+    }
+    let mut found = last.err().unwrap_or_default();
+    found.insert(0, broken("settled", 0, "the store never stood still".to_owned()));
+    Err(found)
+}
+
+fn prove(view: &View, plan: &Plan, seed: u64) -> Result<Verified, Vec<Broken>> {
+    let mut found = Vec::new();
+    let mut owners = Owners::find(view, plan, Some(seed), &mut found);
+    let (space, core) = (Space::new(plan), core(view, plan, 0));
+    if let Err(wrong) = check(&core, space.chunks, space.units, &[space.slabs]) {
+        found.push(broken("heap", wrong.at.0, format!("{} does not hold", wrong.invariant)));
+    }
+    account(&core, &space, &mut owners, &mut found);
+    check_settled(view, plan, &mut found);
+    owners.verified.bytes += plan.heap_at;
+    found.truncate(BROKEN_MOST);
+    if found.is_empty() { Ok(owners.verified) } else { Err(found) }
+}
+
+/// Finds for each payload that is in use who uses it; none must be left on either side.
+fn account(core: &Core<UndoLog>, space: &Space, owners: &mut Owners, found: &mut Vec<Broken>) {
+    let mut uses = std::mem::take(&mut owners.uses);
+    let verified = &mut owners.verified;
+    for part in Walk::new(core, space.chunks, space.units) {
+        match part {
+            Ok(Part::Region(region)) => verified.bytes += region.bytes,
+            Ok(Part::Free(_) | Part::Top(_)) => verified.chunks += 1,
+            Ok(Part::Used(chunk)) => {
+                verified.chunks += 1;
+                let (at, bytes) = (chunk.payload().0, chunk.payload_bytes());
+                settle(at, bytes, uses.remove(&at), found);
+            }
+            Ok(Part::Slab(_, slab, class)) => {
+                verified.chunks += 1;
+                let bytes = u64::from(class.shape().bytes);
+                for at in used_blocks(core, slab, class) {
+                    settle(at, bytes, uses.remove(&at), found);
+                }
+            }
+            Err(wrong) => {
+                found.push(broken("heap", wrong.at.0, format!("{} fails", wrong.invariant)));
+                break;
+            }
+        }
+    }
+    for (at, using) in uses {
+        found.push(broken("owned", at, format!("{using:?} is no payload in use")));
+    }
+}
+
+/// One payload in use, and who uses it.
+fn settle(at: u64, bytes: u64, using: Option<Use>, found: &mut Vec<Broken>) {
+    let needed = match using {
+        None => return found.push(broken("owned", at, format!("nobody uses {bytes} bytes"))),
+        Some(Use::Payload { used }) => used,
+        Some(_) => 0,
+    };
+    if needed > bytes {
+        let what = format!("an entry of {needed} bytes in a payload of {bytes}");
+        found.push(broken("owned", at, what));
+    }
+}
+
+fn used_blocks(core: &Core<UndoLog>, slab: Slab, class: Class) -> impl Iterator<Item = u64> {
+    let blocks = u64::from(class.shape().blocks);
+    (0..blocks).filter_map(move |index| {
+        let (word, bit) = (index / 64, index % 64);
+        let is_used = slab.mask(core, word) >> bit & 1 == 0;
+        is_used.then(|| slab.block(class, word, bit).0)
+    })
+}
+
+fn check_settled(view: &View, plan: &Plan, found: &mut Vec<Broken>) {
+    for shard in 0..plan.shards {
+        let at = plan.shard_at(shard) + shard::VERSION;
+        if view.load(at) & 1 == 1 {
+            found.push(broken("settled", at, format!("the version of shard {shard} is odd")));
+        }
+    }
+    for slot in 0..plan.slots {
+        let at = plan.slot_at(slot);
+        let (is_free, notes) =
+            (view.load(at + slot::IDENTITY) == 0, view.load(plan.journal_at(slot)));
+        if notes != 0 {
+            found.push(broken("settled", at, format!("slot {slot} has {notes} notes")));
+        }
+        let claims = (0..slot::CLAIMS_MOST).filter(|&c| view.load(plan.claim_at(slot, c)) != 0);
+        if is_free && claims.count() != 0 {
+            found.push(broken("settled", at, format!("slot {slot} is free and claims something")));
+        }
+    }
+}
+
+impl Owners {
+    /// Goes through the table and all claims. With a seed, what is wrong on the way is told.
+    pub(crate) fn find(
+        view: &View,
+        plan: &Plan,
+        seed: Option<u64>,
+        found: &mut Vec<Broken>,
+    ) -> Self {
+        let mut owners = Self::default();
+        for shard in 0..plan.shards {
+            if let Err(error) = owners.find_in_shard(view, plan, shard, seed, found) {
+                found.push(broken("placed", plan.shard_at(shard), error.to_string()));
+            }
+        }
+        for slot in 0..plan.slots {
+            for claim in 0..slot::CLAIMS_MOST {
+                let payload = view.load(plan.claim_at(slot, claim));
+                if payload != 0 {
+                    owners.add(payload, Use::Claimed, found);
+                    owners.verified.claimed += 1;
+                }
+            }
+        }
+        owners
+    }
+
+    /// What the payload at `at` is used for.
+    pub(crate) fn of(&self, at: u64) -> Option<&Use> {
+        self.uses.get(&at)
+    }
+
+    /// How many bytes of entries begin in a stretch.
+    pub(crate) fn used_between(&self, from: u64, to: u64) -> u64 {
+        let inside = self.uses.iter().filter(|(at, _)| (from..to).contains(*at));
+        inside.map(|(_, using)| if let Use::Payload { used } = using { *used } else { 0 }).sum()
+    }
+
+    fn add(&mut self, at: u64, using: Use, found: &mut Vec<Broken>) {
+        if let Some(other) = self.uses.insert(at, using) {
+            found.push(broken("owned", at, format!("is both {other:?} and {using:?}")));
+        }
+    }
+
+    fn find_in_shard(
+        &mut self,
+        view: &View,
+        plan: &Plan,
+        shard: u64,
+        seed: Option<u64>,
+        found: &mut Vec<Broken>,
+    ) -> Result<(), Error> {
+        let (mut entries, mut bytes) = (0u64, 0u64);
+        if let Some(directory) = directory_of(view, plan, shard)? {
+            self.add(directory.at, Use::Directory, found);
+            let mut index = 0;
+            while index < directory.count() {
+                let word = view.read(directory.at + index * WORD)?;
+                let Some(group) = Group::from_word(word)? else {
+                    index += 1;
+                    continue;
+                };
+                let span = 1u64 << directory.depth.saturating_sub(group.depth);
+                check_span(view, directory, &group, index, span, found)?;
+                let proof = Proof { view, plan, seed, shard, directory, group, index };
+                let (more_entries, more_bytes) = self.find_in_group(&proof, found)?;
+                (entries, bytes) = (entries + more_entries, bytes.wrapping_add(more_bytes));
+                index += span;
+            }
+        }
+        let at = plan.shard_at(shard);
+        let counted = (view.load(at + shard::ENTRIES), view.load(at + shard::CONTENT_BYTES));
+        if seed.is_some() && counted != (entries, bytes) {
+            let what = format!("(entries, bytes) are {:?}, counted {counted:?}", (entries, bytes));
+            found.push(broken("counted", at, what));
+        }
+        Ok(())
+    }
+
+    fn find_in_group(
+        &mut self,
+        proof: &Proof<'_>,
+        found: &mut Vec<Broken>,
+    ) -> Result<(u64, u64), Error> {
+        let (view, group) = (proof.view, &proof.group);
+        let (mut entries, mut bytes, mut hops) = (0, 0u64, 0);
+        for index in 0..group.buckets {
+            let bucket = Bucket(view.read_line(group.bucket_at(index))?);
+            hops += u64::from(Bucket::hop(bucket.0[0]).count_ones());
+            if bucket.is_empty() {
+                continue;
+            }
+            entries += 1;
+            bytes = bytes.wrapping_add(bucket.content_bytes());
+            if let Some(payload) = bucket.payload() {
+                let used = (payload.value_at - payload.at).saturating_add(payload.value_bytes);
+                self.add(payload.at, Use::Payload { used }, found);
+                self.verified.payloads += 1;
+            }
+            if let Some(seed) = proof.seed {
+                proof.check_bucket(&bucket, seed, index, found)?;
+            }
+        }
+        if hops != entries && proof.seed.is_some() {
+            let what = format!("{hops} hops lead to {entries} entries");
+            found.push(broken("placed", group.at, what));
+        }
+        self.add(group.at, Use::Group { used: entries * BUCKET_BYTES }, found);
+        self.verified.entries += entries;
+        self.verified.buckets += group.buckets;
+        self.verified.groups += 1;
+        Ok((entries, bytes))
+    }
+}
+
+/// A group that is gone through, and how it was reached.
+struct Proof<'a> {
+    view: &'a View,
+    plan: &'a Plan,
+    seed: Option<u64>,
+    shard: u64,
+    directory: Directory,
+    group: Group,
+    /// Its first word in the directory.
+    index: u64,
+}
+
+impl Proof<'_> {
+    /// Does the entry in bucket `index` find itself?
+    fn check_bucket(
+        &self,
+        bucket: &Bucket,
+        seed: u64,
+        index: u64,
+        found: &mut Vec<Broken>,
+    ) -> Result<(), Error> {
+        let (plan, group) = (self.plan, &self.group);
+        let hash = bucket.hash(self.view, seed)?;
+        let at = group.bucket_at(index);
+        let own = prefix(hash << plan.shard_bits(), self.directory.depth);
+        let span = 1u64 << self.directory.depth.saturating_sub(group.depth);
+        if plan.shard_of(hash) != self.shard || own / span != self.index / span {
+            found.push(broken("placed", at, format!("hash {hash:#x} is of another group")));
+        }
+        let home = group.home(hash);
+        let distance = group.distance(home, index);
+        let hop = Bucket::hop(self.view.read(group.bucket_at(home))?);
+        if distance >= HOP || hop >> distance & 1 == 0 {
+            found.push(broken("placed", at, format!("its home {home} does not lead to {index}")));
+        }
+        Ok(())
+    }
+}
+
+/// All the words of a group's stretch of the directory lead to it.
+fn check_span(
+    view: &View,
+    directory: Directory,
+    group: &Group,
+    index: u64,
+    span: u64,
+    found: &mut Vec<Broken>,
+) -> Result<(), Error> {
+    if group.depth > directory.depth || !index.is_multiple_of(span) {
+        let what = format!("a group of depth {} at {index}", group.depth);
+        found.push(broken("placed", directory.at, what));
+    }
+    for other in index..(index + span).min(directory.count()) {
+        if view.read(directory.at + other * WORD)? != group.word() {
+            let what = format!("words {index} and {other} of the directory differ");
+            found.push(broken("placed", directory.at, what));
+        }
+    }
+    Ok(())
+}
+
+fn broken(invariant: &'static str, at: u64, what: String) -> Broken {
+    Broken { invariant, at, what }
+}

@@ -1,0 +1,159 @@
+//! A segment as this process sees it: the one place where an offset becomes a reference.
+//!
+//! Promises: what lies outside of the segment is never touched, whatever an offset says; shared
+//! bytes are only read and written as atomic words, for another process may write them meanwhile.
+
+use crate::Error;
+use crate::atomic::{Acquire, AtomicU32, AtomicU64, Relaxed, Release};
+use crate::layout::WORD;
+
+/// A line of the cache.
+const LINE: u64 = 64;
+
+/// The segment's bytes.
+///
+/// # Invariants
+/// - `mapped`: `bytes` bytes from `base` are readable while this value is used, aligned to a page;
+///   writable too unless the segment was attached read-only.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct View {
+    base: *mut u8,
+    bytes: u64,
+}
+
+impl View {
+    /// The view of `bytes` bytes at `base`.
+    ///
+    /// # Safety
+    /// - `mapped` holds for as long as the view or a copy of it is used.
+    pub(crate) unsafe fn new(base: *mut u8, bytes: u64) -> Self {
+        Self { base, bytes }
+    }
+
+    pub(crate) fn base(&self) -> *mut u8 {
+        self.base
+    }
+
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// The word at `at`, which comes from the plan: so it is inside.
+    #[inline]
+    pub(crate) fn word(&self, at: u64) -> &AtomicU64 {
+        match self.find(at) {
+            Some(word) => word,
+            None => panic!("invariant `planned` broken: word at {at:#x} of {:#x}", self.bytes),
+        }
+    }
+
+    /// The 32-bit word at `at`, which comes from the plan.
+    pub(crate) fn half_word(&self, at: u64) -> &AtomicU32 {
+        let word = self.word(at).as_ptr().cast::<u32>();
+        // SAFETY: `word` is mapped and aligned to 8, and only ever used through atomics.
+        unsafe { AtomicU32::from_ptr(word) }
+    }
+
+    /// The word at `at`, which comes from the segment: it may be anything.
+    #[inline]
+    pub(crate) fn followed(&self, at: u64) -> Result<&AtomicU64, Error> {
+        self.find(at).ok_or(Error::Damaged { what: "an offset out of bounds", at })
+    }
+
+    /// Appends `count` bytes from `at` on.
+    pub(crate) fn copy_out(&self, at: u64, count: u64, out: &mut Vec<u8>) -> Result<(), Error> {
+        let words = count.div_ceil(WORD);
+        let is_inside = at.is_multiple_of(WORD) && self.contains(at, words.saturating_mul(WORD));
+        if !is_inside {
+            return Err(Error::Damaged { what: "a payload out of bounds", at });
+        }
+        out.reserve((words * WORD) as usize);
+        let length = out.len();
+        let mut to = out.spare_capacity_mut().as_mut_ptr().cast::<u64>();
+        let mut from = self.base.wrapping_add(at as usize).cast::<u64>();
+        for _ in 0..words {
+            // SAFETY: inside the segment, as just checked, and aligned; `mapped`.
+            let word = unsafe { AtomicU64::from_ptr(from) };
+            // SAFETY: `reserve` made room for all the words; bytes of a vector have no alignment.
+            unsafe { to.write_unaligned(word.load(Relaxed)) };
+            (from, to) = (from.wrapping_add(1), to.wrapping_add(1));
+        }
+        // SAFETY: the loop filled at least `count` bytes behind the old length.
+        unsafe { out.set_len(length + count as usize) };
+        Ok(())
+    }
+
+    /// Copies `bytes` to `at`: fresh payload that nobody else looks at yet.
+    pub(crate) fn copy_in(&self, at: u64, bytes: &[u8]) {
+        let words = (bytes.len() as u64).div_ceil(WORD);
+        assert!(at.is_multiple_of(WORD) && self.contains(at, words * WORD), "wild {at:#x}");
+        let mut to = self.base.wrapping_add(at as usize).cast::<u64>();
+        for chunk in bytes.chunks(WORD as usize) {
+            let mut padded = [0; WORD as usize];
+            padded[..chunk.len()].copy_from_slice(chunk);
+            // SAFETY: inside the segment, as just checked, and aligned; `mapped`.
+            let word = unsafe { AtomicU64::from_ptr(to) };
+            word.store(u64::from_le_bytes(padded), Relaxed);
+            to = to.wrapping_add(1);
+        }
+    }
+
+    pub(crate) fn load(&self, at: u64) -> u64 {
+        self.word(at).load(Acquire)
+    }
+
+    pub(crate) fn store(&self, at: u64, value: u64) {
+        self.word(at).store(value, Release);
+    }
+
+    fn contains(&self, at: u64, count: u64) -> bool {
+        at <= self.bytes && count <= self.bytes - at
+    }
+
+    #[inline]
+    fn find(&self, at: u64) -> Option<&AtomicU64> {
+        if !at.is_multiple_of(WORD) || !self.contains(at, WORD) {
+            return None;
+        }
+        let word = self.base.wrapping_add(at as usize).cast::<u64>();
+        // SAFETY: inside the segment, as just checked, and aligned; `mapped` while `self` is used.
+        Some(unsafe { AtomicU64::from_ptr(word) })
+    }
+}
+
+/// How words of the table are read: as they stand, or as they stood before an unfinished change.
+pub(crate) trait Look {
+    /// Returns the word at `at`, an offset that comes from the segment.
+    fn read(&self, at: u64) -> Result<u64, Error>;
+    /// Returns the eight words of the line at `at`.
+    fn read_line(&self, at: u64) -> Result<[u64; 8], Error>;
+    /// The segment itself, for payloads: they do not change while they are reachable.
+    fn view(&self) -> &View;
+}
+
+impl Look for View {
+    #[inline]
+    fn read(&self, at: u64) -> Result<u64, Error> {
+        // Acquire pairs with the Release of every logged write: what it publishes is seen with it.
+        Ok(self.followed(at)?.load(Acquire))
+    }
+
+    #[inline]
+    fn read_line(&self, at: u64) -> Result<[u64; 8], Error> {
+        if !at.is_multiple_of(LINE) || !self.contains(at, LINE) {
+            return Err(Error::Damaged { what: "a bucket out of bounds", at });
+        }
+        let mut words = [0; 8];
+        let mut from = self.base.wrapping_add(at as usize).cast::<u64>();
+        for word in &mut words {
+            // SAFETY: inside the segment, as just checked, and aligned; `mapped`.
+            *word = unsafe { AtomicU64::from_ptr(from) }.load(Acquire);
+            from = from.wrapping_add(1);
+        }
+        Ok(words)
+    }
+
+    fn view(&self) -> &View {
+        self
+    }
+}

@@ -1,0 +1,219 @@
+//! What must hold wherever an operation is stopped.
+//!
+//! At each stop at which the segment differs from the stop before:
+//! - parked: with the child standing still but alive, each key reads as before or as after;
+//! - killed: a survivor of a copy attaches, the store is proven whole, its contents are all as
+//!   before the operation or all as after it (and, once after, never before again), it can write on
+//!   at once, and no hold, claim or chunk of the dead is left;
+//! - killed twice (`CRASH=full`): the survivor is stopped after each of its instructions too, taken
+//!   for dead as well, and a second survivor must find the same.
+//!
+//! Where the segment is as at the stop before, so is all that others can see.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use morecore_store::{Create, Evict, Set, Store};
+
+use crate::image::Image;
+use crate::tracer::{Stop, Traced};
+
+/// An instant in 2026, in unix milliseconds: the time at which every case takes place.
+pub const NOW_MS: u64 = 1_790_000_000_000;
+
+/// The smallest store, so that images are copied and compared quickly.
+const MEMORY_BYTES: u64 = 1 << 20;
+
+/// An operation to stop everywhere, and the store that it works on.
+pub struct Case {
+    /// What happens, for the report.
+    pub name: &'static str,
+    /// What a full store does.
+    pub evict: Evict,
+    /// Fills the store.
+    pub prepare: fn(&mut Store),
+    /// Changes it.
+    pub operation: fn(&mut Store),
+}
+
+/// How much was explored.
+#[derive(Default)]
+struct Explored {
+    instructions: u64,
+    images: u64,
+    rescuer_instructions: u64,
+    rescuer_images: u64,
+    slowest_parked_read: Duration,
+}
+
+/// Keys, values and expiries.
+type Contents = BTreeMap<Vec<u8>, (Vec<u8>, Option<u64>)>;
+
+/// A case under way: what may be seen at a stop.
+struct Expected {
+    before: Contents,
+    after: Contents,
+}
+
+/// Explores a case, and prints what it counted.
+pub fn explore(case: &Case) {
+    let how = Create { memory_bytes: MEMORY_BYTES, evict: case.evict, ..Create::default() };
+    let mut store = Store::anonymous(&how).unwrap();
+    store.set_now(Some(NOW_MS));
+    (case.prepare)(&mut store);
+    let expected = Expected { before: contents(&mut store), after: after(case, &store) };
+    let mut explored = Explored::default();
+    walk(case, &mut store, &expected, &mut explored);
+    println!(
+        "{}: {} instructions, {} images, all whole; rescuers: {} instructions, {} images; \
+         slowest read beside a parked writer {:?}",
+        case.name,
+        explored.instructions,
+        explored.images,
+        explored.rescuer_instructions,
+        explored.rescuer_images,
+        explored.slowest_parked_read
+    );
+    assert!(explored.images > 1, "{}: the operation changed nothing", case.name);
+}
+
+/// Steps a child through the operation and examines every image that it leaves.
+fn walk(case: &Case, store: &mut Store, expected: &Expected, explored: &mut Explored) {
+    let (base, bytes) = store.memory();
+    let (mut last, mut copy) = (Image::new(bytes), Image::new(bytes));
+    let mut observer = store.try_clone().unwrap();
+    let operation = case.operation;
+    let child = Traced::spawn(
+        || {
+            // The first call of a child of fork makes it a participant of its own.
+            store.peek(b"nothing").unwrap();
+            store
+        },
+        |store| operation(store),
+    );
+    let mut is_after = false;
+    loop {
+        if !last.is_copy(base) {
+            last.copy(base);
+            let at = format!("{}, instruction {}", case.name, explored.instructions);
+            explored.images += 1;
+            parked(&mut observer, expected, explored, &at);
+            is_after |= killed(&last, &mut copy, child.pid(), expected, is_after, &at);
+            if wants_deep() {
+                killed_twice(&last, child.pid(), expected, explored, &at);
+            }
+        }
+        if child.step() == Stop::Over {
+            break;
+        }
+        explored.instructions += 1;
+    }
+    assert!(is_after, "{}: done, and a survivor does not see it", case.name);
+}
+
+/// With the child standing still, each key reads as before or as after.
+fn parked(observer: &mut Store, expected: &Expected, explored: &mut Explored, at: &str) {
+    let mut value = Vec::new();
+    for key in expected.before.keys().chain(expected.after.keys()) {
+        value.clear();
+        let begun = Instant::now();
+        let found = observer.get(key, &mut value).unwrap();
+        explored.slowest_parked_read = explored.slowest_parked_read.max(begun.elapsed());
+        let seen = found.map(|meta| (value.clone(), meta.expiry_ms));
+        let is_known =
+            seen.as_ref() == expected.before.get(key) || seen.as_ref() == expected.after.get(key);
+        assert!(is_known, "{at}: a reader sees {seen:?} under {key:?}");
+    }
+}
+
+/// With the child taken for dead, a survivor finds a whole store. Returns whether it is as after.
+fn killed(
+    last: &Image,
+    copy: &mut Image,
+    pid: u32,
+    expected: &Expected,
+    was_after: bool,
+    at: &str,
+) -> bool {
+    copy.copy(last.base());
+    let mut survivor = copy.attach(&[pid]);
+    let is_after = examine(&mut survivor, expected, at);
+    assert!(is_after || !was_after, "{at}: what was done is undone");
+    survivor.set(b"survivor", &[7; 100], &Set::default()).unwrap();
+    assert!(survivor.delete(b"survivor").unwrap(), "{at}: a survivor cannot write on");
+    prove(&mut survivor, at);
+    is_after
+}
+
+/// Stops the survivor after each of its instructions too, and takes it for dead as well.
+fn killed_twice(last: &Image, pid: u32, expected: &Expected, explored: &mut Explored, at: &str) {
+    let (_, bytes) = (last.base(), MEMORY_BYTES);
+    let (mut first, mut seen, mut copy) = (Image::new(bytes), Image::new(bytes), Image::new(bytes));
+    first.copy(last.base());
+    let rescuer = Traced::spawn(|| (), |()| drop(first.attach(&[pid])));
+    while rescuer.step() == Stop::Stepped {
+        explored.rescuer_instructions += 1;
+        if seen.is_copy(first.base()) {
+            continue;
+        }
+        seen.copy(first.base());
+        explored.rescuer_images += 1;
+        copy.copy(first.base());
+        let mut survivor = copy.attach(&[pid, rescuer.pid()]);
+        let at = format!("{at}, rescuer's instruction {}", explored.rescuer_instructions);
+        examine(&mut survivor, expected, &at);
+    }
+}
+
+/// Proves a survivor's store whole, and its contents entire. Returns whether they are as after.
+fn examine(survivor: &mut Store, expected: &Expected, at: &str) -> bool {
+    survivor.set_now(Some(NOW_MS));
+    prove(survivor, at);
+    let seen = contents(survivor);
+    let is_after = seen == expected.after;
+    assert!(is_after || seen == expected.before, "{at}: half of the operation is there");
+    is_after
+}
+
+/// Proves that every invariant holds, and that only the living have anything in hand.
+fn prove(store: &mut Store, at: &str) {
+    match store.verify() {
+        Ok(verified) => assert_eq!(verified.claimed, 0, "{at}: a claim of the dead is left"),
+        Err(broken) => panic!("{at}: {}", broken[0]),
+    }
+}
+
+/// All that a store holds.
+fn contents(store: &mut Store) -> Contents {
+    let (mut keys, mut cursor) = (Vec::new(), 0);
+    loop {
+        cursor = store.scan(cursor, 100, |key, _| keys.push(key.to_vec())).unwrap();
+        if cursor == 0 {
+            break;
+        }
+    }
+    let mut contents = Contents::new();
+    for key in keys {
+        let mut value = Vec::new();
+        if let Some(meta) = store.get(&key, &mut value).unwrap() {
+            contents.insert(key, (value, meta.expiry_ms));
+        }
+    }
+    contents
+}
+
+/// What the store will hold after the operation: it is tried on a copy.
+fn after(case: &Case, store: &Store) -> Contents {
+    let (base, bytes) = store.memory();
+    let mut image = Image::new(bytes);
+    image.copy(base);
+    let mut copy = image.attach(&[]);
+    copy.set_now(Some(NOW_MS));
+    (case.operation)(&mut copy);
+    contents(&mut copy)
+}
+
+/// Whether the rescuers are to be stopped everywhere as well.
+fn wants_deep() -> bool {
+    std::env::var("CRASH").is_ok_and(|mode| mode == "full")
+}

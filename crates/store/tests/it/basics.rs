@@ -1,0 +1,136 @@
+//! One call each.
+
+use crate::{ALWAYS, prove, small, value_of};
+use morecore_store::{Change, Condition, Error, Evict, Expiry, Set, SetDone};
+
+#[test]
+fn what_is_set_is_got_inline_and_in_payloads() {
+    let mut store = small(Evict::None);
+    for (key, bytes) in [(1, 0), (0, 3), (16, 32), (16, 33), (24, 500), (25, 500), (3000, 90_000)] {
+        let (key, value) = (vec![b'k'; key], vec![b'v'; bytes]);
+        store.set(&key, &value, &ALWAYS).unwrap();
+        assert_eq!(value_of(&mut store, &key), Some(value));
+        assert_eq!(store.peek(&key).unwrap().unwrap().bytes, bytes as u64);
+        prove(&mut store);
+    }
+    assert_eq!(store.len(), 6);
+    assert!(store.delete(&[b'k'; 25]).unwrap());
+    assert!(!store.delete(&[b'k'; 25]).unwrap());
+    assert_eq!(value_of(&mut store, &[b'k'; 25]), None);
+    assert_eq!(prove(&mut store).entries, 5);
+}
+
+#[test]
+fn versions_change_at_every_set_and_conditions_hold() {
+    let mut store = small(Evict::None);
+    let how = |condition| Set { condition, expiry: Expiry::Clear };
+    assert_eq!(store.set(b"k", b"0", &how(Condition::Present)).unwrap(), SetDone::Refused);
+    let SetDone::Stored { version } = store.set(b"k", b"1", &how(Condition::Absent)).unwrap()
+    else {
+        panic!("refused")
+    };
+    assert_eq!(store.peek(b"k").unwrap().unwrap().version, version);
+    assert_eq!(store.set(b"k", b"2", &how(Condition::Absent)).unwrap(), SetDone::Refused);
+    let done = store.set(b"k", b"3", &how(Condition::Version(version))).unwrap();
+    assert!(matches!(done, SetDone::Stored { version: new } if new != version));
+    assert_eq!(store.set(b"k", b"4", &how(Condition::Version(version))).unwrap(), SetDone::Refused);
+    assert_eq!(value_of(&mut store, b"k").unwrap(), b"3");
+}
+
+#[test]
+fn what_has_expired_is_absent() {
+    let mut store = small(Evict::None);
+    store.set_now(Some(1000));
+    let at = |ms| Set { condition: Condition::Always, expiry: Expiry::At(ms) };
+    store.set(b"k", b"v", &at(1500)).unwrap();
+    assert_eq!(store.peek(b"k").unwrap().unwrap().expiry_ms, Some(1500));
+    let keep = Set { condition: Condition::Always, expiry: Expiry::Keep };
+    store.set(b"k", b"w", &keep).unwrap();
+    store.set_now(Some(1499));
+    assert_eq!(value_of(&mut store, b"k").unwrap(), b"w");
+    store.set_now(Some(1500));
+    assert_eq!(value_of(&mut store, b"k"), None);
+    assert_eq!(store.peek(b"k").unwrap(), None);
+    assert!(!store.delete(b"k").unwrap());
+    let absent = Set { condition: Condition::Absent, expiry: Expiry::Clear };
+    assert!(matches!(store.set(b"k", b"x", &absent).unwrap(), SetDone::Stored { .. }));
+    assert_eq!(store.peek(b"k").unwrap().unwrap().expiry_ms, None);
+}
+
+#[test]
+fn increments_count_and_refuse() {
+    let mut store = small(Evict::None);
+    assert_eq!(store.increment(b"n", 5).unwrap(), 5);
+    assert_eq!(store.increment(b"n", -7).unwrap(), -2);
+    assert_eq!(value_of(&mut store, b"n").unwrap(), b"-2");
+    store.set(b"n", b"9223372036854775807", &ALWAYS).unwrap();
+    assert!(matches!(store.increment(b"n", 1), Err(Error::Overflow)));
+    store.set(b"n", b"1.5", &ALWAYS).unwrap();
+    assert!(matches!(store.increment(b"n", 1), Err(Error::NotANumber)));
+}
+
+#[test]
+fn an_update_of_many_is_one_change() {
+    let mut store = small(Evict::None);
+    let long = vec![7; 400];
+    store.set(b"from", &long, &ALWAYS).unwrap();
+    let set = |value: &[u8]| Change::Set { value: value.to_vec(), expiry: None };
+    store
+        .update_many(&[b"from", b"to"], |entries| {
+            (vec![Change::Remove, set(entries[0].unwrap().value)], ())
+        })
+        .unwrap();
+    assert_eq!(value_of(&mut store, b"from"), None);
+    assert_eq!(value_of(&mut store, b"to"), Some(long));
+    let keys: Vec<Vec<u8>> = (0..200).map(|n| format!("key {n}").into_bytes()).collect();
+    let keys: Vec<&[u8]> = keys.iter().map(Vec::as_slice).collect();
+    match store.update_many(&keys, |_| (keys.iter().map(|key| set(key)).collect(), ())) {
+        Ok(()) => assert_eq!(store.len(), 201),
+        Err(error) => {
+            assert!(matches!(error, Error::TooManyKeys { .. }), "{error}");
+            assert_eq!(store.len(), 1);
+        }
+    }
+    prove(&mut store);
+}
+
+#[test]
+fn limits_are_named() {
+    let mut store = small(Evict::Policy);
+    assert!(matches!(store.get(&[0; 65_537], &mut vec![]), Err(Error::KeyTooLong { .. })));
+    let huge = vec![0; 600_000];
+    assert!(matches!(store.set(b"k", &huge, &ALWAYS), Err(Error::ValueTooLong { .. })));
+}
+
+#[test]
+fn a_full_store_refuses_or_evicts() {
+    for evict in [Evict::None, Evict::Policy] {
+        for bytes in [8, 100, 1000, 40_000, 300_000] {
+            let mut store = small(evict);
+            let value = vec![1; bytes];
+            let mut refused = 0;
+            for number in 0..20_000u64 {
+                if number * bytes as u64 > 4_000_000 || refused > 20 {
+                    break;
+                }
+                match store.set(&number.to_le_bytes(), &value, &ALWAYS) {
+                    Ok(_) => {}
+                    Err(Error::Full { .. }) => refused += 1,
+                    Err(error) => panic!("{error}"),
+                }
+            }
+            prove(&mut store);
+            assert_eq!(refused > 0, evict == Evict::None, "{evict:?} {bytes}");
+            assert_eq!(store.stat().evictions > 0, evict == Evict::Policy);
+            // What was full of one size takes another.
+            if evict == Evict::Policy {
+                for bytes in [10, 10_000, 200_000] {
+                    store.set(b"other", &vec![2; bytes], &ALWAYS).unwrap();
+                }
+            }
+            store.clear().unwrap();
+            assert_eq!(store.len(), 0);
+            prove(&mut store);
+        }
+    }
+}
