@@ -10,9 +10,13 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Everyone who is connected.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Clients {
     last_id: AtomicU64,
+    /// Bytes of all large buffers, and how many there may be. The sum only guides, so it is read
+    /// and written Relaxed.
+    buffered_bytes: AtomicU64,
+    buffer_bytes_most: u64,
     here: Mutex<BTreeMap<u64, Arc<Client>>>,
 }
 
@@ -62,16 +66,33 @@ pub(crate) struct About {
 pub(crate) struct Place {
     clients: Arc<Clients>,
     client: Arc<Client>,
+    /// What of the buffered bytes is this client's.
+    buffered_bytes: u64,
 }
 
+/// Smaller buffers are not counted, and the others in multiples of this: most clients never have
+/// a large one, and must not pay for those who do.
+const BUFFER_GRAIN_BYTES: u64 = 64 << 10;
+
 impl Clients {
+    /// Nobody yet; their buffers together may have so many bytes.
+    pub(crate) fn new(buffer_bytes_most: u64) -> Self {
+        let (last_id, buffered_bytes) = (AtomicU64::new(0), AtomicU64::new(0));
+        Self { last_id, buffered_bytes, buffer_bytes_most, here: Mutex::default() }
+    }
+
     /// Enters a client.
     pub(crate) fn enter(self: &Arc<Self>, origin: Origin) -> Place {
         let id = self.last_id.fetch_add(1, Relaxed) + 1;
         let about = Mutex::new(About::new(origin.since_ms));
         let client = Arc::new(Client { id, origin, about });
         locked(&self.here).insert(id, Arc::clone(&client));
-        Place { clients: Arc::clone(self), client }
+        Place { clients: Arc::clone(self), client, buffered_bytes: 0 }
+    }
+
+    /// Returns how many bytes are in the large buffers of all clients.
+    pub(crate) fn buffered_bytes(&self) -> u64 {
+        self.buffered_bytes.load(Relaxed)
     }
 
     /// Returns how many are here.
@@ -151,6 +172,24 @@ impl About {
     }
 }
 
+impl Place {
+    /// Counts this client's buffers as so many bytes from now on.
+    pub(crate) fn count_buffers(&mut self, bytes: usize) {
+        let bytes = bytes as u64 / BUFFER_GRAIN_BYTES * BUFFER_GRAIN_BYTES;
+        let more = bytes.wrapping_sub(self.buffered_bytes);
+        if more != 0 {
+            // Wrapping, so that a negative difference takes away.
+            self.clients.buffered_bytes.fetch_add(more, Relaxed);
+            self.buffered_bytes = bytes;
+        }
+    }
+
+    /// Whether the buffers of all clients together are too large.
+    pub(crate) fn is_crowded(&self) -> bool {
+        self.clients.buffered_bytes() > self.clients.buffer_bytes_most
+    }
+}
+
 impl std::ops::Deref for Place {
     type Target = Client;
 
@@ -161,6 +200,7 @@ impl std::ops::Deref for Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
+        self.count_buffers(0);
         locked(&self.clients.here).remove(&self.client.id);
     }
 }
@@ -177,7 +217,7 @@ mod tests {
 
     #[test]
     fn a_client_is_listed_while_it_is_here() {
-        let clients = Arc::new(Clients::default());
+        let clients = Arc::new(Clients::new(1 << 20));
         let origin = Origin {
             remote: "127.0.0.1:4000".into(),
             local: "127.0.0.1:6379".into(),
@@ -192,5 +232,22 @@ mod tests {
         );
         drop(place);
         assert_eq!(clients.count(), 0);
+    }
+
+    #[test]
+    fn large_buffers_are_counted_until_their_client_leaves() {
+        let clients = Arc::new(Clients::new(1 << 20));
+        let origin =
+            || Origin { remote: String::new(), local: String::new(), descriptor: 0, since_ms: 0 };
+        let (mut one, mut two) = (clients.enter(origin()), clients.enter(origin()));
+        one.count_buffers(700_000);
+        two.count_buffers(1000);
+        assert_eq!(clients.buffered_bytes(), 10 << 16);
+        two.count_buffers(700_000);
+        assert!(one.is_crowded());
+        one.count_buffers(100_000);
+        assert!(!one.is_crowded());
+        drop(two);
+        assert_eq!(clients.buffered_bytes(), 1 << 16);
     }
 }

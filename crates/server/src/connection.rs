@@ -12,7 +12,8 @@
 //! Promises: any split of the input gives the same output. All whole commands of one `receive` are
 //! answered into one stretch of output. A client that does not take its replies stops being read
 //! from: its input is at most one read and one command, its output [`OUTPUT_BYTES_MOST`] and one
-//! reply. An idle connection keeps no buffer.
+//! reply; and where many do so at once, all together have the bound of the options. An idle
+//! connection keeps no buffer.
 //! Knows nothing of descriptors and models.
 
 use morecore_wire::{Encoder, Limits, Parser, Progress, Refusal};
@@ -27,6 +28,12 @@ use crate::options::Options;
 /// sends all of its pipeline before it reads must not be brought to a standstill early, so it is
 /// generous: far more than what sockets buffer.
 const OUTPUT_BYTES_MOST: usize = 16 << 20;
+
+/// The same while the buffers of all clients together are too large.
+const OUTPUT_BYTES_CROWDED: usize = 64 << 10;
+
+/// What a client hears that sends a large argument at such a time.
+const CROWDED: &str = "ERR the buffers of all clients are full";
 
 /// Bytes of a command that is not whole yet; a client that sends more is cut off. It is Redis's
 /// `client-query-buffer-limit`.
@@ -125,6 +132,7 @@ impl Connection {
             self.sent = 0;
             self.output.clear();
             spares.take_back_output(std::mem::take(&mut self.output));
+            self.count_buffers();
         }
     }
 
@@ -218,7 +226,9 @@ impl Connection {
     }
 
     fn has_room(&self) -> bool {
-        self.output.len() - self.sent < OUTPUT_BYTES_MOST
+        let unsent = self.output.len() - self.sent;
+        unsent < OUTPUT_BYTES_CROWDED
+            || (unsent < OUTPUT_BYTES_MOST && !self.caller.place.is_crowded())
     }
 
     /// Gets a buffer for replies, or forgets those that are gone. Each byte moves at most once for
@@ -251,6 +261,17 @@ impl Connection {
         if self.input.len() > INPUT_BYTES_MOST {
             self.abandon();
         }
+        self.count_buffers();
+        if self.input.len() > OUTPUT_BYTES_CROWDED && self.caller.place.is_crowded() {
+            Encoder::new(&mut self.output, self.caller.version).error(CROWDED);
+            self.phase = Phase::Closing;
+            self.input = Vec::new();
+            self.count_buffers();
+        }
+    }
+
+    fn count_buffers(&mut self) {
+        self.caller.place.count_buffers(self.input.len() + self.output.len());
     }
 
     /// Lets others see how it stands.

@@ -34,6 +34,10 @@ pub struct Options {
     pub keep_alive_s: u32,
     /// The most bytes of one argument.
     pub bulk_bytes_most: u64,
+    /// The most bytes that wait in the buffers of all clients together, for the rest of a command
+    /// or for a client that does not take its replies. Beyond it replies are put off early, and a
+    /// client that sends a large argument is cut off.
+    pub buffer_bytes_most: u64,
     /// What is written to standard error.
     pub log: Level,
 }
@@ -81,6 +85,8 @@ impl Default for Options {
             keep_alive_s: 300,
             // Redis's proto-max-bulk-len.
             bulk_bytes_most: 512 << 20,
+            // Room for two of the largest arguments, or for sixty clients that do not read.
+            buffer_bytes_most: 1 << 30,
             log: Level::Notice,
         }
     }

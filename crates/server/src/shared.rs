@@ -54,13 +54,13 @@ impl Shared {
     pub(crate) fn new(options: Options, port: Option<u16>) -> Self {
         let log = Log(options.log);
         Self {
-            options,
             port,
-            clients: Arc::default(),
+            clients: Arc::new(Clients::new(options.buffer_bytes_most)),
             totals: Totals::default(),
             started_ms: now_ms(),
             run_id: run_id(),
             log,
+            options,
         }
     }
 }

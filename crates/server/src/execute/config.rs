@@ -40,6 +40,7 @@ fn settings(options: &Options, port: Option<u16>, stat: &Stat) -> Vec<(&'static 
         ("databases", "1".into()),
         ("maxclients", options.clients_most.to_string()),
         ("maxmemory", stat.memory_bytes.to_string()),
+        ("maxmemory-clients", options.buffer_bytes_most.to_string()),
         ("maxmemory-policy", policy_name(stat.evict).into()),
         ("port", port.unwrap_or(0).to_string()),
         ("proto-max-bulk-len", options.bulk_bytes_most.to_string()),

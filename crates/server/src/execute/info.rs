@@ -99,6 +99,7 @@ fn memory(source: &Source<'_>, text: &mut String) -> std::fmt::Result {
     write!(text, "maxmemory:{}\r\n", stat.memory_bytes)?;
     write!(text, "maxmemory_human:{}\r\n", human(stat.memory_bytes))?;
     write!(text, "maxmemory_policy:{}\r\n", policy_name(stat.evict))?;
+    write!(text, "mem_clients_normal:{}\r\n", source.shared.clients.buffered_bytes())?;
     write!(text, "mem_allocator:morecore\r\n")
 }
 

@@ -145,3 +145,53 @@ fn a_value_beyond_the_store_is_refused_in_words() {
         assert_eq!(talk.ask("PING"), "+PONG");
     });
 }
+
+#[test]
+fn many_clients_that_do_not_read_share_one_bound() {
+    const VALUE_BYTES: usize = 1 << 20;
+    const CLIENTS: usize = 20;
+    const BOUND: u64 = 8 << 20;
+    under_every_model(|options| {
+        let house = House::open(Options { buffer_bytes_most: BOUND, ..options });
+        let mut other = Talk::to(house.address);
+        assert_eq!(other.ask_exactly(&[b"SET", b"k", &vec![b'x'; VALUE_BYTES]]), "+OK");
+        let mut slow: Vec<Talk> = (0..CLIENTS).map(|_| Talk::to(house.address)).collect();
+        for talk in &mut slow {
+            talk.send("GET k\r\n".repeat(50).as_bytes());
+        }
+        let info = other.ask("INFO memory");
+        let buffered =
+            info.split("mem_clients_normal:").nth(1).unwrap().split('\\').next().unwrap();
+        // Each may have one reply beyond the bound.
+        let most = BOUND + (CLIENTS * VALUE_BYTES) as u64;
+        assert!(buffered.parse::<u64>().unwrap() <= most, "{buffered} bytes, at most {most}");
+        for talk in &mut slow {
+            for _ in 0..50 {
+                assert_eq!(talk.reply().len(), VALUE_BYTES + 2);
+            }
+        }
+    });
+}
+
+#[test]
+fn many_halves_of_large_commands_share_one_bound() {
+    const VALUE_BYTES: usize = 10 << 20;
+    const HALF_BYTES: usize = 9 << 20;
+    under_every_model(|options| {
+        let house = House::open(Options { buffer_bytes_most: 16 << 20, ..options });
+        let half = || {
+            let mut talk = Talk::to(house.address);
+            talk.send(format!("*3\r\n$3\r\nSET\r\n$1\r\nk\r\n${VALUE_BYTES}\r\n").as_bytes());
+            talk.send(&[b'x'; HALF_BYTES]);
+            talk
+        };
+        let mut first = half();
+        let mut other = Talk::to(house.address);
+        while !other.ask("CLIENT LIST").contains(&format!("qbuf={}", HALF_BYTES + 31)) {}
+        assert_eq!(half().reply(), "-ERR the buffers of all clients are full");
+        first.send(&[b'x'; VALUE_BYTES - HALF_BYTES]);
+        first.send(b"\r\n");
+        assert_eq!(first.reply(), "+OK");
+        assert!(other.ask("INFO memory").contains("mem_clients_normal:0"));
+    });
+}
