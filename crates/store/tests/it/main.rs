@@ -2,6 +2,7 @@
 
 mod basics;
 mod model;
+mod segments;
 
 use morecore_store::{Create, Evict, Set, Store};
 
