@@ -1,7 +1,7 @@
 //! From a request to the tier that serves it, and from an address to the tier that it came from.
 //!
 //! ```text
-//!   allocate   to 16 KiB: the thread's magazine    to 1 MiB: a chunk    above: a mapping
+//!   allocate   to 16 KiB: the thread's magazine    to 4 MiB: a chunk    above: a mapping
 //!
 //!   free       unit map -- slab --> magazine, own slab, or another's
 //!                       -- chunks --> arena
@@ -28,8 +28,10 @@ use crate::mapping::Mapping;
 use crate::thread::{GONE, NOBODY, Thread, core};
 
 /// From this on a request gets a mapping of its own: there a few calls of the system cost little
-/// beside touching the pages, and pages that move (`mremap`) beat bytes that are copied.
-const LARGE_LEAST: u64 = 1 << 20;
+/// beside touching the pages, and pages that move (`mremap`) beat bytes that are copied. Below it
+/// chunks are better: what one leaves warm serves any other. (A program of two threads with payloads
+/// to 3 MB took 1.42 times glibc's time with 1 MiB here, 0.88 with 4 MiB.)
+const LARGE_LEAST: u64 = 4 << 20;
 
 /// `ENOMEM`: the same number on every Linux.
 const NO_MEMORY: Errno = Errno(12);
