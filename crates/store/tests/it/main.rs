@@ -1,6 +1,7 @@
 //! The promises of the store, from outside.
 
 mod basics;
+mod deaths;
 mod model;
 mod segments;
 

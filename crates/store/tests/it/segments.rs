@@ -149,8 +149,5 @@ fn sizes_and_names_have_limits() {
     let name = Removed::new("limits");
     let how = Create { memory_bytes: 1000, ..Create::default() };
     let error = Store::create(&name.0, &how).unwrap_err();
-    assert_eq!(
-        error.to_string(),
-        "a store of 1000 bytes is too small, it needs at least 1048576"
-    );
+    assert_eq!(error.to_string(), "a store of 1000 bytes is too small, it needs at least 1048576");
 }

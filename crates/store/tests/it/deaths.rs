@@ -1,0 +1,299 @@
+//! Children that are killed and stopped at any moment.
+
+use std::time::{Duration, Instant};
+
+use fastrand::Rng;
+use morecore_store::{Change, Create, Evict, Store};
+
+use crate::{ALWAYS, chance, prove, value_of};
+
+/// A child that works on the store until it is killed.
+struct Child {
+    pid: i32,
+}
+
+impl Child {
+    /// Forks a child that calls `work` until it dies.
+    fn start(store: &mut Store, mut work: impl FnMut(&mut Store)) -> Self {
+        // SAFETY: the child uses its own copy of all, and leaves by `_exit` or a signal.
+        let pid = unsafe { libc::fork() };
+        assert!(pid >= 0);
+        if pid == 0 {
+            loop {
+                work(store);
+            }
+        }
+        Self { pid }
+    }
+
+    fn signal(&self, signal: i32) {
+        // SAFETY: our own child, which was not waited for yet.
+        assert_eq!(unsafe { libc::kill(self.pid, signal) }, 0);
+    }
+
+    fn wait(&self, options: i32) -> i32 {
+        let mut status = 0;
+        // SAFETY: our own child, and a status that is ours to write.
+        assert_eq!(unsafe { libc::waitpid(self.pid, &raw mut status, options) }, self.pid);
+        status
+    }
+
+    fn stop(&self) {
+        self.signal(libc::SIGSTOP);
+        assert!(libc::WIFSTOPPED(self.wait(libc::WUNTRACED)));
+    }
+
+    /// Kills it; it was killed by this, and by nothing else before.
+    fn kill(self) {
+        self.signal(libc::SIGKILL);
+        let status = self.wait(0);
+        assert!(libc::WIFSIGNALED(status) && libc::WTERMSIG(status) == libc::SIGKILL, "{status}");
+        std::mem::forget(self);
+    }
+}
+
+impl Drop for Child {
+    fn drop(&mut self) {
+        self.signal(libc::SIGKILL);
+        self.wait(0);
+    }
+}
+
+fn store(memory_bytes: u64, evict: Evict) -> Store {
+    Store::anonymous(&Create { memory_bytes, mode: 0o600, evict }).unwrap()
+}
+
+/// A value that tells when it is torn: its bytes are one, and give its length.
+fn whole_value(chance: &mut Rng) -> Vec<u8> {
+    let byte = chance.u8(..);
+    vec![byte; length_of(byte)]
+}
+
+fn length_of(byte: u8) -> usize {
+    match byte % 4 {
+        0 => 1 + byte as usize % 30,
+        1 => 64 + byte as usize,
+        2 => 1000 + byte as usize * 3,
+        _ => 9000 + byte as usize * 50,
+    }
+}
+
+fn assert_whole(value: &[u8]) {
+    assert_eq!(value.len(), length_of(value[0]), "a torn value");
+    assert!(value.iter().all(|&byte| byte == value[0]), "a torn value");
+}
+
+/// One random call of any kind; what it reads must be whole.
+fn disturb(store: &mut Store, chance: &mut Rng) {
+    let mut key = || chance.u32(..150).to_le_bytes();
+    let (one, two) = (key(), key());
+    match chance.u32(..10) {
+        0..5 => drop(store.set(&one, &whole_value(chance), &ALWAYS).unwrap()),
+        5 => drop(store.delete(&one).unwrap()),
+        6 => {
+            let swap = |entry: Option<morecore_store::Entry<'_>>| match entry {
+                Some(entry) => Change::Set { value: entry.value.to_vec(), expiry: None },
+                None => Change::Remove,
+            };
+            let swapped = store.update_many(&[&one, &two], |entries| {
+                (vec![swap(entries[1]), swap(entries[0])], ())
+            });
+            swapped.unwrap();
+        }
+        _ => {
+            if let Some(value) = value_of(store, &one) {
+                assert_whole(&value);
+            }
+        }
+    }
+}
+
+fn spin(duration: Duration) {
+    let begin = Instant::now();
+    while begin.elapsed() < duration {
+        std::hint::spin_loop();
+    }
+}
+
+/// Words that parent and children share beside the store.
+fn shared_words(count: usize) -> &'static [std::sync::atomic::AtomicU64] {
+    let at = morecore_sys::segment::map_shared(count as u64 * 8).unwrap();
+    // SAFETY: fresh zeroed memory, aligned to a page, mapped for good, and used as atomics only.
+    unsafe { std::slice::from_raw_parts(at.cast(), count) }
+}
+
+/// Three children disturb the store and count in a key of their own; one after the other is killed.
+fn storm(memory_bytes: u64, evict: Evict, kills: u32) {
+    use std::sync::atomic::Ordering::{Acquire, Release};
+    let mut chance = chance();
+    let mut store = store(memory_bytes, evict);
+    let acknowledged = shared_words(3);
+    let start = |store: &mut Store, number: usize, seed: u64| {
+        let mut chance = Rng::with_seed(seed);
+        let word = &acknowledged[number];
+        Child::start(store, move |store| {
+            let next = word.load(Acquire) + 1;
+            store.set(&[b'#', number as u8], format!("{next}").as_bytes(), &ALWAYS).unwrap();
+            word.store(next, Release);
+            for _ in 0..3 {
+                disturb(store, &mut chance);
+            }
+        })
+    };
+    let mut children: Vec<_> = (0..3).map(|n| start(&mut store, n, chance.u64(..))).collect();
+    let mut slowest = Duration::ZERO;
+    for _ in 0..kills {
+        spin(Duration::from_micros(chance.u64(..3000)));
+        let number = chance.usize(..3);
+        let seed = chance.u64(..);
+        let child = std::mem::replace(&mut children[number], Child { pid: 0 });
+        child.kill();
+        let begin = Instant::now();
+        disturb(&mut store, &mut chance);
+        slowest = slowest.max(begin.elapsed());
+        let known = acknowledged[number].load(Acquire);
+        let value = value_of(&mut store, &[b'#', number as u8]);
+        if evict == Evict::None || value.is_some() {
+            let value: u64 =
+                String::from_utf8(value.unwrap_or(b"0".into())).unwrap().parse().unwrap();
+            assert!(
+                value == known || value == known + 1,
+                "{value} stands, {known} was acknowledged"
+            );
+            acknowledged[number].store(value, Release);
+        }
+        prove(&mut store);
+        std::mem::forget(std::mem::replace(&mut children[number], start(&mut store, number, seed)));
+    }
+    children.drain(..).for_each(Child::kill);
+    store.tidy().unwrap();
+    let verified = prove(&mut store);
+    let stat = store.stat();
+    assert_eq!((verified.claimed, stat.participants.len()), (0, 1), "something is left");
+    eprintln!("{kills} kills, {} recoveries, slowest call {slowest:?}", stat.recoveries);
+}
+
+#[test]
+fn a_store_with_room_survives_a_storm_of_kills() {
+    storm(32 << 20, Evict::None, 300);
+}
+
+#[test]
+fn a_full_store_survives_a_storm_of_kills() {
+    storm(1 << 20, Evict::Policy, 300);
+}
+
+#[test]
+fn readers_do_not_wait_for_a_stopped_writer() {
+    let mut chance = chance();
+    let mut store = store(1 << 20, Evict::None);
+    for key in 0..150u32 {
+        store.set(&key.to_le_bytes(), &whole_value(&mut chance), &ALWAYS).unwrap();
+    }
+    let seed = chance.u64(..);
+    let mut theirs = Rng::with_seed(seed);
+    let child = Child::start(&mut store, |store| {
+        let keys: Vec<_> = (0..8).map(|_| theirs.u32(..150).to_le_bytes()).collect();
+        let keys: Vec<&[u8]> = keys.iter().map(|key| &key[..]).collect();
+        let value = whole_value(&mut theirs);
+        let set = |_: &&[u8]| Change::Set { value: value.clone(), expiry: None };
+        let _ = store.update_many(&keys, |_| (keys.iter().map(set).collect(), ()));
+    });
+    for _ in 0..300 {
+        spin(Duration::from_micros(chance.u64(..500)));
+        child.stop();
+        let begin = Instant::now();
+        for key in 0..150u32 {
+            assert_whole(&value_of(&mut store, &key.to_le_bytes()).unwrap());
+        }
+        let mut seen = 0;
+        assert_eq!(store.scan(0, 1000, |_, _| seen += 1).unwrap(), 0);
+        assert_eq!(seen, 150);
+        assert!(begin.elapsed() < Duration::from_secs(1), "{:?}", begin.elapsed());
+        child.signal(libc::SIGCONT);
+    }
+    child.kill();
+    prove(&mut store);
+}
+
+#[test]
+fn processes_that_write_the_same_keys_keep_them_whole() {
+    let mut chance = chance();
+    let mut store = store(8 << 20, Evict::None);
+    let done = shared_words(1);
+    let children: Vec<_> = (0..3)
+        .map(|_| {
+            let mut chance = Rng::with_seed(chance.u64(..));
+            let mut calls = 0;
+            Child::start(&mut store, move |store| {
+                if calls < 2000 {
+                    disturb(store, &mut chance);
+                    store.increment(b"count", 1).unwrap();
+                    calls += 1;
+                } else if calls == 2000 {
+                    done[0].fetch_add(1, std::sync::atomic::Ordering::Release);
+                    calls += 1;
+                } else {
+                    std::thread::yield_now();
+                }
+            })
+        })
+        .collect();
+    while done[0].load(std::sync::atomic::Ordering::Acquire) < 3 {
+        disturb(&mut store, &mut chance);
+    }
+    assert_eq!(value_of(&mut store, b"count").unwrap(), b"6000");
+    assert_eq!(store.stat().participants.len(), 4);
+    children.into_iter().for_each(Child::kill);
+    prove(&mut store);
+}
+
+#[test]
+fn a_child_of_fork_is_a_participant_of_its_own() {
+    let mut store = store(1 << 20, Evict::None);
+    let done = shared_words(1);
+    let child = Child::start(&mut store, |store| {
+        store.set(b"child", b"was here", &ALWAYS).unwrap();
+        done[0].store(1, std::sync::atomic::Ordering::Release);
+    });
+    while done[0].load(std::sync::atomic::Ordering::Acquire) == 0 {
+        std::thread::yield_now();
+    }
+    let mut pids: Vec<_> = store.stat().participants.iter().map(|one| one.pid).collect();
+    let mut expected = vec![std::process::id(), child.pid as u32];
+    pids.sort_unstable();
+    expected.sort_unstable();
+    assert_eq!(pids, expected);
+    child.kill();
+    store.tidy().unwrap();
+    assert_eq!(store.stat().participants.len(), 1);
+    assert_eq!(value_of(&mut store, b"child").unwrap(), b"was here");
+}
+
+#[test]
+fn threads_have_sessions_of_their_own() {
+    let mut store = store(8 << 20, Evict::None);
+    std::thread::scope(|threads| {
+        for _ in 0..4 {
+            let mut own = store.try_clone().unwrap();
+            threads.spawn(move || {
+                for number in 0..2000u32 {
+                    own.increment(b"count", 1).unwrap();
+                    own.set(&(number % 100).to_le_bytes(), &vec![1; 200], &ALWAYS).unwrap();
+                }
+            });
+        }
+    });
+    assert_eq!(value_of(&mut store, b"count").unwrap(), b"8000");
+    assert_eq!((store.stat().participants.len(), prove(&mut store).entries), (1, 101));
+}
+
+#[test]
+fn participants_have_a_limit_and_slots_come_back() {
+    let store = store(1 << 20, Evict::None);
+    let mut clones: Vec<_> = (1..8).map(|_| store.try_clone().unwrap()).collect();
+    let error = store.try_clone().unwrap_err();
+    assert_eq!(error.to_string(), "all 8 participants of the store are taken");
+    clones.pop();
+    store.try_clone().unwrap();
+}
