@@ -186,6 +186,7 @@ impl Connection {
     fn execute(&mut self, bytes: &[u8], desk: &mut Desk) -> usize {
         let mut done = 0;
         while matches!(self.phase, Phase::Open | Phase::Finishing) {
+            self.caller.place.count_buffers(bytes.len() + self.output.len());
             if !self.has_room() {
                 // Whether a whole command is there will be seen when there is room.
                 self.is_put_off = done < bytes.len();
