@@ -18,8 +18,9 @@ use std::process::{Command, Output};
 const SOURCES: [&str; 6] =
     ["crates/heap", "crates/sys", "crates/malloc", "crates/preload", "Cargo.toml", "Cargo.lock"];
 
-/// What the outer Cargo, or a tool around it, says to every compiler that it starts. Lints, coverage
-/// and wrappers such as clippy's are meant for the workspace, not for the library that ships.
+/// What the outer Cargo, or a tool around it, says to every compiler that it starts. Lints,
+/// coverage and wrappers such as clippy's are meant for the workspace, not for the library that
+/// ships.
 const NOT_INHERITED: [&str; 6] = [
     "CARGO_ENCODED_RUSTFLAGS",
     "RUSTFLAGS",

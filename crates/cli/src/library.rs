@@ -1,11 +1,13 @@
 //! `libmorecore.so`, which this program carries inside itself, as a file that a loader can open.
 //!
 //! The file is written once per content, under a name made of that content's hash, into a directory
-//! that belongs to the user alone; later calls compare and reuse it. It comes into being by a rename,
-//! so nobody ever maps half of it, and no running program loses the version that it has mapped.
+//! that belongs to the user alone; later calls compare and reuse it. It comes into being by a
+//! rename, so nobody ever maps half of it, and no running program loses the version that it has
+//! mapped.
 //!
-//! Promises: the path has no space and no colon (`LD_PRELOAD` would split there), and nobody but its
-//! owner (or root) could have written the file or any name that leads to it from the directory down.
+//! Promises: the path has no space and no colon (`LD_PRELOAD` would split there), and nobody but
+//! its owner (or root) could have written the file or any name that leads to it from the directory
+//! down.
 
 use std::env;
 use std::fs::{self, DirBuilder, OpenOptions};

@@ -9,14 +9,15 @@ use super::{Complaints, Source};
 
 /// Words of the table's right column that have a second meaning, which is the one used where they
 /// stand: of the language and its library, of the system's calls, or of a protocol.
-const ALSO_FINE: [&str; 37] = [
+const ALSO_FINE: [&str; 38] = [
     "alloc", "dealloc", // the verbs of `GlobalAlloc`
     "block", "chunk", "page", "region", "segment", "map", "item", "unique", // of other rows
     "mem", "open", "cache", "header", "user", "client", "peer", "link", "pointer", "borrow",
     "guard", "request", "response", "run", "slot", "mode", "scan", "verify", "size", "class",
     "free", "list", "stats", "dump", // of Redis, coreutils, C and Linux
-    "arena", "hook", // glibc's own names
-    "huge", // the kernel's huge pages
+    "arena", "hook",    // glibc's own names
+    "huge",    // the kernel's huge pages
+    "session", // of a store: a participant and the transactions that it makes
 ];
 
 /// What stands before a name that is declared.

@@ -4,8 +4,8 @@
 //! small and die young, some live for the length of a phase, few live on; and a phase ends by
 //! dropping most of what it made, at once and in no order. The survivors are what fragments a heap.
 //!
-//! Source: the shape, P. R. Wilson et al., Dynamic Storage Allocation: A Survey and Critical Review,
-//! 1995, sections 2.4 ("ramps, peaks, plateaus") and 3.
+//! Source: the shape, P. R. Wilson et al., Dynamic Storage Allocation: A Survey and Critical
+//! Review, 1995, sections 2.4 ("ramps, peaks, plateaus") and 3.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -53,7 +53,8 @@ const GROWS: u32 = 12;
 /// Of what may live on, a hundredth part that does, at the end of a phase.
 const SURVIVES: u32 = 35;
 
-/// Makes about `calls` calls up; the same seed makes the same ones. What is left is freed at the end.
+/// Makes about `calls` calls up; the same seed makes the same ones. What is left is freed at the
+/// end.
 pub(crate) fn made_up(calls: u32, seed: u64) -> Vec<Call> {
     let mut maker = Maker { rng: Rng::with_seed(seed), ..Maker::default() };
     for _ in 0..PHASES {
