@@ -54,7 +54,7 @@ pub fn page_bytes() -> u64 {
 /// As mmap(2) has it: no memory, or too many mappings.
 pub fn map(hint: u64, bytes: u64) -> Result<u64, Failed> {
     let protection = libc::PROT_READ | libc::PROT_WRITE;
-    let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
+    let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
     let hint = ptr::without_provenance_mut::<c_void>(hint as usize);
     // SAFETY: without MAP_FIXED a new mapping never touches an old one.
     let at = unsafe { libc::mmap(hint, bytes as usize, protection, flags, -1, 0) };
