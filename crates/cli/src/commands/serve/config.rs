@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! maxclients 500            -> --maxclients=500
-//! bind 127.0.0.1 -::1       -> --bind=127.0.0.1        (the minus: only if there is such an address)
+//! bind 127.0.0.1 -::1       -> --bind=127.0.0.1     (minus: only if there is such an address)
 //! save 3600 1               -> named on standard error, and left out
 //! ```
 //!
