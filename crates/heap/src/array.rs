@@ -115,3 +115,35 @@ impl<'a> ArrayHeap<'a> {
         self.heap.check()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::vec;
+
+    use super::*;
+    use crate::misuse::Wrong;
+
+    #[test]
+    fn an_array_is_a_heap_from_one_footprint_to_the_next() {
+        let mut array = vec![1; 4096];
+        let mut heap = ArrayHeap::new(&mut array, Fit::Best).unwrap();
+        assert_eq!(heap.footprint_bytes(), 0);
+        let first = heap.allocate(96).unwrap();
+        let second = heap.allocate(96).unwrap();
+        assert_eq!(heap.footprint_bytes(), 224);
+        assert_eq!(heap.resize(second, 200), Ok(Some(second)));
+        heap.free(first).unwrap();
+        assert_eq!(heap.footprint_bytes(), 336);
+        assert_eq!(heap.free(first).unwrap_err().wrong, Wrong::DoubleFree);
+        assert_eq!(heap.resize(second, 1 << 20), Ok(None));
+        heap.check().unwrap();
+        heap.free(second).unwrap();
+        assert_eq!(heap.footprint_bytes(), 0);
+    }
+
+    #[test]
+    fn a_short_array_is_no_heap() {
+        assert!(ArrayHeap::new(&mut [], Fit::Bins).is_none());
+        assert!(ArrayHeap::new(&mut [0; 100], Fit::Bins).is_none());
+    }
+}

@@ -129,6 +129,14 @@ impl<J: Journal> Core<J> {
         self.write_fresh(at, value);
     }
 
+    /// As `write`, for a word that others read meanwhile, as an atomic: the store is whole.
+    #[inline(always)]
+    pub fn write_shared(&mut self, at: Offset, value: u64) {
+        self.keep(at);
+        // Release pairs with an Acquire of whoever follows the word to what it is about.
+        self.word(at).store(value, Release);
+    }
+
     /// Tells the journal of a word that its next owner may overwrite without telling: a link of a
     /// free chunk that becomes payload.
     #[inline(always)]

@@ -132,3 +132,80 @@ impl Journal for UndoLog {
         compiler_fence(SeqCst);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::Array;
+
+    #[test]
+    fn a_change_is_taken_back_last_first() {
+        let (array, log) = (Array::new(128), Array::new(UndoLog::bytes(3)));
+        let mut core = array.core(log.log());
+        core.write(Offset(64), 1);
+        core.commit();
+        core.write(Offset(64), 2);
+        core.write(Offset(72), 3);
+        core.write(Offset(64), 4);
+        assert_eq!(core.journal().length(), 3);
+        assert_eq!(core.journal().entry(2), (Offset(64), 2));
+        core.roll_back();
+        assert_eq!((core.read(Offset(64)), core.read(Offset(72))), (1, 0));
+        assert_eq!(core.journal().length(), 0);
+    }
+
+    #[test]
+    fn to_roll_back_twice_changes_nothing_more() {
+        let (array, log) = (Array::new(128), Array::new(UndoLog::bytes(3)));
+        let mut core = array.core(log.log());
+        core.write(Offset(64), 2);
+        core.roll_back();
+        core.write_fresh(Offset(64), 5);
+        core.roll_back();
+        assert_eq!(core.read(Offset(64)), 5);
+    }
+
+    #[test]
+    fn sixteen_bits_are_taken_back_with_their_word() {
+        let (array, log) = (Array::new(128), Array::new(UndoLog::bytes(3)));
+        let mut core = array.core(log.log());
+        core.write_fresh(Offset(64), 0x0004_0003_0002_0001);
+        core.write_u16(Offset(68), 7);
+        assert_eq!(core.read(Offset(64)), 0x0004_0007_0002_0001);
+        assert_eq!(core.read_u16(Offset(68)), 7);
+        core.roll_back();
+        assert_eq!(core.read(Offset(64)), 0x0004_0003_0002_0001);
+    }
+
+    #[test]
+    #[should_panic(expected = "invariant `roomy` broken at 0x40")]
+    fn a_full_log_ends_it_before_the_store() {
+        let (array, log) = (Array::new(128), Array::new(UndoLog::bytes(2)));
+        let mut core = array.core(log.log());
+        assert_eq!(core.journal().room(), 2);
+        (0..3).for_each(|value| core.write(Offset(64), value));
+    }
+
+    #[test]
+    #[should_panic(expected = "invariant `wild` broken at 0x80")]
+    fn an_offset_out_of_bounds_ends_it() {
+        let array = Array::new(128);
+        let _ = array.plain().read(Offset(128));
+    }
+
+    #[test]
+    #[should_panic(expected = "invariant `wild` broken at 0x44")]
+    fn an_offset_askew_ends_it() {
+        let array = Array::new(128);
+        let _ = array.plain().read(Offset(68));
+    }
+
+    #[test]
+    fn who_does_not_trust_an_offset_gets_none() {
+        let array = Array::new(128);
+        for at in [0, 4, 121, 128, 1 << 40, u64::MAX, u64::MAX - 7] {
+            assert_eq!(array.plain().try_read(Offset(at)), None, "{at}");
+        }
+        assert_eq!(array.plain().try_read(Offset(120)), Some(0));
+    }
+}

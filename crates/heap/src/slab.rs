@@ -169,7 +169,8 @@ impl Slab {
     pub(crate) fn take_bits<J: Journal>(self, core: &mut Core<J>, word: u64, bits: u64) -> u64 {
         let header = self.header();
         let mask = core.read(header.word(HEAD_WORDS + word)) & !bits;
-        core.write(header.word(HEAD_WORDS + word), mask);
+        // Others look at it, for a double free.
+        core.write_shared(header.word(HEAD_WORDS + word), mask);
         if mask == 0 {
             let summary = core.read(header.word(SUMMARY)) & !(1 << word);
             core.write(header.word(SUMMARY), summary);
@@ -179,8 +180,8 @@ impl Slab {
         count
     }
 
-    /// Puts `bits`, of which there are `many`, into mask word `word`, where none of them is; says how
-    /// many blocks are free now.
+    /// Puts `bits`, of which there are `many`, into mask word `word`, where none of them is; says
+    /// how many blocks are free now.
     #[inline(always)]
     pub(crate) fn give_bits<J: Journal>(
         self,
@@ -191,7 +192,7 @@ impl Slab {
     ) -> u64 {
         let header = self.header();
         let mask = core.read(header.word(HEAD_WORDS + word));
-        core.write(header.word(HEAD_WORDS + word), mask | bits);
+        core.write_shared(header.word(HEAD_WORDS + word), mask | bits);
         if mask == 0 {
             let summary = core.read(header.word(SUMMARY)) | 1 << word;
             core.write(header.word(SUMMARY), summary);

@@ -8,9 +8,9 @@
 //! ```
 //!
 //! A slab that gets its first free block comes to the head: it is the fullest, so it is filled
-//! before emptier ones. A slab whose last free block is taken leaves the ring. An empty slab that is
-//! alone in its ring stays; the next to come stands before it, so only the last of a ring
-//! can be empty, unless a caller keeps one that `give` told it of.
+//! before emptier ones. A slab whose last free block is taken leaves the ring. An empty slab that
+//! is alone in its ring stays; the next to come stands before it, so only the last of a ring can
+//! be empty, unless a caller keeps one that `give` told it of.
 //!
 //! Promises: take and give are O(1) and write nothing into a block.
 //! Knows nothing of where slabs come from: the caller seats them in payloads of the chunk tier.

@@ -183,7 +183,7 @@ impl Units {
 
     /// Puts a leaf of [`LEAF_BYTES`] zero bytes into the root.
     pub fn add_leaf<J: Journal>(self, core: &mut Core<J>, index: u64, leaf: Offset) {
-        core.write(self.root.word(index), leaf.0);
+        core.write_shared(self.root.word(index), leaf.0);
     }
 
     /// Says `unit` of each unit that `region` touches. The leaves are there.

@@ -9,9 +9,9 @@ use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 use morecore_heap::{
-    CHUNKS_NOTES_MOST, Chunk, Chunks, Class, Core, Fit, Given, Journal, Misuse, Offset, Part,
-    Region, SEAT_NOTES_MOST, SLABS_NOTES_MOST, Slabs, UNIT, UndoLog, Unit, Units, WORD, Walk,
-    check,
+    CHUNKS_NOTES_MOST, Census, Chunk, Chunks, Class, Core, Fit, Fixed, Given, Heap, Journal,
+    Misuse, Offset, Part, Region, SEAT_NOTES_MOST, SLABS_NOTES_MOST, Slabs, UNIT, UndoLog, Unit,
+    Units, WORD, Walk, check,
 };
 
 use crate::array::{Array, random};
@@ -333,4 +333,30 @@ fn next_can_be_taken_back() {
 fn first_and_best_can_be_taken_back() {
     check_fit(Fit::First);
     check_fit(Fit::Best);
+}
+
+#[test]
+fn a_heap_forgets_what_was_rolled_back() {
+    let (array, log) = (Array::new(ARRAY_BYTES), Array::new(UndoLog::bytes(4096)));
+    // SAFETY: the array is zero and this heap's alone.
+    let source = unsafe { Fixed::new(array.rest(64)) };
+    let mut heap = Heap::format(array.core(log.log()), source, Fit::Bins).unwrap();
+    assert!(heap.reserve(1 << 20));
+    let kept = heap.allocate(30_000, 16).unwrap();
+    heap.core_mut().commit();
+    let census = |heap: &Heap<Fixed, UndoLog>| {
+        Census::take(heap.core(), heap.parts().chunks, heap.parts().units).unwrap()
+    };
+    let before = census(&heap);
+    let sizes = [10, 100, 1000, 10_000, 100_000];
+    let payloads = sizes.map(|bytes| heap.allocate(bytes, 16).unwrap());
+    let moved = heap.resize(kept, 90_000).unwrap().unwrap();
+    assert_ne!(census(&heap), before);
+    heap.core_mut().roll_back();
+    assert_eq!(census(&heap), before);
+    heap.check().unwrap();
+    assert_eq!(sizes.map(|bytes| heap.allocate(bytes, 16).unwrap()), payloads);
+    assert_eq!(heap.resize(kept, 90_000).unwrap(), Some(moved));
+    heap.core_mut().commit();
+    heap.check().unwrap();
 }
