@@ -225,7 +225,9 @@ impl Bucket {
     pub(crate) fn is_of(&self, look: &impl Look, sought: &Sought<'_>) -> Result<bool, Error> {
         let count = sought.key.len();
         match self.0[0] & KIND_MASK {
-            INLINE => Ok(self.key_bytes() == count as u64 && self.begins_with(2, sought)),
+            INLINE => Ok(self.key_bytes() == count as u64
+                && count <= INLINE_BYTES
+                && self.begins_with(2, sought)),
             KEY_IN_BUCKET | KEY_IN_PAYLOAD if self.0[4] != (count as u64 | sought.hash << 32) => {
                 Ok(false)
             }

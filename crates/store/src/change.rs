@@ -184,7 +184,7 @@ impl Session {
     }
 
     /// Makes one step; false if there is no place for a new entry.
-    fn apply(&mut self, sought: &Sought<'_>, act: Act) -> Result<bool, Error> {
+    pub(crate) fn apply(&mut self, sought: &Sought<'_>, act: Act) -> Result<bool, Error> {
         if matches!(act, Act::Keep) {
             return Ok(true);
         }

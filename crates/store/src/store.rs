@@ -20,7 +20,7 @@ use crate::{
 /// An attached session on a store. Each thread has its own: see [`Store::try_clone`].
 #[derive(Debug)]
 pub struct Store {
-    session: Session,
+    pub(crate) session: Session,
 }
 
 /// A store that is only looked at: attached read-only, so it can harm nothing.
@@ -105,6 +105,19 @@ impl Store {
         // SAFETY: the caller's duty.
         let mapping = unsafe { Mapping::borrowed(base, bytes) };
         Self::join(Arc::new(mapping), presumed_dead.to_vec())
+    }
+
+    /// Attaches, to look only, to a store that stands in memory at `base`.
+    ///
+    /// # Safety
+    /// - `bytes` bytes from `base` are mapped, readable and aligned to a page while the observer
+    ///   lives, and are written through stores only.
+    ///
+    /// # Errors
+    /// As [`Store::attach`].
+    pub unsafe fn observe_memory(base: *mut u8, bytes: u64) -> Result<Observer, Error> {
+        // SAFETY: the caller's duty.
+        Observer::new(Arc::new(unsafe { Mapping::borrowed(base, bytes) }))
     }
 
     fn join(mapping: Arc<Mapping>, presumed_dead: Vec<u32>) -> Result<Self, Error> {

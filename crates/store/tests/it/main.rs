@@ -2,6 +2,7 @@
 
 mod basics;
 mod deaths;
+mod hostile;
 mod model;
 mod segments;
 
