@@ -58,7 +58,8 @@ mod tests {
     fn a_guard_that_is_not_there_is_missed() {
         let text = "# A\n\n## Invariants\n\n\
                     1. This holds.\n   Guarded by `it_holds`.\n\
-                    2. That too. Guarded by `that_too`,\n   `it_holds`.\n3. Who knows.\n\n## Next\n";
+                    2. That too. Guarded by `that_too`,\n   `it_holds`.\n\
+                    3. Who knows.\n\n## Next\n";
         let source = Source { path: "a.rs".into(), text: "fn it_holds() {}".to_string() };
         let mut complaints = Complaints::default();
         check(text, &[source], &mut complaints);
