@@ -154,6 +154,10 @@ fn each_fit_chooses_as_it_says() {
     let twice = std::format!("{HOLES} n=40 m=40");
     let next = std::format!("[used 64][free 48][used 32][used 64][used 32][free 80]{rest}");
     check_with(Fit::Next, &twice, &next);
+    // What was freed before the last allocation has to wait for its round.
+    let waits = std::format!("{HOLES} n=40 -n m=40");
+    check_with(Fit::Next, &waits, &best);
+    check_with(Fit::First, &waits, &first);
 }
 
 #[test]
@@ -190,11 +194,14 @@ fn a_misuse_is_named_and_changes_nothing() {
 
 #[test]
 fn a_second_free_is_seen_also_after_coalescing() {
-    let mut tier = Tier::new(Fit::Bins, 1024);
-    "a=96 b=96 c=96 d=96 -a -b -c".split_whitespace().for_each(|step| tier.step(step));
-    for name in ["a", "b", "c"] {
-        let freed = tier.chunks.free(&mut tier.array.plain(), tier.named[name]);
-        assert_eq!(freed.unwrap_err().wrong, Wrong::DoubleFree, "{name}");
+    for order in ["-a -b -c", "-c -b -a", "-a -c -b", "-b -a -c"] {
+        let mut tier = Tier::new(Fit::Bins, 1024);
+        "a=96 b=96 c=96 d=96".split_whitespace().for_each(|step| tier.step(step));
+        order.split_whitespace().for_each(|step| tier.step(step));
+        for name in ["a", "b", "c"] {
+            let freed = tier.chunks.free(&mut tier.array.plain(), tier.named[name]);
+            assert_eq!(freed.unwrap_err().wrong, Wrong::DoubleFree, "{order}, again {name}");
+        }
     }
 }
 
