@@ -69,8 +69,7 @@ const KINDS: [PieceKind; 6] = [
 
 /// Draws rows of letters, then what each letter means and how much of it there is.
 fn draw(census: &Census, width: u16, out: &mut Out) -> std::io::Result<()> {
-    let is_used = |piece: &&Piece| piece.kind != PieceKind::Free;
-    let used_end = census.pieces.iter().rev().find(is_used).map_or(0, |last| last.at + last.bytes);
+    let used_end = used_end(census);
     let per_letter = used_end
         .div_ceil(u64::from(width) * ROWS)
         .next_multiple_of(LETTER_BYTES_LEAST)
@@ -96,6 +95,13 @@ fn draw(census: &Census, width: u16, out: &mut Out) -> std::io::Result<()> {
         writeln!(out, "{letter} {name:<10} {count:>12} pieces {bytes:>10}")?;
     }
     Ok(())
+}
+
+/// Where the last free stretch begins, if nothing but fixed words come behind it; else the end.
+fn used_end(census: &Census) -> u64 {
+    let last = census.pieces.iter().rev().find(|piece| piece.kind != PieceKind::Fixed);
+    let free = last.filter(|piece| piece.kind == PieceKind::Free);
+    free.map_or(census.memory_bytes, |piece| piece.at)
 }
 
 /// What most bytes of each stretch of `per_letter` bytes are, from 0 up to `end`.
