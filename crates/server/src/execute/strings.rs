@@ -33,10 +33,11 @@ pub(super) fn get<'a>(key: &[u8], desk: &mut Desk, reply: &mut Encoder<'_>) -> A
 
 /// SET with all its options, and the commands that are SET by another name.
 pub(super) fn set<'a>(set: Set<'a>, desk: &mut Desk, reply: &mut Encoder<'_>) -> Answered<'a> {
-    if set.is_get {
-        return set_and_get(set, desk, reply);
+    let expiry = expiry(set.expiry, desk);
+    if set.is_get || has_passed(expiry, desk) {
+        return set_by_update(set, expiry, desk, reply);
     }
-    let how = store::Set { condition: condition(set.condition), expiry: expiry(set.expiry, desk) };
+    let how = store::Set { condition: condition(set.condition), expiry };
     match desk.store.set(set.key, set.value, &how)? {
         store::SetDone::Stored { .. } => reply.ok(),
         store::SetDone::Refused => reply.null(),
@@ -44,12 +45,18 @@ pub(super) fn set<'a>(set: Set<'a>, desk: &mut Desk, reply: &mut Encoder<'_>) ->
     Ok(())
 }
 
-/// SET ... GET, and GETSET: the old value is the reply, whether or not the new one was set.
-fn set_and_get<'a>(set: Set<'a>, desk: &mut Desk, reply: &mut Encoder<'_>) -> Answered<'a> {
-    let expiry = expiry(set.expiry, desk);
+/// SET ... GET, where the old value is the reply, whether or not the new one was set; and SET with
+/// a deadline that has passed, which only removes what was there.
+fn set_by_update<'a>(
+    set: Set<'a>,
+    expiry: store::Expiry,
+    desk: &mut Desk,
+    reply: &mut Encoder<'_>,
+) -> Answered<'a> {
+    let has_passed = has_passed(expiry, desk);
     let old = &mut desk.scratch;
     old.clear();
-    let is_there = desk.store.update(set.key, |entry| {
+    let (is_there, is_done) = desk.store.update(set.key, |entry| {
         let is_wanted = match set.condition {
             Condition::Always => true,
             Condition::Absent => entry.is_none(),
@@ -63,14 +70,18 @@ fn set_and_get<'a>(set: Set<'a>, desk: &mut Desk, reply: &mut Encoder<'_>) -> An
         if let Some(entry) = &entry {
             old.extend_from_slice(entry.value);
         }
-        let change = if is_wanted {
-            Change::Set { value: set.value.to_vec(), expiry }
-        } else {
-            Change::Keep
+        let change = match is_wanted {
+            false => Change::Keep,
+            true if has_passed => Change::Remove,
+            true => Change::Set { value: set.value.to_vec(), expiry },
         };
-        (change, entry.is_some())
+        (change, (entry.is_some(), is_wanted))
     })?;
-    reply_old(is_there, desk, reply);
+    match (set.is_get, is_done) {
+        (true, _) => reply_old(is_there, desk, reply),
+        (false, true) => reply.ok(),
+        (false, false) => reply.null(),
+    }
     Ok(())
 }
 
@@ -101,8 +112,10 @@ pub(super) fn get_ex<'a>(
     let change = match asked.expiry {
         Expiry::Keep => return get(asked.key, desk, reply),
         Expiry::Clear => Change::Expire(None),
-        // A deadline that has passed makes the entry one that expired.
-        Expiry::At(deadline) => Change::Expire(Some(deadline.resolve(desk.now_ms))),
+        Expiry::At(deadline) => match deadline.resolve(desk.now_ms) {
+            at_ms if at_ms <= desk.now_ms => Change::Remove,
+            at_ms => Change::Expire(Some(at_ms)),
+        },
     };
     get_and_change(asked.key, |_| change, desk, reply)
 }
@@ -183,7 +196,7 @@ pub(super) fn set_many<'a>(
     if let (1, Some((key, value))) = (pairs.len(), pairs.get(0)) {
         desk.store.set(key, value, &store::Set::default())?;
     } else {
-        update_pairs(pairs, |_| true, desk)?;
+        set_pairs(&last_values(pairs), desk)?;
     }
     reply.ok();
     Ok(())
@@ -195,31 +208,53 @@ pub(super) fn set_many_nx<'a>(
     desk: &mut Desk,
     reply: &mut Encoder<'_>,
 ) -> Answered<'a> {
-    let are_set = update_pairs(pairs, |entries| entries.iter().all(Option::is_none), desk)?;
+    let are_absent = |entries: &[Option<Entry<'_>>]| entries.iter().all(Option::is_none);
+    let are_set = update_pairs(&last_values(pairs), are_absent, desk)?;
     reply.integer(i64::from(are_set));
     Ok(())
 }
 
-/// Sets every pair if `is_wanted`, given what stands there; of a key that is named twice, the last
-/// value counts.
-fn update_pairs(
-    pairs: Pairs<'_>,
-    is_wanted: impl FnOnce(&[Option<Entry<'_>>]) -> bool,
-    desk: &mut Desk,
-) -> Result<bool, store::Error> {
-    let mut last: Vec<(&[u8], &[u8])> = pairs.iter().collect();
+/// A key and its value.
+type Pair<'a> = (&'a [u8], &'a [u8]);
+
+/// The pairs, each key once: of one that is named twice, the last value counts.
+fn last_values(pairs: Pairs<'_>) -> Vec<Pair<'_>> {
+    let mut last: Vec<Pair<'_>> = pairs.iter().collect();
     // Stable, so that of equal keys the last given stays last; then it alone is kept.
     last.sort_by_key(|(key, _)| *key);
     last.reverse();
     last.dedup_by_key(|(key, _)| *key);
-    let keys: Vec<&[u8]> = last.iter().map(|(key, _)| *key).collect();
+    last
+}
+
+/// Sets all pairs at once. More than the store's journal can take back (a thousand or so) are set
+/// half by half: then others may see some of them before the rest, which clients that load many
+/// keys rather bear than a refusal.
+fn set_pairs(pairs: &[Pair<'_>], desk: &mut Desk) -> Result<(), store::Error> {
+    match update_pairs(pairs, |_| true, desk) {
+        Err(store::Error::TooManyKeys { .. }) if pairs.len() > 1 => {
+            let (first, second) = pairs.split_at(pairs.len() / 2);
+            set_pairs(first, desk)?;
+            set_pairs(second, desk)
+        }
+        done => done.map(drop),
+    }
+}
+
+/// Sets every pair if `is_wanted`, given what stands there; all or nothing.
+fn update_pairs(
+    pairs: &[Pair<'_>],
+    is_wanted: impl FnOnce(&[Option<Entry<'_>>]) -> bool,
+    desk: &mut Desk,
+) -> Result<bool, store::Error> {
+    let keys: Vec<&[u8]> = pairs.iter().map(|(key, _)| *key).collect();
     desk.store.update_many(&keys, |entries| {
         let are_set = is_wanted(entries);
-        let change = |(_, value): &(&[u8], &[u8])| match are_set {
+        let change = |(_, value): &Pair<'_>| match are_set {
             true => Change::Set { value: value.to_vec(), expiry: None },
             false => Change::Keep,
         };
-        (last.iter().map(change).collect(), are_set)
+        (pairs.iter().map(change).collect(), are_set)
     })
 }
 
@@ -319,6 +354,11 @@ const fn condition(asked: Condition) -> store::Condition {
         Condition::Absent => store::Condition::Absent,
         Condition::Present => store::Condition::Present,
     }
+}
+
+/// Whether an entry with this expiry would be dead at once.
+fn has_passed(expiry: store::Expiry, desk: &Desk) -> bool {
+    matches!(expiry, store::Expiry::At(at_ms) if at_ms <= desk.now_ms)
 }
 
 /// The store's word for what becomes of the expiry.

@@ -3,8 +3,10 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by it")]
 
 mod crowd;
+mod differential;
 mod house;
 mod limits;
+mod redis;
 mod redis_crate;
 mod stopping;
 mod talk;

@@ -1,6 +1,6 @@
 //! The `redis` crate, unmodified, finds what it expects.
 
-use redis::{Commands, ExistenceCheck, SetExpiry, SetOptions, pipe};
+use ::redis::{self, Commands, ExistenceCheck, SetExpiry, SetOptions, pipe};
 
 use crate::house::{House, under_every_model};
 

@@ -14,12 +14,12 @@
 //! replayed against it too: so it is Redis that says what Redis's words are.
 
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
 
 use morecore_server::Options;
 use morecore_wire::encode_command;
 
 use crate::house::{House, under_every_model};
+use crate::redis::Redis;
 use crate::talk::Talk;
 
 /// A conversation.
@@ -72,11 +72,8 @@ fn every_transcript_holds_under_every_model_and_cut() {
 #[test]
 fn every_transcript_holds_for_redis_where_it_is_installed() {
     for transcript in all().iter().filter(|transcript| !transcript.is_ours) {
-        let Some(redis) = Redis::start(transcript.password.as_deref()) else {
-            eprintln!("skipped: redis-server is not installed");
-            return;
-        };
-        transcript.replay(&mut Talk::to_unix(&redis.socket()), Cut::Turns);
+        let Some(redis) = Redis::start(transcript.password.as_deref()) else { return };
+        transcript.replay(&mut redis.talk(), Cut::Turns);
     }
 }
 
@@ -235,55 +232,4 @@ fn unescape(text: &str) -> Vec<u8> {
     }
     bytes.extend_from_slice(rest.as_bytes());
     bytes
-}
-
-/// A real redis-server on a Unix socket in a folder of its own; both go when it is dropped.
-struct Redis {
-    child: Child,
-    folder: PathBuf,
-}
-
-impl Redis {
-    fn start(password: Option<&str>) -> Option<Self> {
-        let unique = format!("morecore-redis-{}-{:x}", std::process::id(), fastrand::u64(..));
-        let folder = std::env::temp_dir().join(unique);
-        std::fs::create_dir(&folder).unwrap();
-        let mut command = Command::new("redis-server");
-        command.current_dir(&folder).stdout(Stdio::null()).stderr(Stdio::null());
-        command.args(["--port", "0", "--databases", "1", "--save", "", "--unixsocket"]);
-        command.arg(folder.join("redis.sock"));
-        command.args(password.iter().flat_map(|password| ["--requirepass", password]));
-        match command.spawn() {
-            Err(_) => {
-                std::fs::remove_dir_all(&folder).unwrap();
-                None
-            }
-            Ok(child) => {
-                let redis = Self { child, folder };
-                redis.wait();
-                Some(redis)
-            }
-        }
-    }
-
-    fn socket(&self) -> PathBuf {
-        self.folder.join("redis.sock")
-    }
-
-    /// Waits until it lets us in.
-    fn wait(&self) {
-        let until = std::time::Instant::now() + std::time::Duration::from_secs(20);
-        while std::os::unix::net::UnixStream::connect(self.socket()).is_err() {
-            assert!(std::time::Instant::now() < until, "redis-server does not start");
-            std::thread::yield_now();
-        }
-    }
-}
-
-impl Drop for Redis {
-    fn drop(&mut self) {
-        let _gone = self.child.kill();
-        let _gone = self.child.wait();
-        let _gone = std::fs::remove_dir_all(&self.folder);
-    }
 }
