@@ -2,7 +2,8 @@
 
 use morecore_store::{Change, Condition, Evict, Expiry, Set, Store};
 
-use crate::explore::{Case, NOW_MS, explore};
+use crate::explore::{Case, NOW_MS, SMALL, WITH_SLABS, explore};
+use crate::image::Image;
 
 /// A value of `bytes` bytes that differs with `seed`.
 fn value(bytes: usize, seed: u8) -> Vec<u8> {
@@ -36,36 +37,71 @@ fn fill_large(store: &mut Store) {
     set(store, "key", &value(40_000, 2));
 }
 
-/// Entries up to the brim of the group that `operation` will have to make larger.
-fn fill_until_growth(store: &mut Store) {
-    let mut number = 0;
-    while !grows_next(store, number) {
-        set(store, &format!("n:{number}"), b"x");
-        number += 1;
+/// Sets the next key of a row to a small value.
+fn set_next(store: &mut Store) {
+    let key = format!("n:{}", store.len());
+    set(store, &key, b"x");
+}
+
+/// Sets the next key of a row to a medium value.
+fn set_next_medium(store: &mut Store) {
+    let number = store.len();
+    set(store, &format!("n:{number}"), &value(3_000, number as u8));
+}
+
+/// Sets keys of a row until one more, as a try on a copy tells, would bring the store from one
+/// state to another as `is_wanted` says.
+fn fill_until(
+    store: &mut Store,
+    set_next: fn(&mut Store),
+    is_wanted: fn(&mut Store, &mut Store) -> bool,
+) {
+    loop {
+        let image = Image::of(store);
+        let mut trial = image.attach(&[]);
+        set_next(&mut trial);
+        if is_wanted(store, &mut trial) {
+            return;
+        }
+        set_next(store);
     }
 }
 
-/// Whether one more entry takes more memory than its bucket.
-fn grows_next(store: &mut Store, number: u32) -> bool {
-    let mut next = store.try_clone().unwrap();
-    let before = next.stat().used_bytes;
-    set(&mut next, &format!("n:{number}"), b"x");
-    let grew = next.stat().used_bytes > before && number > 200;
-    next.delete(format!("n:{number}").as_bytes()).unwrap();
-    grew
+/// Entries up to the brim: the next key of the row makes a group larger.
+fn fill_until_enlarged(store: &mut Store) {
+    const ENOUGH: u64 = 100; // Groups have been enlarged a few times by then.
+    fill_until(store, set_next, |store, grown| {
+        store.len() > ENOUGH && groups_more(store, grown) == Some(0)
+    });
+}
+
+/// Entries up to the brim: the next key of the row makes two groups of one.
+fn fill_until_split(store: &mut Store) {
+    const ENOUGH: u64 = 1000; // A shard's first group is one more group too, but comes long before.
+    fill_until(store, set_next, |store, grown| {
+        store.len() > ENOUGH && groups_more(store, grown) == Some(1)
+    });
+}
+
+/// How many groups more there are, if the table has grown.
+fn groups_more(before: &mut Store, after: &mut Store) -> Option<u64> {
+    let has_grown = after.stat().used_bytes != before.stat().used_bytes;
+    has_grown.then(|| after.verify().unwrap().groups - before.verify().unwrap().groups)
 }
 
 /// Values until nothing more fits without eviction.
 fn fill_up(store: &mut Store) {
-    let mut number = 0;
-    while store.stat().evictions == 0 {
-        set(store, &format!("v:{number}"), &value(3_000, number as u8));
-        number += 1;
-    }
+    fill_until(store, set_next_medium, |store, next| {
+        next.stat().evictions > store.stat().evictions
+    });
 }
 
 fn check(name: &'static str, prepare: fn(&mut Store), operation: fn(&mut Store)) {
-    explore(&Case { name, evict: Evict::None, prepare, operation });
+    explore(&Case { name, memory_bytes: SMALL, evict: Evict::None, prepare, operation });
+}
+
+fn check_slabs(name: &'static str, prepare: fn(&mut Store), operation: fn(&mut Store)) {
+    explore(&Case { name, memory_bytes: WITH_SLABS, evict: Evict::None, prepare, operation });
 }
 
 #[test]
@@ -182,15 +218,58 @@ fn two_keys_change_together() {
 }
 
 #[test]
-fn the_table_grows() {
-    check("growth", fill_until_growth, |store| set(store, "one more", b"x"));
+fn a_group_is_enlarged() {
+    check("enlarge a group", fill_until_enlarged, set_next);
+}
+
+#[test]
+fn a_group_is_split() {
+    check("split a group", fill_until_split, set_next);
 }
 
 #[test]
 fn an_entry_is_evicted() {
-    let operation = |store: &mut Store| set(store, "key", &value(20, 3));
-    let case = Case { name: "evict", evict: Evict::Policy, prepare: fill_up, operation };
-    explore(&case);
+    let (prepare, operation) = (fill_up, set_next_medium);
+    let (memory_bytes, evict) = (SMALL, Evict::Policy);
+    explore(&Case { name: "evict", memory_bytes, evict, prepare, operation });
+}
+
+#[test]
+fn a_slab_is_made() {
+    check_slabs("make a slab", |_| {}, |store| set(store, "key", &value(1_000, 3)));
+}
+
+#[test]
+fn a_block_of_a_slab_is_replaced() {
+    check_slabs("replace a block", fill_medium, |store| set(store, "key", &value(900, 3)));
+}
+
+#[test]
+fn a_block_goes_to_another_slab() {
+    check_slabs("replace by another class", fill_medium, |store| {
+        set(store, "key", &value(100, 3));
+    });
+}
+
+#[test]
+fn a_slab_is_given_back() {
+    // A slab stays while it is the only one of its class, so one more is filled to begin another.
+    let prepare = |store: &mut Store| {
+        fill_until(store, set_next_medium, |store, next| {
+            store.len() > 1 && next.stat().used_bytes - store.stat().used_bytes > 10_000
+        });
+        set_next_medium(store);
+    };
+    let operation = |store: &mut Store| {
+        let last = store.len() - 1;
+        assert!(store.delete(format!("n:{last}").as_bytes()).unwrap());
+    };
+    check_slabs("give a slab back", prepare, operation);
+}
+
+#[test]
+fn all_entries_are_cleared() {
+    check("clear", fill_small, |store| store.clear().unwrap());
 }
 
 #[test]

@@ -3,8 +3,9 @@
 //! At each stop at which the segment differs from the stop before:
 //! - parked: with the child standing still but alive, each key reads as before or as after;
 //! - killed: a survivor of a copy attaches, the store is proven whole, its contents are all as
-//!   before the operation or all as after it (and, once after, never before again), it can write on
-//!   at once, and no hold, claim or chunk of the dead is left;
+//!   before the operation or all as after it (and, once after, never before again; entries that are
+//!   evicted or cleared go one by one), it can write on at once, and no hold, claim or chunk of the
+//!   dead is left;
 //! - killed twice (`CRASH=full`): the survivor is stopped after each of its instructions too, taken
 //!   for dead as well, and a second survivor must find the same.
 //!
@@ -15,25 +16,30 @@ use std::time::{Duration, Instant};
 
 use morecore_store::{Create, Evict, Set, Store};
 
-use crate::image::Image;
+use crate::image::{Image, Pages};
 use crate::tracer::{Stop, Traced};
 
 /// An instant in 2026, in unix milliseconds: the time at which every case takes place.
-pub const NOW_MS: u64 = 1_790_000_000_000;
+pub(crate) const NOW_MS: u64 = 1_790_000_000_000;
 
-/// The smallest store, so that images are copied and compared quickly.
-const MEMORY_BYTES: u64 = 1 << 20;
+/// The smallest store: chunks only.
+pub(crate) const SMALL: u64 = 1 << 20;
+
+/// A store large enough to have slabs.
+pub(crate) const WITH_SLABS: u64 = 256 << 20;
 
 /// An operation to stop everywhere, and the store that it works on.
-pub struct Case {
+pub(crate) struct Case {
     /// What happens, for the report.
-    pub name: &'static str,
+    pub(crate) name: &'static str,
+    /// The size of the store.
+    pub(crate) memory_bytes: u64,
     /// What a full store does.
-    pub evict: Evict,
+    pub(crate) evict: Evict,
     /// Fills the store.
-    pub prepare: fn(&mut Store),
+    pub(crate) prepare: fn(&mut Store),
     /// Changes it.
-    pub operation: fn(&mut Store),
+    pub(crate) operation: fn(&mut Store),
 }
 
 /// How much was explored.
@@ -49,21 +55,32 @@ struct Explored {
 /// Keys, values and expiries.
 type Contents = BTreeMap<Vec<u8>, (Vec<u8>, Option<u64>)>;
 
-/// A case under way: what may be seen at a stop.
+/// A case under way: what may be seen at a stop, and where to look.
 struct Expected {
     before: Contents,
     after: Contents,
+    pages: Pages,
+}
+
+impl Expected {
+    /// Whether the operation drops several entries, or drops some and sets another.
+    fn drops(&self) -> bool {
+        let dropped = self.before.keys().filter(|key| !self.after.contains_key(*key)).count();
+        dropped > 1 || (dropped == 1 && self.after.len() == self.before.len())
+    }
 }
 
 /// Explores a case, and prints what it counted.
-pub fn explore(case: &Case) {
-    let how = Create { memory_bytes: MEMORY_BYTES, evict: case.evict, ..Create::default() };
+pub(crate) fn explore(case: &Case) {
+    let (memory_bytes, evict) = (case.memory_bytes, case.evict);
+    let how = Create { memory_bytes, evict, ..Create::default() };
     let mut store = Store::anonymous(&how).unwrap();
     store.set_now(Some(NOW_MS));
     (case.prepare)(&mut store);
-    let expected = Expected { before: contents(&mut store), after: after(case, &store) };
+    let mut observer = store.try_clone().unwrap();
+    let expected = expect(case, &mut store);
     let mut explored = Explored::default();
-    walk(case, &mut store, &expected, &mut explored);
+    walk(case, &mut store, &mut observer, &expected, &mut explored);
     println!(
         "{}: {} instructions, {} images, all whole; rescuers: {} instructions, {} images; \
          slowest read beside a parked writer {:?}",
@@ -78,10 +95,15 @@ pub fn explore(case: &Case) {
 }
 
 /// Steps a child through the operation and examines every image that it leaves.
-fn walk(case: &Case, store: &mut Store, expected: &Expected, explored: &mut Explored) {
+fn walk(
+    case: &Case,
+    store: &mut Store,
+    observer: &mut Store,
+    expected: &Expected,
+    explored: &mut Explored,
+) {
     let (base, bytes) = store.memory();
-    let (mut last, mut copy) = (Image::new(bytes), Image::new(bytes));
-    let mut observer = store.try_clone().unwrap();
+    let [mut last, mut copy] = [(); 2].map(|()| Image::new(bytes, &expected.pages));
     let operation = case.operation;
     let child = Traced::spawn(
         || {
@@ -97,10 +119,10 @@ fn walk(case: &Case, store: &mut Store, expected: &Expected, explored: &mut Expl
             last.copy(base);
             let at = format!("{}, instruction {}", case.name, explored.instructions);
             explored.images += 1;
-            parked(&mut observer, expected, explored, &at);
+            parked(observer, expected, explored, &at);
             is_after |= killed(&last, &mut copy, child.pid(), expected, is_after, &at);
             if wants_deep() {
-                killed_twice(&last, child.pid(), expected, explored, &at);
+                killed_twice(&last, bytes, child.pid(), expected, explored, &at);
             }
         }
         if child.step() == Stop::Over {
@@ -108,18 +130,22 @@ fn walk(case: &Case, store: &mut Store, expected: &Expected, explored: &mut Expl
         }
         explored.instructions += 1;
     }
+    let touched = Pages::touched(&[base], bytes);
+    assert!(expected.pages.contain(&touched), "{}: a page was not looked at", case.name);
     assert!(is_after, "{}: done, and a survivor does not see it", case.name);
 }
 
 /// With the child standing still, each key reads as before or as after.
 fn parked(observer: &mut Store, expected: &Expected, explored: &mut Explored, at: &str) {
-    let mut value = Vec::new();
+    if expected.drops() {
+        return; // A read is a visit, which would change what is evicted next.
+    }
     for key in expected.before.keys().chain(expected.after.keys()) {
-        value.clear();
+        let mut value = Vec::new();
         let begun = Instant::now();
         let found = observer.get(key, &mut value).unwrap();
         explored.slowest_parked_read = explored.slowest_parked_read.max(begun.elapsed());
-        let seen = found.map(|meta| (value.clone(), meta.expiry_ms));
+        let seen = found.map(|meta| (value, meta.expiry_ms));
         let is_known =
             seen.as_ref() == expected.before.get(key) || seen.as_ref() == expected.after.get(key);
         assert!(is_known, "{at}: a reader sees {seen:?} under {key:?}");
@@ -146,9 +172,15 @@ fn killed(
 }
 
 /// Stops the survivor after each of its instructions too, and takes it for dead as well.
-fn killed_twice(last: &Image, pid: u32, expected: &Expected, explored: &mut Explored, at: &str) {
-    let (_, bytes) = (last.base(), MEMORY_BYTES);
-    let (mut first, mut seen, mut copy) = (Image::new(bytes), Image::new(bytes), Image::new(bytes));
+fn killed_twice(
+    last: &Image,
+    bytes: u64,
+    pid: u32,
+    expected: &Expected,
+    explored: &mut Explored,
+    at: &str,
+) {
+    let [mut first, mut seen, mut copy] = [(); 3].map(|()| Image::new(bytes, &expected.pages));
     first.copy(last.base());
     let rescuer = Traced::spawn(|| (), |()| drop(first.attach(&[pid])));
     while rescuer.step() == Stop::Stepped {
@@ -171,7 +203,15 @@ fn examine(survivor: &mut Store, expected: &Expected, at: &str) -> bool {
     prove(survivor, at);
     let seen = contents(survivor);
     let is_after = seen == expected.after;
-    assert!(is_after || seen == expected.before, "{at}: half of the operation is there");
+    // What goes when entries are dropped goes one by one; nothing else may come or change.
+    let is_between = expected.drops()
+        && seen.iter().all(|(key, value)| expected.before.get(key) == Some(value))
+        && expected
+            .after
+            .keys()
+            .all(|key| seen.contains_key(key) || !expected.before.contains_key(key));
+    let is_known = is_after || is_between || seen == expected.before;
+    assert!(is_known, "{at}: half of the operation is there");
     is_after
 }
 
@@ -202,15 +242,17 @@ fn contents(store: &mut Store) -> Contents {
     contents
 }
 
-/// What the store will hold after the operation: it is tried on a copy.
-fn after(case: &Case, store: &Store) -> Contents {
+/// What may be seen: the operation is tried on a copy, by a participant in the slot that the
+/// child's will be, so that it touches the same pages.
+fn expect(case: &Case, store: &mut Store) -> Expected {
+    let before = contents(store);
     let (base, bytes) = store.memory();
-    let mut image = Image::new(bytes);
-    image.copy(base);
-    let mut copy = image.attach(&[]);
-    copy.set_now(Some(NOW_MS));
-    (case.operation)(&mut copy);
-    contents(&mut copy)
+    let image = Image::of(store);
+    let mut trial = image.attach(&[]);
+    trial.set_now(Some(NOW_MS));
+    (case.operation)(&mut trial);
+    let after = contents(&mut trial);
+    Expected { before, after, pages: Pages::touched(&[base, image.base()], bytes) }
 }
 
 /// Whether the rescuers are to be stopped everywhere as well.

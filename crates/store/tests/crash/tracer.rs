@@ -14,13 +14,13 @@
 use std::io;
 
 /// A child process that runs one operation, an instruction at a time.
-pub struct Traced {
+pub(crate) struct Traced {
     pid: libc::pid_t,
 }
 
 /// How the child came to its last stop.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Stop {
+pub(crate) enum Stop {
     /// One more instruction of the operation is done.
     Stepped,
     /// The operation is over.
@@ -30,7 +30,7 @@ pub enum Stop {
 impl Traced {
     /// Forks a child that calls `prepare`, stops, and then runs `operation` under this tracer.
     /// Returns once it has stopped before the first instruction of `operation`.
-    pub fn spawn<T>(prepare: impl FnOnce() -> T, operation: impl FnOnce(&mut T)) -> Self {
+    pub(crate) fn spawn<T>(prepare: impl FnOnce() -> T, operation: impl FnOnce(&mut T)) -> Self {
         // SAFETY: the child runs only `prepare` and `operation`, and then leaves without unwinding
         // or running exit handlers; glibc keeps malloc usable in a child of a threaded program.
         let pid = unsafe { libc::fork() };
@@ -52,12 +52,12 @@ impl Traced {
     }
 
     /// The child's process id.
-    pub fn pid(&self) -> u32 {
+    pub(crate) fn pid(&self) -> u32 {
         u32::try_from(self.pid).expect("a pid is positive")
     }
 
     /// Runs one instruction of the child.
-    pub fn step(&self) -> Stop {
+    pub(crate) fn step(&self) -> Stop {
         let none = std::ptr::null_mut::<libc::c_void>();
         // SAFETY: `pid` is our traced child, and it is stopped.
         let failed = unsafe { libc::ptrace(libc::PTRACE_SINGLESTEP, self.pid, none, none) };
