@@ -37,7 +37,7 @@ const ENTRY: u64 = 2;
 pub const LEAF_BYTES: u64 = ENTRY << LEAF_BITS;
 
 /// The bytes of core that a leaf maps.
-pub const LEAF_SPAN: u64 = UNIT << LEAF_BITS;
+pub const LEAF_CORE: u64 = UNIT << LEAF_BITS;
 
 /// What the map says of one unit.
 #[repr(transparent)]
@@ -100,14 +100,14 @@ impl Units {
     /// The bytes of a map of `core_bytes` bytes, root and leaves in one piece (see `format`).
     #[must_use]
     pub const fn bytes(core_bytes: u64) -> u64 {
-        let leaves = core_bytes.div_ceil(LEAF_SPAN);
+        let leaves = core_bytes.div_ceil(LEAF_CORE);
         leaves * WORD + align_up(core_bytes.div_ceil(UNIT) * ENTRY, WORD)
     }
 
     /// Makes the map of all of a core of `core_bytes` bytes, in `Self::bytes(core_bytes)` zero
     /// bytes at `at`.
     pub fn format<J: Journal>(core: &mut Core<J>, at: Offset, core_bytes: u64) -> Self {
-        let units = Self::new(at, core_bytes.div_ceil(LEAF_SPAN));
+        let units = Self::new(at, core_bytes.div_ceil(LEAF_CORE));
         let first = at.word(units.leaves);
         for index in 0..units.leaves {
             units.add_leaf(core, index, first + index * LEAF_BYTES);
@@ -173,8 +173,8 @@ impl Units {
     /// A leaf that is needed to map `region` and is not there yet.
     #[must_use]
     pub fn missing_leaf<J: Journal>(self, core: &Core<J>, region: Region) -> Option<u64> {
-        let first = region.begin.0 / LEAF_SPAN;
-        let last = (region.end().0 - 1) / LEAF_SPAN;
+        let first = region.begin.0 / LEAF_CORE;
+        let last = (region.end().0 - 1) / LEAF_CORE;
         (first..=last).filter(|index| *index < self.leaves).find(|index| {
             let leaf = core.read(self.root.word(*index));
             leaf == 0
@@ -203,7 +203,7 @@ impl Units {
     }
 
     fn set<J: Journal>(self, core: &mut Core<J>, at: Offset, unit: Unit) {
-        let index = at.0 / LEAF_SPAN;
+        let index = at.0 / LEAF_CORE;
         let leaf = Offset(core.read(self.root.word(index)));
         if index >= self.leaves || leaf.is_none() {
             crate::abort::broken("mapped", at);

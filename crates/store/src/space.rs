@@ -3,7 +3,7 @@
 //! Promises: a payload is either reachable from the table, or claimed in exactly one slot, or free;
 //! the transaction that allocates or frees one also writes the claim, so no death comes between.
 
-use morecore_heap::units::LEAF_SPAN;
+use morecore_heap::units::LEAF_CORE;
 use morecore_heap::{
     CHUNKS_NOTES_MOST, Chunks, Class, Core, Fit, Given, Journal, Misuse, NoJournal, Offset, Region,
     SEAT_NOTES_MOST, SLABS_NOTES_MOST, Slabs, UNIT, Unit, Units,
@@ -43,7 +43,7 @@ impl Space {
     /// The heap of a segment that was formatted.
     pub(crate) fn new(plan: &Plan) -> Self {
         let state = Offset(plan.heap_state_at);
-        let leaves = plan.bytes.div_ceil(LEAF_SPAN);
+        let leaves = plan.bytes.div_ceil(LEAF_CORE);
         Self {
             chunks: Chunks::at(state),
             slabs: Slabs::at(state + Chunks::BYTES),

@@ -1,3 +1,5 @@
+//! The small tier, in an array, beside the chunk tier that its slabs come from.
+
 use std::collections::BTreeSet;
 use std::vec::Vec;
 

@@ -13,7 +13,7 @@ use crate::array::{Array, random};
 const ARRAY_BYTES: u64 = 6 << 20;
 
 /// Enough that each class is seated and left, and bins of all kinds are used; each costs a walk.
-const STEPS: u32 = 2500;
+const STEPS: u32 = 1500;
 
 /// A heap and what it must contain: each payload's bytes, and the seed of its contents.
 struct Pair {

@@ -22,7 +22,7 @@ const SLABS_AT: Offset = Offset(64 + Chunks::BYTES);
 const MAP_AT: Offset = Offset(64 + Chunks::BYTES + Slabs::BYTES);
 
 /// Enough for some twenty operations of each kind; each is stopped some forty times.
-const STEPS: u32 = 200;
+const STEPS: u32 = 150;
 
 /// A journal whose owner dies at a note.
 struct Dying {
