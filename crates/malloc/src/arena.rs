@@ -16,7 +16,7 @@
 use core::ptr;
 
 use morecore_heap::layout::align_up;
-use morecore_heap::units::{LEAF_BYTES, LEAF_SPAN};
+use morecore_heap::units::{LEAF_BYTES, LEAF_CORE};
 use morecore_heap::{
     Census, Chunk, Chunks, Class, Misuse, Offset, Part, Region, Slab, Source, UNIT, Unit, Units,
     Walk, core_for,
@@ -53,16 +53,16 @@ const WARM_MOST: u64 = 64 << 20;
 /// faults that it may save others.
 const GIVE_BACK_LEAST: u64 = 256 << 10;
 
-/// From this much core on, new core comes in huge pages, if what there is is used densely: then they
-/// are filled soon, and save hundreds of faults each. (A program of two threads in 100 MB took half
-/// the faults and 0.92 of the time, at the same peak of memory.)
+/// From this much core on, new core comes in huge pages, if what there is is used densely: then
+/// they are filled soon, and save hundreds of faults each. (A program of two threads in 100 MB took
+/// half the faults and 0.92 of the time, at the same peak of memory.)
 const HUGE_LEAST: u64 = 32 << 20;
 
 /// Core is used densely if at most this part of it is free.
 const SPARSE_PART: u64 = 8;
 
 /// How many leaves the unit map has room for: 48 bits of addresses, 4 GiB each.
-const LEAVES: u64 = (1 << 48) / LEAF_SPAN;
+const LEAVES: u64 = (1 << 48) / LEAF_CORE;
 
 /// Words of core that are part of the program.
 #[repr(C, align(64))]
@@ -335,7 +335,8 @@ impl Arena {
         Some(())
     }
 
-    /// Tells the system that huge pages are welcome in new core, if what there is is large and dense.
+    /// Tells the system that huge pages are welcome in new core, if what there is is large and
+    /// dense.
     fn welcome_huge_pages(&self, region: Region) {
         let core_bytes = chunks().core_bytes(&core());
         let is_dense = core_bytes.saturating_sub(self.used_bytes) <= core_bytes / SPARSE_PART;

@@ -56,7 +56,8 @@ unsafe impl GlobalAlloc for Morecore {
         let moved = tiers::allocate_aligned(bytes, layout.align());
         if !moved.is_null() {
             let count = layout.size().min(bytes);
-            // SAFETY: both are payloads of at least so many bytes, and the new one is nobody else's.
+            // SAFETY: both are payloads of at least so many bytes, and the new one is nobody
+            // else's.
             unsafe { moved.copy_from_nonoverlapping(payload, count) };
             // SAFETY: the caller gives the old one up.
             unsafe { tiers::free(payload) };

@@ -6,8 +6,8 @@
 //!                             the late record, under a lock <---+  what still comes after the end
 //! ```
 //!
-//! Promises: it works from the first instruction that the dynamic loader runs, and to the last one of
-//! a thread. After a fork the child has a whole heap: the records of threads that did not come
+//! Promises: it works from the first instruction that the dynamic loader runs, and to the last one
+//! of a thread. After a fork the child has a whole heap: the records of threads that did not come
 //! along keep their blocks, which others may free but nobody gets again.
 //! Knows nothing of what a record holds.
 
@@ -67,8 +67,8 @@ fn begin() -> *mut Thread {
     thread
 }
 
-/// The key, made by the first who asks. The first request of a process comes before `main`, so it is
-/// one of the first keys, which need no memory.
+/// The key, made by the first who asks. The first request of a process comes before `main`, so it
+/// is one of the first keys, which need no memory.
 fn key() -> Option<Key> {
     let mut key = KEY.take();
     if key.is_none() {

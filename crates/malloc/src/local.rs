@@ -6,8 +6,8 @@
 //! the loader keeps for libraries that are loaded later.
 //!
 //! Promises: the word of a new thread holds the address of [`NOBODY`], so that the fast paths need
-//! no question whether there is a record. Whoever reads or writes it needs no lock: it is a thread's
-//! own.
+//! no question whether there is a record. Whoever reads or writes it needs no lock: it is a
+//! thread's own.
 //!
 //! Source: U. Drepper, ELF Handling For Thread-Local Storage.
 

@@ -39,7 +39,8 @@ pub(crate) struct Lock<T> {
     value: UnsafeCell<T>,
 }
 
-// SAFETY: by `alone` no two threads use the value at once; it may move between them as it is `Send`.
+// SAFETY: by `alone` no two threads use the value at once; it may move between them as it is
+// `Send`.
 unsafe impl<T: Send> Sync for Lock<T> {}
 
 /// The right to use the value, until it is dropped.

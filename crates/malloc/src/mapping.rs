@@ -125,7 +125,8 @@ impl Mappings {
         if self.kept_bytes + mapping.bytes > bytes_most {
             return Some(mapping);
         }
-        // The newest comes first, so the last is the oldest; it goes only if there is no free place.
+        // The newest comes first, so the last is the oldest; it goes only if there is no free
+        // place.
         let end = self.kept.iter().position(|kept| *kept == NOTHING).unwrap_or(KEPT_MOST - 1);
         let oldest = self.kept[end];
         self.kept.copy_within(..end, 1);

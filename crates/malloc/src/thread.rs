@@ -31,7 +31,8 @@ use crate::line::{abort_for, rightly};
 use crate::magazine::Magazine;
 
 /// How many slabs of a class are looked through for what others freed before a new slab is made:
-/// each look is a miss of the cache, and with 8 at most 1/8 of a class's slabs are more than needed.
+/// each look is a miss of the cache, and with 8 at most 1/8 of a class's slabs are more than
+/// needed.
 const LOOKS: u32 = 8;
 
 /// So many blocks of one word freed after a first one make the word the magazine. Frees at random
@@ -52,8 +53,8 @@ pub(crate) struct Thread {
     rings: [Cell<u64>; CLASSES],
     /// For each class, one of the slabs; the others follow by their spare words.
     all: [Cell<u64>; CLASSES],
-    /// For each class, the first block of the word in which a block was freed last; in the bits that
-    /// a granule leaves free, how many were freed there before in a row.
+    /// For each class, the first block of the word in which a block was freed last; in the bits
+    /// that a granule leaves free, how many were freed there before in a row.
     last: [Cell<u64>; CLASSES],
     /// For each class, how many slabs there are.
     counts: [Cell<u32>; CLASSES],
@@ -136,8 +137,8 @@ impl Thread {
 
     /// Frees a block of a slab that this record owns, and that is not of a word on loan.
     ///
-    /// If the magazine is used up, or the last blocks freed this way were of the same word, that word
-    /// becomes the magazine: who takes apart what was built in a row frees word after word.
+    /// If the magazine is used up, or the last blocks freed this way were of the same word, that
+    /// word becomes the magazine: who takes apart what was built in a row frees word after word.
     #[inline(never)]
     pub(crate) fn give(&self, slab: Slab, class: Class, at: Offset) {
         let place = rightly(slab.place(class, at));

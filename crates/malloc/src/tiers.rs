@@ -8,9 +8,9 @@
 //!                       -- foreign --> mappings, or a misuse
 //! ```
 //!
-//! Promises: the fast paths (a magazine that has a block; a free into a magazine) are inlined whole,
-//! use no atomic operation, and do not touch the block. Null means that there is no core, `errno` says
-//! so, and nothing has changed. A misuse ends the process with a line.
+//! Promises: the fast paths (a magazine that has a block; a free into a magazine) are inlined
+//! whole, use no atomic operation, and do not touch the block. Null means that there is no core,
+//! `errno` says so, and nothing has changed. A misuse ends the process with a line.
 //! Knows nothing of C.
 
 use core::ptr;
@@ -29,8 +29,8 @@ use crate::thread::{GONE, NOBODY, Thread, core};
 
 /// From this on a request gets a mapping of its own: there a few calls of the system cost little
 /// beside touching the pages, and pages that move (`mremap`) beat bytes that are copied. Below it
-/// chunks are better: what one leaves warm serves any other. (A program of two threads with payloads
-/// to 3 MB took 1.42 times glibc's time with 1 MiB here, 0.88 with 4 MiB.)
+/// chunks are better: what one leaves warm serves any other. (A program of two threads with
+/// payloads to 3 MB took 1.42 times glibc's time with 1 MiB here, 0.88 with 4 MiB.)
 const LARGE_LEAST: u64 = 4 << 20;
 
 /// `ENOMEM`: the same number on every Linux.

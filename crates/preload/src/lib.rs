@@ -7,6 +7,9 @@ use core::ffi::{c_int, c_void};
 
 use morecore_malloc::c;
 
+/// What C calls `void *`, and what the heap hands out.
+type Payload = *mut c_void;
+
 /// A panic is a broken invariant of ours: say which, and end, without unwinding or allocating.
 #[cfg(panic = "abort")]
 #[panic_handler]
@@ -33,35 +36,35 @@ macro_rules! c_names {
 }
 
 c_names! {
-    malloc => fn malloc(bytes: usize) -> *mut c_void;
-    calloc => fn calloc(count: usize, bytes: usize) -> *mut c_void;
-    realloc => fn realloc(payload: *mut c_void, bytes: usize) -> *mut c_void;
-    reallocarray => fn reallocarray(payload: *mut c_void, count: usize, bytes: usize) -> *mut c_void;
-    free => fn free(payload: *mut c_void);
-    cfree => fn free(payload: *mut c_void);
-    free_sized => fn free_sized(payload: *mut c_void, bytes: usize);
-    free_aligned_sized => fn free_aligned_sized(payload: *mut c_void, align: usize, bytes: usize);
-    posix_memalign => fn posix_memalign(place: *mut *mut c_void, align: usize, bytes: usize) -> c_int;
-    aligned_alloc => fn aligned_alloc(align: usize, bytes: usize) -> *mut c_void;
-    memalign => fn memalign(align: usize, bytes: usize) -> *mut c_void;
-    valloc => fn valloc(bytes: usize) -> *mut c_void;
-    pvalloc => fn pvalloc(bytes: usize) -> *mut c_void;
-    malloc_usable_size => fn malloc_usable_size(payload: *mut c_void) -> usize;
+    malloc => fn malloc(bytes: usize) -> Payload;
+    calloc => fn calloc(count: usize, bytes: usize) -> Payload;
+    realloc => fn realloc(payload: Payload, bytes: usize) -> Payload;
+    reallocarray => fn reallocarray(payload: Payload, count: usize, bytes: usize) -> Payload;
+    free => fn free(payload: Payload);
+    cfree => fn free(payload: Payload);
+    free_sized => fn free_sized(payload: Payload, bytes: usize);
+    free_aligned_sized => fn free_aligned_sized(payload: Payload, align: usize, bytes: usize);
+    posix_memalign => fn posix_memalign(place: *mut Payload, align: usize, bytes: usize) -> c_int;
+    aligned_alloc => fn aligned_alloc(align: usize, bytes: usize) -> Payload;
+    memalign => fn memalign(align: usize, bytes: usize) -> Payload;
+    valloc => fn valloc(bytes: usize) -> Payload;
+    pvalloc => fn pvalloc(bytes: usize) -> Payload;
+    malloc_usable_size => fn malloc_usable_size(payload: Payload) -> usize;
     malloc_trim => fn malloc_trim(pad: usize) -> c_int;
     mallopt => fn mallopt(parameter: c_int, value: c_int) -> c_int;
     mallinfo => fn mallinfo() -> c::Mallinfo;
     mallinfo2 => fn mallinfo2() -> c::Mallinfo2;
     malloc_stats => fn malloc_stats();
     malloc_info => fn malloc_info(options: c_int, file: *mut c_void) -> c_int;
-    __libc_malloc => fn malloc(bytes: usize) -> *mut c_void;
-    __libc_calloc => fn calloc(count: usize, bytes: usize) -> *mut c_void;
-    __libc_realloc => fn realloc(payload: *mut c_void, bytes: usize) -> *mut c_void;
-    __libc_reallocarray => fn reallocarray(payload: *mut c_void, count: usize, bytes: usize) -> *mut c_void;
-    __libc_free => fn free(payload: *mut c_void);
-    __libc_memalign => fn memalign(align: usize, bytes: usize) -> *mut c_void;
-    __libc_valloc => fn valloc(bytes: usize) -> *mut c_void;
-    __libc_pvalloc => fn pvalloc(bytes: usize) -> *mut c_void;
-    __posix_memalign => fn posix_memalign(place: *mut *mut c_void, align: usize, bytes: usize) -> c_int;
+    __libc_malloc => fn malloc(bytes: usize) -> Payload;
+    __libc_calloc => fn calloc(count: usize, bytes: usize) -> Payload;
+    __libc_realloc => fn realloc(payload: Payload, bytes: usize) -> Payload;
+    __libc_reallocarray => fn reallocarray(payload: Payload, count: usize, bytes: usize) -> Payload;
+    __libc_free => fn free(payload: Payload);
+    __libc_memalign => fn memalign(align: usize, bytes: usize) -> Payload;
+    __libc_valloc => fn valloc(bytes: usize) -> Payload;
+    __libc_pvalloc => fn pvalloc(bytes: usize) -> Payload;
+    __posix_memalign => fn posix_memalign(place: *mut Payload, align: usize, bytes: usize) -> c_int;
 }
 
 /// The loader calls this when the program ends.

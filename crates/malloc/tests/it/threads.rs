@@ -1,5 +1,6 @@
 //! Many threads: payloads that are freed where they were not allocated, and threads that end.
 
+use std::cell::RefCell;
 use std::ffi::c_void;
 use std::sync::mpsc;
 use std::thread;
@@ -155,7 +156,9 @@ fn a_destructor_of_a_dying_thread_may_still_allocate() {
             self.0.extend((0..200).map(|i| Parcel::new(i * 10, 5)));
         }
     }
-    thread_local!(static LATE: std::cell::RefCell<Late> = const { std::cell::RefCell::new(Late(Vec::new())) });
+    thread_local! {
+        static LATE: RefCell<Late> = const { RefCell::new(Late(Vec::new())) };
+    }
     for _ in 0..20 {
         thread::spawn(|| LATE.with(|late| late.borrow_mut().0.push(Parcel::new(50, 1))))
             .join()
