@@ -8,6 +8,8 @@
 //! What goes where: `tracer.rs` steps a child; `image.rs` copies a segment; `explore.rs` says what
 //! must hold at a stop; `cases.rs` lists the operations, one line each.
 
+#![allow(clippy::unwrap_used)] // A test that cannot go on says where.
+
 mod cases;
 mod explore;
 mod image;
