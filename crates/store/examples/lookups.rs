@@ -2,7 +2,7 @@
 //! Unit: nanoseconds a call, one thread, random keys; medians of rounds. Beside it: std's `HashMap`
 //! of the same keys and values in this process.
 //!
-//! `cargo run --release -p morecore-store --example lookups [ENTRIES] [VALUE_BYTES]`
+//! `cargo run --release -p morecore-store --example lookups [ENTRIES] [VALUE_BYTES] [ONLY]`
 
 use std::collections::HashMap;
 use std::hint::black_box;
@@ -25,6 +25,9 @@ fn key(number: u64) -> [u8; 16] {
 
 /// The median, with the least and the most, of `ROUNDS` runs of `CALLS` calls.
 fn measure(name: &str, entries: u64, mut call: impl FnMut(&[u8; 16])) {
+    if std::env::args().nth(3).is_some_and(|only| only != name) {
+        return;
+    }
     let mut chance = fastrand::Rng::with_seed(7);
     let mut rounds: Vec<f64> = (0..ROUNDS)
         .map(|_| {

@@ -65,15 +65,19 @@ impl<'k> Sought<'k> {
     }
 }
 
-/// The first 48 bytes as words.
+/// The first 48 bytes as words. Whole words are read as such: to copy a number of bytes that the
+/// compiler does not know is a call.
 #[inline]
 fn pack(bytes: &[u8]) -> [u64; 6] {
-    let mut padded = [0u8; INLINE_BYTES];
-    let count = bytes.len().min(INLINE_BYTES);
-    padded[..count].copy_from_slice(&bytes[..count]);
+    let bytes = &bytes[..bytes.len().min(INLINE_BYTES)];
+    let (chunks, rest) = bytes.as_chunks::<8>();
     let mut words = [0; 6];
-    for (word, chunk) in words.iter_mut().zip(padded.chunks_exact(8)) {
-        *word = u64::from_le_bytes(chunk.try_into().expect("chunks of eight bytes"));
+    for (word, chunk) in words.iter_mut().zip(chunks) {
+        *word = u64::from_le_bytes(*chunk);
+    }
+    if !rest.is_empty() {
+        let last = rest.iter().rev().fold(0, |word, &byte| word << 8 | u64::from(byte));
+        words[chunks.len()] = last;
     }
     words
 }
@@ -99,12 +103,18 @@ impl Bucket {
         if key.len() + value.len() > INLINE_BYTES {
             return None;
         }
-        let mut bytes = [0u8; INLINE_BYTES];
-        bytes[..key.len()].copy_from_slice(key);
-        bytes[key.len()..key.len() + value.len()].copy_from_slice(value);
         let mut words = [0; 8];
         words[0] = INLINE | (key.len() as u64) << 4 | (value.len() as u64) << 10;
-        words[2..].copy_from_slice(&pack(&bytes));
+        words[2..].copy_from_slice(&pack(key));
+        // The value follows the key without a gap: its words are shifted into place.
+        let (first, shift) = (2 + key.len() / 8, 8 * (key.len() % 8) as u32);
+        let count = value.len().div_ceil(8);
+        for (index, word) in pack(value).into_iter().enumerate().take(count) {
+            words[first + index] |= word << shift;
+            if let Some(next) = words.get_mut(first + index + 1) {
+                *next |= word.checked_shr(64 - shift).unwrap_or(0);
+            }
+        }
         Some(Self(words))
     }
 
@@ -246,7 +256,8 @@ impl Bucket {
     fn begins_with(&self, first: usize, sought: &Sought<'_>) -> bool {
         let count = sought.key.len();
         let whole = count / 8;
-        if self.0[first..first + whole] != sought.words[..whole] {
+        let mut pairs = self.0[first..].iter().zip(&sought.words).take(whole);
+        if pairs.any(|(one, other)| one != other) {
             return false;
         }
         let rest = count % 8;
@@ -275,7 +286,18 @@ impl Bucket {
         let (key, value) = (self.key_bytes() as usize, self.value_bytes() as usize);
         let is_inline = self.0[0] & KIND_MASK == INLINE && key + value <= INLINE_BYTES;
         if is_inline {
-            self.copy_words(2, key, value, out);
+            // Whole words, shifted to where the value begins, and what is too much cut off.
+            let (first, shift) = (2 + key / 8, 8 * (key % 8) as u32);
+            let mut bytes = [0u8; INLINE_BYTES];
+            for (index, chunk) in bytes.chunks_exact_mut(8).enumerate() {
+                let low = self.0.get(first + index).map_or(0, |word| word >> shift);
+                let next = self.0.get(first + index + 1).copied().unwrap_or(0);
+                let word = low | next.checked_shl(64 - shift).unwrap_or(0);
+                chunk.copy_from_slice(&word.to_le_bytes());
+            }
+            let length = out.len();
+            out.extend_from_slice(&bytes);
+            out.truncate(length + value);
         }
         is_inline
     }

@@ -43,6 +43,8 @@ pub(crate) enum Sweep {
     Unvisited,
     /// All entries.
     All,
+    /// Only what has expired.
+    Expired,
     /// All entries, because somebody wants the store empty: that is no eviction.
     Clear,
 }
@@ -73,7 +75,8 @@ impl Session {
     /// Lets the hand visit shards until something is dropped; false if there is nothing.
     fn make_room(&mut self, bytes: u64, search: &mut Search) -> Result<bool, Error> {
         loop {
-            let dropped = self.visit_next_shard(bytes, search.takes_groups)?;
+            let what = if search.takes_groups { Sweep::All } else { Sweep::Unvisited };
+            let dropped = self.visit_next_shard(bytes, what)?;
             search.dropped_bytes += dropped;
             search.idle_visits = if dropped == 0 { search.idle_visits + 1 } else { 0 };
             let is_patient = search.dropped_bytes < PATIENCE_BYTES.max(bytes * PATIENCE);
@@ -92,7 +95,7 @@ impl Session {
     }
 
     /// Visits the group under the hand of the next shard; returns how many bytes were dropped.
-    fn visit_next_shard(&mut self, bytes: u64, takes_groups: bool) -> Result<u64, Error> {
+    pub(crate) fn visit_next_shard(&mut self, bytes: u64, what: Sweep) -> Result<u64, Error> {
         let turn = self.view.word(header::HAND_AT).fetch_add(1, Relaxed);
         let shard = turn % self.plan.shards;
         if self.held.contains(&shard) {
@@ -104,7 +107,7 @@ impl Session {
             return Ok(0);
         }
         let claims = self.claims;
-        let dropped = self.visit(shard, bytes, takes_groups);
+        let dropped = self.visit(shard, bytes, what);
         if dropped.is_err() && !self.open.is_empty() {
             self.undo();
             self.claims = claims;
@@ -114,7 +117,7 @@ impl Session {
         dropped
     }
 
-    fn visit(&mut self, shard: u64, bytes: u64, takes_groups: bool) -> Result<u64, Error> {
+    fn visit(&mut self, shard: u64, bytes: u64, what: Sweep) -> Result<u64, Error> {
         let Some(directory) = directory_of(&self.view, &self.plan, shard)? else { return Ok(0) };
         let hand_at = self.plan.shard_at(shard) + shard::HAND;
         let hand = self.view.load(hand_at);
@@ -125,8 +128,8 @@ impl Session {
                 (index, bucket) = ((index + 1) % directory.count(), 0);
                 continue;
             };
+            let takes_groups = what == Sweep::All;
             let first = if takes_groups { 0 } else { bucket };
-            let what = if takes_groups { Sweep::All } else { Sweep::Unvisited };
             let (mut dropped, next) = self.sweep(shard, &group, first, bytes, what)?;
             let mut next_index = index;
             if next >= group.buckets {
@@ -181,8 +184,12 @@ impl Session {
 
     /// Whether an entry goes. Only payloads give room, so one without is spared unless all go.
     fn is_taken(&self, bucket: &Bucket, hash: u64, what: Sweep) -> bool {
-        let is_spared = bucket.payload().is_none() || self.take_visit(hash);
-        what != Sweep::Unvisited || self.has_expired(bucket) || !is_spared
+        self.has_expired(bucket)
+            || match what {
+                Sweep::All | Sweep::Clear => true,
+                Sweep::Unvisited => bucket.payload().is_some() && !self.take_visit(hash),
+                Sweep::Expired => false,
+            }
     }
 
     fn tally_drop(&self, bucket: &Bucket, hash: u64, what: Sweep) {

@@ -167,6 +167,15 @@ impl Reader<'_> {
         is_same.then_some(out)
     }
 
+    /// Asks the processor to fetch the line where a key's look-up begins, and waits for nothing.
+    /// What is read on the way may be torn: then another line is fetched, or none.
+    #[inline]
+    pub(crate) fn prefetch(self, hash: u64) {
+        if let Ok(Some(group)) = group_of(self.view, self.plan, hash) {
+            self.view.prefetch(group.bucket_at(group.home(hash)));
+        }
+    }
+
     /// Reads a key's entry that has not expired, and appends its value.
     #[inline]
     pub(crate) fn get(

@@ -111,9 +111,9 @@ impl Session {
             Some(slot) => slot,
             None => {
                 let most = self.plan.slots as u32;
-                let adopted = self.adopt_dead_slot();
+                let slot = self.adopt_dead_slot().ok_or(Error::TooManyParticipants { most })?;
                 self.claims = slot::CLAIMS_MOST;
-                adopted.ok_or(Error::TooManyParticipants { most })?
+                slot
             }
         };
         self.slot = slot;
@@ -154,6 +154,14 @@ impl Session {
             let slot = u64::from(self.calls / CALLS_PER_LOOK) % self.plan.slots;
             self.recover_if_dead(slot);
         }
+        Ok(())
+    }
+
+    /// What each call that changes something begins with: what could not be freed before is freed
+    /// now. A call that only looks does not come here, for it waits for nobody.
+    #[inline]
+    pub(crate) fn enter_to_change(&mut self) -> Result<(), Error> {
+        self.enter()?;
         if self.claims != 0 || !self.unfinished.is_empty() {
             self.finish_others();
             self.free_claims(0)?;
@@ -164,13 +172,19 @@ impl Session {
     /// In a child of fork: forgets what the parent had in hand, and claims a slot.
     #[cold]
     fn become_own(&mut self) -> Result<(), Error> {
-        self.me = Me::new(std::mem::take(&mut self.me.presumed_dead))?;
+        let own = Me::new(self.me.presumed_dead.clone())?;
+        let parent = std::mem::replace(&mut self.me, own);
         self.held.clear();
         self.open.clear();
         self.unfinished.clear();
         self.is_heap_held = false;
         self.claims = 0;
-        self.join()
+        let joined = self.join();
+        if joined.is_err() {
+            // Still nobody: the next call must not act for the parent either.
+            self.me = parent;
+        }
+        joined
     }
 
     /// Takes the holds of shards: ascending, without repetition.

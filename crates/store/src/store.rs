@@ -7,6 +7,8 @@ use std::sync::Arc;
 
 use crate::bucket::Sought;
 use crate::change::{Step, check_key};
+use crate::evict::Sweep;
+use crate::hash::hash;
 use crate::layout::{Plan, header};
 use crate::mapping::Mapping;
 use crate::reader::Reader;
@@ -16,6 +18,12 @@ use crate::{
     Act, Broken, Census, Change, Condition, Create, Entry, Error, Expiry, Listed, Meta, Name, Set,
     SetDone, Stat, Verified, number, report, system, verify,
 };
+
+/// How many keys are fetched ahead: about as many misses as a core has under way at once.
+const PREFETCH_KEYS: usize = 16;
+
+/// How many shards one call of [`Store::tidy`] looks through for what has expired.
+const TIDY_SHARDS: u32 = 16;
 
 /// An attached session on a store. Each thread has its own: see [`Store::try_clone`].
 #[derive(Debug)]
@@ -175,7 +183,7 @@ impl Store {
     }
 
     /// Reads many entries, and calls `each` with the index of each key and what was found, in the
-    /// order of the keys.
+    /// order of the keys. The memory of later keys is fetched while earlier ones are read.
     ///
     /// # Errors
     /// As [`Store::get`].
@@ -186,11 +194,21 @@ impl Store {
     ) -> Result<(), Error> {
         let mut value = Vec::new();
         for (index, key) in keys.iter().enumerate() {
+            if index.is_multiple_of(PREFETCH_KEYS) {
+                keys[index..].iter().take(PREFETCH_KEYS).for_each(|key| self.prefetch(key));
+            }
             value.clear();
             let found = self.get(key, &mut value)?;
             each(index, found.map(|meta| (value.as_slice(), meta)));
         }
         Ok(())
+    }
+
+    /// Says that a key will soon be asked for, so that its memory is on its way by then: for whoever
+    /// has several commands in hand.
+    #[inline]
+    pub fn prefetch(&self, key: &[u8]) {
+        self.reader().prefetch(hash(self.session.seed, key));
     }
 
     /// Sets a value.
@@ -199,7 +217,7 @@ impl Store {
     /// [`Error::Full`], and then nothing changed; [`Error::KeyTooLong`], [`Error::ValueTooLong`];
     /// [`Error::Held`] if a stopped process keeps what is needed.
     pub fn set(&mut self, key: &[u8], value: &[u8], how: &Set) -> Result<SetDone, Error> {
-        self.session.enter()?;
+        self.session.enter_to_change()?;
         check_key(key)?;
         let turn = Turn(&mut self.session);
         let session = &mut *turn.0;
@@ -235,7 +253,7 @@ impl Store {
     /// # Errors
     /// [`Error::KeyTooLong`]; [`Error::Held`].
     pub fn delete(&mut self, key: &[u8]) -> Result<bool, Error> {
-        self.session.enter()?;
+        self.session.enter_to_change()?;
         check_key(key)?;
         let turn = Turn(&mut self.session);
         let session = &mut *turn.0;
@@ -276,10 +294,21 @@ impl Store {
         key: &[u8],
         change: impl FnOnce(Option<Entry<'_>>) -> (Change, R),
     ) -> Result<R, Error> {
-        self.update_many(&[key], |entries| {
-            let (change, result) = change(entries[0]);
-            (vec![change], result)
-        })
+        self.session.enter_to_change()?;
+        check_key(key)?;
+        let turn = Turn(&mut self.session);
+        let session = &mut *turn.0;
+        let sought = Sought::new(session.seed, key);
+        let shards = [session.plan.shard_of(sought.hash)];
+        session.hold(&shards)?;
+        let mut value = Vec::new();
+        let meta = session.read_held(&sought, &mut value)?.map(|(_, meta)| meta);
+        let (change, result) = change(meta.map(|meta| Entry { value: &value, meta }));
+        let act = session.act_for(&sought, &change)?;
+        if !matches!(act, Act::Keep) {
+            session.change(&shards, &[(sought, act)])?;
+        }
+        Ok(result)
     }
 
     /// Reads, modifies and writes several entries, all or nothing; nobody comes between. `change`
@@ -292,7 +321,7 @@ impl Store {
         keys: &[&[u8]],
         change: impl FnOnce(&[Option<Entry<'_>>]) -> (Vec<Change>, R),
     ) -> Result<R, Error> {
-        self.session.enter()?;
+        self.session.enter_to_change()?;
         keys.iter().try_for_each(|key| check_key(key))?;
         let turn = Turn(&mut self.session);
         let session = &mut *turn.0;
@@ -367,18 +396,24 @@ impl Store {
     /// # Errors
     /// [`Error::Held`].
     pub fn clear(&mut self) -> Result<(), Error> {
-        self.session.enter()?;
+        self.session.enter_to_change()?;
         let turn = Turn(&mut self.session);
         turn.0.clear_all()
     }
 
-    /// Looks for dead participants and clears up after them; for whoever has time.
+    /// Clears up after dead participants, and drops some of what has expired: for whoever has time,
+    /// a few times a second.
     ///
     /// # Errors
     /// [`Error::Held`].
     pub fn tidy(&mut self) -> Result<(), Error> {
-        self.session.enter()?;
-        self.session.recover_all()
+        self.session.enter_to_change()?;
+        self.session.recover_all()?;
+        let turn = Turn(&mut self.session);
+        for _ in 0..TIDY_SHARDS {
+            turn.0.visit_next_shard(u64::MAX, Sweep::Expired)?;
+        }
+        Ok(())
     }
 
     /// Says how the store is.

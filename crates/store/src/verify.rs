@@ -52,7 +52,7 @@ pub(crate) fn under_all_holds(session: &mut Session) -> Result<Verified, Vec<Bro
 }
 
 fn hold_all(session: &mut Session) -> Result<(), Error> {
-    session.enter()?;
+    session.enter_to_change()?;
     session.recover_all()?;
     let shards: Vec<_> = (0..session.plan.shards).collect();
     session.hold(&shards)?;

@@ -9,7 +9,7 @@
 
 use core::ffi::CStr;
 use core::fmt::Write;
-use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use core::sync::atomic::{AtomicU32, Ordering::Acquire, Ordering::Release};
 
 use crate::{Failed, memory};
 
@@ -96,12 +96,13 @@ impl ForkWord {
     #[inline]
     #[must_use]
     pub fn get(&self) -> u32 {
-        self.0.load(Relaxed)
+        // Acquire pairs with the Release in `set`: what was prepared before it is seen.
+        self.0.load(Acquire)
     }
 
     /// Sets the word, for this process and not for its children.
     pub fn set(&self, value: u32) {
-        self.0.store(value, Relaxed);
+        self.0.store(value, Release);
     }
 }
 

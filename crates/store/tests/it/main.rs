@@ -1,5 +1,7 @@
 //! The promises of the store, from outside.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on says so and ends")]
+
 mod basics;
 mod deaths;
 mod hostile;
