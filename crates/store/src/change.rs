@@ -6,7 +6,7 @@
 use morecore_heap::{Core, Offset, UndoLog};
 
 use crate::atomic::Relaxed;
-use crate::bucket::{Bucket, Sought, key_bytes_in_payload, payload_bytes};
+use crate::bucket::{BUCKET_BYTES, Bucket, Sought, key_bytes_in_payload, payload_bytes};
 use crate::layout::{KEY_BYTES_MOST, shard};
 use crate::reader::Reader;
 use crate::session::Session;
@@ -167,7 +167,7 @@ impl Session {
             self.claims = claims;
             self.make_place(steps[stuck?].0.hash)?;
         }
-        Err(Error::Full { bytes: 0 })
+        Err(Error::Full { bytes: BUCKET_BYTES })
     }
 
     /// Makes the steps; the index of the first for which there is no place, if any.

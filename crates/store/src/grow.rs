@@ -87,11 +87,10 @@ impl Session {
         let Some(group) = group_of(&self.view, &self.plan, hash)? else {
             return self.found_group(directory, hash).map(|()| true);
         };
-        let contents = self.contents_of(&group)?;
         if group.buckets < BUCKETS_SPLIT || group.depth >= DEPTH_MOST {
-            return self.enlarge(directory, &group, &contents, hash);
+            return self.enlarge(directory, &group, hash);
         }
-        self.split(directory, &group, &contents, hash)
+        self.split(directory, &group, hash)
     }
 
     /// Gives a shard its first directory, of one word, and that a small group.
@@ -123,42 +122,33 @@ impl Session {
         Ok(())
     }
 
-    /// Replaces a group by a larger one; by one as large if it held much that has expired.
-    fn enlarge(
-        &mut self,
-        directory: Directory,
-        group: &Group,
-        contents: &Contents,
-        hash: u64,
-    ) -> Result<bool, Error> {
-        let has_room = contents.expired.len() as u64 >= group.buckets / 8;
-        let buckets = if has_room { group.buckets } else { group.buckets * 5 / 4 };
-        let Some(built) = self.build(&contents.live, buckets, group.depth)? else {
+    /// Replaces a group by one a quarter larger; by one as large if it held much that has expired.
+    fn enlarge(&mut self, directory: Directory, group: &Group, hash: u64) -> Result<bool, Error> {
+        // The memory first: where there is none, nothing else needs to be done.
+        let Some(mut fresh) = self.claim_group(group.buckets * 5 / 4, group.depth)? else {
             return Ok(false);
         };
-        self.replace_group(directory, group, &[built], contents, hash)
+        let contents = self.contents_of(group)?;
+        if contents.expired.len() as u64 >= group.buckets / 8 {
+            fresh.0.buckets = group.buckets;
+        }
+        let Some(built) = self.fill_or_enlarge(fresh, &contents.live)? else { return Ok(false) };
+        self.replace_group(directory, group, &[built], &contents, hash)
     }
 
     /// Replaces a group by two, by the next bit of the hash.
-    fn split(
-        &mut self,
-        directory: Directory,
-        group: &Group,
-        contents: &Contents,
-        hash: u64,
-    ) -> Result<bool, Error> {
+    fn split(&mut self, directory: Directory, group: &Group, hash: u64) -> Result<bool, Error> {
+        // A half, and a quarter of that more; both before anything else, as in `enlarge`.
+        let buckets = group.buckets * 5 / 8;
+        let Some(low) = self.claim_group(buckets, group.depth + 1)? else { return Ok(false) };
+        let Some(high) = self.claim_group(buckets, group.depth + 1)? else { return Ok(false) };
+        let contents = self.contents_of(group)?;
         let skip = self.plan.shard_bits() + group.depth;
         let (ones, zeros): (Vec<_>, Vec<_>) =
             contents.live.iter().partition(|(hash, _)| hash << skip >> 63 == 1);
-        let mut built = Vec::new();
-        for half in [&zeros, &ones] {
-            let buckets = (half.len() as u64 * 5 / 4).max(BUCKETS_LEAST);
-            match self.build(half, buckets, group.depth + 1)? {
-                Some(new) => built.push(new),
-                None => return Ok(false),
-            }
-        }
-        self.replace_group(directory, group, &built, contents, hash)
+        let Some(low) = self.fill_or_enlarge(low, &zeros)? else { return Ok(false) };
+        let Some(high) = self.fill_or_enlarge(high, &ones)? else { return Ok(false) };
+        self.replace_group(directory, group, &[low, high], &contents, hash)
     }
 
     /// Publishes what replaces a group, in the directory or in a copy of it.
@@ -251,26 +241,30 @@ impl Session {
         Ok(contents)
     }
 
-    /// Builds a group of at least `buckets` buckets; `None` if there is no memory for it.
-    fn build(
+    /// Claims the chunk of a group; `None` if there is no memory for it.
+    fn claim_group(&mut self, buckets: u64, depth: u32) -> Result<Option<Built>, Error> {
+        let claimed = self.claim(buckets * BUCKET_BYTES, BUCKET_BYTES)?;
+        Ok(claimed.map(|(at, claim)| (Group { at, buckets, depth }, claim)))
+    }
+
+    /// Fills a fresh group; if an entry finds no place, a larger one instead, as rare hashes need.
+    /// `None` if there is no memory for that.
+    fn fill_or_enlarge(
         &mut self,
+        fresh: Built,
         entries: &[(u64, Bucket)],
-        buckets: u64,
-        depth: u32,
     ) -> Result<Option<Built>, Error> {
-        let mut buckets = buckets;
-        while buckets <= BUCKETS_MOST {
-            let Some((at, claim)) = self.claim(buckets * BUCKET_BYTES, BUCKET_BYTES)? else {
+        let mut built = fresh;
+        while !self.fill(&built.0, entries)? {
+            let buckets = built.0.buckets * 5 / 4;
+            if buckets > BUCKETS_MOST {
                 return Ok(None);
-            };
-            let group = Group { at, buckets, depth };
-            if self.fill(&group, entries)? {
-                return Ok(Some((group, claim)));
             }
-            // A rare hash found no place: the chunk is freed with the other claims.
-            buckets = buckets * 5 / 4;
+            // What was too small is freed with the other claims.
+            let Some(larger) = self.claim_group(buckets, built.0.depth)? else { return Ok(None) };
+            built = larger;
         }
-        Ok(None)
+        Ok(Some(built))
     }
 
     /// Puts entries into a fresh group; false if one finds no place.

@@ -26,6 +26,7 @@ mod layout;
 mod mapping;
 mod name;
 mod number;
+mod observer;
 mod participant;
 mod reader;
 mod recover;
@@ -43,7 +44,8 @@ mod view;
 pub(crate) use change::Act;
 pub use error::Error;
 pub use name::{NAME_BYTES_MOST, Name};
-pub use store::{Observer, Store};
+pub use observer::Observer;
+pub use store::Store;
 pub use types::{
     Broken, Census, Change, Condition, Create, Entry, Evict, Expiry, Listed, ListedState, Meta,
     Participant, Piece, PieceKind, Set, SetDone, Stat, Verified,

@@ -9,11 +9,10 @@ use crate::bucket::Sought;
 use crate::change::{Step, check_key};
 use crate::evict::Sweep;
 use crate::hash::hash;
-use crate::layout::{Plan, header};
 use crate::mapping::Mapping;
+use crate::observer::Observer;
 use crate::reader::Reader;
-use crate::session::{Session, Turn, system_now_ms};
-use crate::view::View;
+use crate::session::{Session, Turn};
 use crate::{
     Act, Broken, Census, Change, Condition, Create, Entry, Error, Expiry, Listed, Meta, Name, Set,
     SetDone, Stat, Verified, number, report, system, verify,
@@ -30,19 +29,6 @@ const TIDY_SHARDS: u32 = 16;
 pub struct Store {
     pub(crate) session: Session,
 }
-
-/// A store that is only looked at: attached read-only, so it can harm nothing.
-#[derive(Debug)]
-pub struct Observer {
-    view: View,
-    plan: Plan,
-    seed: u64,
-    now: Option<u64>,
-    _mapping: Arc<Mapping>,
-}
-
-// SAFETY: an observer reads shared memory through atomics, from one thread at a time.
-unsafe impl Send for Observer {}
 
 impl Store {
     /// Makes a store and attaches to it.
@@ -455,110 +441,5 @@ impl Store {
 impl Drop for Store {
     fn drop(&mut self) {
         self.session.leave();
-    }
-}
-
-impl Observer {
-    fn new(mapping: Arc<Mapping>) -> Result<Self, Error> {
-        let view = mapping.view();
-        system::check(&view)?;
-        let (plan, seed) = (Plan::new(view.bytes()), view.load(header::SEED_AT));
-        Ok(Self { view, plan, seed, now: None, _mapping: mapping })
-    }
-
-    /// As [`Store::set_now`].
-    pub fn set_now(&mut self, now_ms: Option<u64>) {
-        self.now = now_ms;
-    }
-
-    /// As [`Store::get`]; it leaves no trace, so it does not keep an entry from being evicted.
-    ///
-    /// # Errors
-    /// As [`Store::get`].
-    pub fn get(&self, key: &[u8], value: &mut Vec<u8>) -> Result<Option<Meta>, Error> {
-        check_key(key)?;
-        self.reader().get(&Sought::new(self.seed, key), || self.now_ms(), value)
-    }
-
-    /// As [`Store::peek`].
-    ///
-    /// # Errors
-    /// As [`Store::get`].
-    pub fn peek(&self, key: &[u8]) -> Result<Option<Meta>, Error> {
-        check_key(key)?;
-        self.reader().peek(&Sought::new(self.seed, key), || self.now_ms())
-    }
-
-    /// As [`Store::scan`].
-    ///
-    /// # Errors
-    /// [`Error::Damaged`].
-    pub fn scan(
-        &self,
-        cursor: u64,
-        count: usize,
-        each: impl FnMut(&[u8], Meta),
-    ) -> Result<u64, Error> {
-        self.reader().scan(self.seed, self.now_ms(), cursor, count, each)
-    }
-
-    /// As [`Store::random_key`].
-    ///
-    /// # Errors
-    /// [`Error::Damaged`].
-    pub fn random_key(&self, key: &mut Vec<u8>) -> Result<bool, Error> {
-        self.reader().random_key(self.seed, self.now_ms(), system::random(), key)
-    }
-
-    /// As [`Store::len`].
-    #[must_use]
-    pub fn len(&self) -> u64 {
-        report::entries(&self.view, &self.plan)
-    }
-
-    /// Whether there is no entry.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// As [`Store::stat`].
-    #[must_use]
-    pub fn stat(&self) -> Stat {
-        report::stat(&self.view, &self.plan)
-    }
-
-    /// As [`Store::census`].
-    #[must_use]
-    pub fn census(&self) -> Census {
-        report::census(&self.view, &self.plan)
-    }
-
-    /// As [`Store::verify`], without holding anything: it looks again while others change the store.
-    ///
-    /// # Errors
-    /// All that is wrong; or that nothing could be proven, because the store never stood still.
-    pub fn verify(&self) -> Result<Verified, Vec<Broken>> {
-        verify::from_outside(&self.view, &self.plan, self.seed)
-    }
-
-    /// The size of the segment.
-    #[must_use]
-    pub fn memory_bytes(&self) -> u64 {
-        self.plan.bytes
-    }
-
-    /// The store's name.
-    #[must_use]
-    pub fn name(&self) -> String {
-        system::name_of(&self.view)
-    }
-
-    fn now_ms(&self) -> u64 {
-        self.now.unwrap_or_else(system_now_ms)
-    }
-
-    fn reader(&self) -> Reader<'_> {
-        Reader { view: &self.view, plan: &self.plan }
     }
 }

@@ -175,12 +175,12 @@ fn storm(memory_bytes: u64, evict: Evict, kills: u32) {
 
 #[test]
 fn a_store_with_room_survives_a_storm_of_kills() {
-    storm(32 << 20, Evict::None, 300);
+    storm(32 << 20, Evict::None, 120);
 }
 
 #[test]
 fn a_full_store_survives_a_storm_of_kills() {
-    storm(1 << 20, Evict::Policy, 300);
+    storm(1 << 20, Evict::Policy, 120);
 }
 
 #[test]
@@ -199,7 +199,7 @@ fn readers_do_not_wait_for_a_stopped_writer() {
         let set = |_: &&[u8]| Change::Set { value: value.clone(), expiry: None };
         let _ = store.update_many(&keys, |_| (keys.iter().map(set).collect(), ()));
     });
-    for _ in 0..300 {
+    for _ in 0..100 {
         spin(Duration::from_micros(chance.u64(..500)));
         child.stop();
         let begin = Instant::now();
@@ -279,7 +279,7 @@ fn threads_have_sessions_of_their_own() {
             threads.spawn(move || {
                 for number in 0..2000u32 {
                     own.increment(b"count", 1).unwrap();
-                    own.set(&(number % 100).to_le_bytes(), &vec![1; 200], &ALWAYS).unwrap();
+                    own.set(&(number % 100).to_le_bytes(), &[1; 200], &ALWAYS).unwrap();
                 }
             });
         }

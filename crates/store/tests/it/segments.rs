@@ -1,5 +1,8 @@
 //! Stores that outlive their makers: System V segments.
 
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::Relaxed;
+
 use morecore_store::{Create, Error, Evict, ListedState, Name, Store};
 use morecore_sys::segment;
 
@@ -30,6 +33,13 @@ impl Drop for Removed {
     fn drop(&mut self) {
         let _ = Store::remove(&self.0);
     }
+}
+
+/// A word of the header of an attached segment.
+fn header_word<'a>(at: *mut u8, index: usize) -> &'a AtomicU64 {
+    let word = at.cast::<u64>().wrapping_add(index);
+    // SAFETY: a segment is larger than its header, aligned, and attached until the test detaches it.
+    unsafe { AtomicU64::from_ptr(word) }
 }
 
 #[test]
@@ -107,8 +117,7 @@ fn another_layout_is_left_alone() {
     let name = Removed::new("layout");
     drop(name.create());
     let at = segment::attach(segment::Id(name.segment().id), false).unwrap();
-    // SAFETY: the second word of the segment, which nobody else has attached.
-    unsafe { at.cast::<u64>().add(1).write_volatile(99) };
+    header_word(at, 1).store(99, Relaxed);
     let error = Store::attach(&name.0).unwrap_err();
     assert_eq!(error.to_string(), "segment has layout 99, not 1");
     assert!(matches!(Store::observe(&name.0), Err(Error::Layout { found: 99, .. })));
@@ -129,13 +138,10 @@ fn what_a_dead_maker_left_is_replaced() {
     let mut child = std::process::Command::new("true").spawn().unwrap();
     let pid = child.id();
     child.wait().unwrap();
-    let words = at.cast::<u64>();
-    // SAFETY: the header's state: being made, and nobody else has it attached.
-    unsafe { words.add(3).write_volatile(1) };
-    // SAFETY: the header's maker, to which its fifth word belongs.
-    let maker = unsafe { words.add(4).read_volatile() };
-    // SAFETY: the same word: a pid that nobody has, of this pid namespace.
-    unsafe { words.add(4).write_volatile(maker >> 22 << 22 | u64::from(pid)) };
+    // Being made, by a process that is gone.
+    header_word(at, 3).store(1, Relaxed);
+    let maker = header_word(at, 4);
+    maker.store(maker.load(Relaxed) >> 22 << 22 | u64::from(pid), Relaxed);
     // SAFETY: attached above, and used no more.
     unsafe { segment::detach(at) }.unwrap();
     assert!(matches!(Store::attach(&name.0), Err(Error::NoSuchStore { .. })));
