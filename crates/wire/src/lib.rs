@@ -6,11 +6,14 @@
 //!   bytes --decode_reply--> Reply                                  (a client reads)
 //! ```
 //!
+//! That is RESP; [`memcached`] has the same parts, and [`Protocol`] tells which a client speaks.
+//!
 //! Promises: no I/O, no clock, no unsafe, no dependencies. Nothing is copied on the way in: a
 //! command borrows its arguments from the bytes that arrived. In steady state no allocation is made
 //! per command.
 //! Knows nothing of sockets, nor of where values live.
-//! Source: the RESP2 and RESP3 specifications of Redis; where those are silent, Redis 7.0.15.
+//! Source: the RESP2 and RESP3 specifications of Redis; where those are silent, Redis 7.0.15. For
+//! memcached its doc/protocol.txt, and memcached 1.6.18.
 #![forbid(unsafe_code)]
 
 mod arguments;
@@ -18,6 +21,7 @@ mod command;
 mod encoder;
 mod glob;
 mod malformed;
+pub mod memcached;
 mod number;
 mod protocol;
 mod refusal;

@@ -13,7 +13,7 @@ use crate::{bars, encoded, read_all};
 const ROUNDS: usize = 20_000;
 
 /// A generator whose seed is told, so that a failure can be seen again.
-fn random() -> Rng {
+pub(crate) fn random() -> Rng {
     let seed = env::var("SEED")
         .map_or_else(|_| fastrand::u64(..), |seed| seed.parse().expect("SEED is a number"));
     println!("SEED={seed}");
@@ -21,7 +21,7 @@ fn random() -> Rng {
 }
 
 /// Bytes of a kind that is likely to hurt: line ends, quotes, marks, digits, anything.
-fn bytes(random: &mut Rng, most: usize) -> Vec<u8> {
+pub(crate) fn bytes(random: &mut Rng, most: usize) -> Vec<u8> {
     let alphabet: &[u8] = match random.u8(0..4) {
         0 => b"\r\n$*:+-_ \"'\\",
         1 => b"0123456789-",
@@ -88,7 +88,7 @@ fn words(random: &mut Rng) -> Vec<Vec<u8>> {
 }
 
 /// Damages `bytes` in up to three places.
-fn damage(random: &mut Rng, bytes: &mut Vec<u8>) {
+pub(crate) fn damage(random: &mut Rng, bytes: &mut Vec<u8>) {
     for _ in 0..random.usize(0..=3) {
         let at = random.usize(0..=bytes.len());
         match random.u8(0..4) {
