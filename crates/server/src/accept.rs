@@ -87,7 +87,7 @@ impl<'a> Doorkeeper<'a> {
                 since_ms: now_ms(),
             },
         };
-        self.shared.totals.connections.fetch_add(1, Relaxed);
+        self.shared.connections.fetch_add(1, Relaxed);
         let place = self.shared.clients.enter(origin);
         self.shared.log.line(Level::Verbose, format_args!("client {} came", place.id));
         if let Err(error) = self.running.serve(Arrival { socket, place }) {
@@ -99,7 +99,7 @@ impl<'a> Doorkeeper<'a> {
     /// Tells a client that there is no room. A fresh socket takes so few bytes at once; one that
     /// does not has lost its client.
     fn turn_away(&self, socket: &Descriptor) {
-        self.shared.totals.rejected.fetch_add(1, Relaxed);
+        self.shared.rejected.fetch_add(1, Relaxed);
         let _gone = socket::send(socket, FULL);
     }
 

@@ -184,7 +184,7 @@ impl Connection {
 
     /// Executes the whole commands at the start of `bytes`; returns how many bytes they were.
     fn execute(&mut self, bytes: &[u8], desk: &mut Desk) -> usize {
-        let mut done = 0;
+        let (mut done, mut fetched) = (0, 0);
         while matches!(self.phase, Phase::Open | Phase::Finishing) {
             self.caller.place.count_buffers(bytes.len() + self.output.len());
             if !self.has_room() {
@@ -197,6 +197,9 @@ impl Connection {
                 Ok(Progress::Whole { consumed }) => {
                     self.execute_one(input, desk);
                     done += consumed;
+                    if done >= fetched && done < bytes.len() {
+                        fetched = done + desk.fetch_ahead(&bytes[done..]);
+                    }
                 }
                 Ok(Progress::Nothing { consumed }) => done += consumed,
                 Ok(Progress::Partial { .. }) => break,

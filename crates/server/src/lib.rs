@@ -35,6 +35,7 @@ mod options;
 mod seats;
 mod serve;
 mod shared;
+mod tidy;
 
 pub use error::Error;
 pub use log::Level;

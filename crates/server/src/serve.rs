@@ -25,6 +25,7 @@ use crate::log::Level;
 use crate::model::Running;
 use crate::options::{Model, Options};
 use crate::shared::Shared;
+use crate::tidy::Tidying;
 
 /// Descriptors that the server itself needs, generously: standard streams, doors, an epoll set
 /// and a waker a loop, and what a store or a library may open for a moment. Redis keeps 32.
@@ -35,6 +36,8 @@ pub struct Server {
     doors: Vec<Door>,
     shared: Arc<Shared>,
     desks: Vec<Desk>,
+    /// Attached once more, to tidy.
+    spare: Store,
     stop: Arc<Waker>,
     signals: Option<Signals>,
 }
@@ -55,7 +58,7 @@ impl Server {
         let lowered = allow_descriptors(&mut options, threads)?;
         let doors = listen::open(&options)?;
         let port = doors.iter().find_map(|door| door.address().map(|address| address.port()));
-        let shared = Arc::new(Shared::new(options, port));
+        let shared = Arc::new(Shared::new(options, port, threads.get()));
         if let Some(wanted) = lowered {
             let most = shared.options.clients_most;
             shared.log.line(
@@ -63,13 +66,10 @@ impl Server {
                 format_args!("at most {most} clients instead of {wanted}: the system's limit"),
             );
         }
-        let mut desks = Vec::with_capacity(threads.get());
-        for _ in 1..threads.get() {
-            desks.push(Desk::new(store.try_clone()?, Arc::clone(&shared)));
-        }
-        desks.push(Desk::new(store, Arc::clone(&shared)));
+        let desk = |index| Ok(Desk::new(store.try_clone()?, Arc::clone(&shared), index));
+        let desks = (0..threads.get()).map(desk).collect::<Result<_, Error>>()?;
         let stop = Arc::new(Waker::new()?);
-        Ok(Self { doors, shared, desks, stop, signals: None })
+        Ok(Self { doors, shared, desks, spare: store, stop, signals: None })
     }
 
     /// Returns the TCP port that it listens on.
@@ -110,7 +110,9 @@ impl Server {
     /// # Errors
     /// The system refuses a thread or a descriptor at the start, or waiting for clients fails.
     pub fn run(self) -> Result<(), Error> {
-        let Self { doors, shared, desks, stop, signals } = self;
+        let Self { doors, shared, desks, spare, stop, signals } = self;
+        let tidying = Tidying::start(spare, shared.log)
+            .map_err(|error| Error::System { call: "starting a thread", error })?;
         let running = Running::start(shared.options.model, desks)
             .map_err(|error| Error::System { call: "starting the model", error })?;
         let mut doorkeeper = Doorkeeper::new(&shared, &running)?;
@@ -122,6 +124,7 @@ impl Server {
         drop(doorkeeper);
         drop(doors);
         running.finish();
+        drop(tidying);
         shared.log.line(Level::Notice, format_args!("stopped"));
         kept
     }

@@ -25,7 +25,7 @@ impl Bench {
     fn new() -> Self {
         let options = Options::default();
         let store = Store::anonymous(&Create { memory_bytes: 64 << 20, ..Create::default() });
-        let shared = Arc::new(Shared::new(options, None));
+        let shared = Arc::new(Shared::new(options, None, 1));
         let origin = Origin {
             remote: String::new(),
             local: String::new(),
@@ -33,7 +33,7 @@ impl Bench {
             since_ms: shared.started_ms,
         };
         let connection = Connection::new(shared.clients.enter(origin), &shared.options);
-        let desk = Desk::new(store.unwrap(), shared);
+        let desk = Desk::new(store.unwrap(), shared, 0);
         Self { connection, desk, spares: Spares::default(), received: Vec::new() }
     }
 

@@ -108,18 +108,18 @@ fn persistence(_: &Source<'_>, text: &mut String) -> std::fmt::Result {
 }
 
 fn stats(source: &Source<'_>, text: &mut String) -> std::fmt::Result {
-    let totals = &source.shared.totals;
-    for (name, total) in [
-        ("total_connections_received", &totals.connections),
-        ("total_commands_processed", &totals.commands),
-        ("total_net_input_bytes", &totals.in_bytes),
-        ("total_net_output_bytes", &totals.out_bytes),
-        ("rejected_connections", &totals.rejected),
-        ("total_error_replies", &totals.refusals),
-        ("keyspace_hits", &totals.hits),
-        ("keyspace_misses", &totals.misses),
+    let shared = source.shared;
+    for (name, count) in [
+        ("total_connections_received", shared.connections.load(Relaxed)),
+        ("total_commands_processed", shared.sum(|totals| &totals.commands)),
+        ("total_net_input_bytes", shared.sum(|totals| &totals.in_bytes)),
+        ("total_net_output_bytes", shared.sum(|totals| &totals.out_bytes)),
+        ("rejected_connections", shared.rejected.load(Relaxed)),
+        ("total_error_replies", shared.sum(|totals| &totals.refusals)),
+        ("keyspace_hits", shared.sum(|totals| &totals.hits)),
+        ("keyspace_misses", shared.sum(|totals| &totals.misses)),
     ] {
-        write!(text, "{name}:{}\r\n", total.load(Relaxed))?;
+        write!(text, "{name}:{count}\r\n")?;
     }
     write!(text, "expired_keys:{}\r\n", source.stat.expired)?;
     write!(text, "evicted_keys:{}\r\n", source.stat.evictions)

@@ -10,8 +10,8 @@ use morecore_wire::{Arguments, Condition, Encoder, Expiry, GetEx, Pairs, Refusal
 use super::Answered;
 use crate::desk::Desk;
 
-/// Keys looked up together, so that their cache misses overlap: about as many misses as a core
-/// has in flight at once.
+/// Keys of an MGET whose memory is fetched ahead, so that their cache misses overlap: about as many
+/// misses as a core has in flight at once.
 const KEYS_AT_ONCE: usize = 16;
 
 /// GET: the value goes from the store straight behind its head.
@@ -153,38 +153,16 @@ pub(super) fn get_many<'a>(
     reply: &mut Encoder<'_>,
 ) -> Answered<'a> {
     reply.array(keys.len());
-    let mut rest = keys.iter();
-    while rest.len() > 0 {
-        let mut some = [&b""[..]; KEYS_AT_ONCE];
-        let mut count = 0;
-        for (to, key) in some.iter_mut().zip(rest.by_ref()) {
-            *to = key;
-            count += 1;
+    for (index, key) in keys.iter().enumerate() {
+        if index.is_multiple_of(KEYS_AT_ONCE) {
+            keys.skip(index).iter().take(KEYS_AT_ONCE).for_each(|key| desk.store.prefetch(key));
         }
-        get_some(&some[..count], desk, reply);
+        // The head is written; so an error stands in the place of the value.
+        if let Err(denied) = get(key, desk, reply) {
+            denied.write(reply);
+        }
     }
     Ok(())
-}
-
-/// A few of MGET's keys, in their order. (The head is written; so an error stands in its place.)
-fn get_some(keys: &[&[u8]], desk: &mut Desk, reply: &mut Encoder<'_>) {
-    let (mut answered, mut hits) = (0, 0);
-    let looked = desk.store.get_many(keys, |_, found| {
-        answered += 1;
-        match found {
-            Some((value, _)) => {
-                hits += 1;
-                reply.bulk(value);
-            }
-            None => reply.null(),
-        }
-    });
-    desk.counts.hits += hits;
-    desk.counts.misses += answered - hits;
-    if let Err(error) = looked {
-        let denied = super::Denied::from(error);
-        (answered..keys.len() as u64).for_each(|_| denied.write(reply));
-    }
 }
 
 /// MSET: all at once.

@@ -1,6 +1,7 @@
 //! Many clients at once.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::time::{Duration, Instant};
 
 use morecore_server::{Error, Options, Server};
 use morecore_store::{Create, Store};
@@ -56,4 +57,23 @@ fn one_port_on_two_addresses() {
         Err(Error::Listen { address, .. }) => assert!(address.is_ipv6()),
         Err(error) => panic!("{error}"),
     }
+}
+
+#[test]
+fn what_expired_goes_without_being_asked_for() {
+    const KEYS: usize = 1000;
+    under_every_model(|options| {
+        let house = House::open(options);
+        let mut talk = Talk::to(house.address);
+        for index in 0..KEYS {
+            talk.send(format!("SET key:{index} v PX 1\r\n").as_bytes());
+        }
+        for _ in 0..KEYS {
+            assert_eq!(talk.reply(), "+OK");
+        }
+        let until = Instant::now() + Duration::from_secs(20);
+        while talk.ask("DBSIZE") != ":0" {
+            assert!(Instant::now() < until, "expired keys stay");
+        }
+    });
 }

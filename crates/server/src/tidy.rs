@@ -1,0 +1,49 @@
+//! A thread that tidies the store a few times a second: it clears up after dead participants and
+//! drops entries that expired and that nobody asks for.
+//!
+//! Promises: clients never wait for it longer than for one another. It ends when it is dropped.
+
+use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
+use std::thread::JoinHandle;
+use std::time::Duration;
+use std::{io, thread};
+
+use morecore_store::Store;
+
+use crate::log::{Level, Log};
+
+/// Ten times a second, as often as Redis looks for expired keys (`hz`).
+const EVERY: Duration = Duration::from_millis(100);
+
+/// The thread.
+pub(crate) struct Tidying {
+    stop: Option<Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Tidying {
+    /// Starts it on a `Store` of its own.
+    pub(crate) fn start(mut store: Store, log: Log) -> io::Result<Self> {
+        let (stop, stopped) = channel();
+        let work = move || {
+            while stopped.recv_timeout(EVERY) == Err(RecvTimeoutError::Timeout) {
+                if let Err(error) = store.tidy() {
+                    log.line(Level::Warning, format_args!("cannot tidy the store: {error}"));
+                }
+            }
+        };
+        let thread = thread::Builder::new().name("tidy".into()).spawn(work)?;
+        Ok(Self { stop: Some(stop), thread: Some(thread) })
+    }
+}
+
+impl Drop for Tidying {
+    fn drop(&mut self) {
+        // Without its sender the channel ends, and so does the thread.
+        drop(self.stop.take());
+        if let Some(thread) = self.thread.take() {
+            // A thread that panicked has ended the process, or its test already.
+            let _ended = thread.join();
+        }
+    }
+}
