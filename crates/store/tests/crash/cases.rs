@@ -16,7 +16,7 @@ fn set(store: &mut Store, key: &str, value: &[u8]) {
 
 /// Some entries of every size, beside the one that the operation is about.
 fn fill(store: &mut Store) {
-    for (number, bytes) in [0, 1, 40, 100, 700, 5_000, 20_000].into_iter().enumerate() {
+    for (number, bytes) in [0, 1, 40, 100, 700, 5_000, 9_000].into_iter().enumerate() {
         set(store, &format!("other:{number}"), &value(bytes, 1));
     }
     set(store, "number", b"41");
@@ -34,7 +34,7 @@ fn fill_medium(store: &mut Store) {
 
 fn fill_large(store: &mut Store) {
     fill(store);
-    set(store, "key", &value(40_000, 2));
+    set(store, "key", &value(8_000, 2));
 }
 
 /// Sets the next key of a row to a small value.
@@ -121,7 +121,7 @@ fn a_new_medium_entry() {
 
 #[test]
 fn a_new_large_entry() {
-    check("set new, large", fill, |store| set(store, "key", &value(40_000, 3)));
+    check("set new, large", fill, |store| set(store, "key", &value(8_000, 3)));
 }
 
 #[test]
@@ -146,7 +146,7 @@ fn a_medium_entry_is_replaced() {
 
 #[test]
 fn a_large_entry_is_replaced() {
-    check("replace, large", fill_large, |store| set(store, "key", &value(50_000, 3)));
+    check("replace, large", fill_large, |store| set(store, "key", &value(9_500, 3)));
 }
 
 #[test]
