@@ -88,7 +88,7 @@ fn as_json(facts: &Facts) -> serde_json::Value {
         "used_bytes": facts.used_bytes,
         "free_bytes": facts.free_bytes,
         "largest_free_bytes": facts.largest_free_bytes,
-        "evict": matches!(facts.evict, Evict::Policy),
+        "evict": if matches!(facts.evict, Evict::Policy) { "policy" } else { "none" },
         "evictions": facts.evictions,
         "expired": facts.expired,
         "recoveries": facts.recoveries,

@@ -166,6 +166,8 @@ enum LevelName {
     Notice,
     /// What is wrong
     Warning,
+    /// Not a word
+    Nothing,
 }
 
 impl From<LevelName> for Level {
@@ -175,6 +177,7 @@ impl From<LevelName> for Level {
             LevelName::Verbose => Level::Verbose,
             LevelName::Notice => Level::Notice,
             LevelName::Warning => Level::Warning,
+            LevelName::Nothing => Level::Nothing,
         }
     }
 }
