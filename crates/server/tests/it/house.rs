@@ -20,8 +20,12 @@ pub(crate) struct House {
 impl House {
     /// A server as `options` say, on a free port, before an empty store.
     pub(crate) fn open(options: Options) -> Self {
-        let store = Store::anonymous(&Create { memory_bytes: STORE_BYTES, ..Create::default() });
-        let server = Server::bind(store.unwrap(), options).unwrap();
+        Self::before(&Create { memory_bytes: STORE_BYTES, ..Create::default() }, options)
+    }
+
+    /// The same before a store that is made like this.
+    pub(crate) fn before(create: &Create, options: Options) -> Self {
+        let server = Server::bind(Store::anonymous(create).unwrap(), options).unwrap();
         let address = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), server.port().unwrap());
         let stopper = server.stopper();
         let running = Some(std::thread::spawn(move || server.run()));

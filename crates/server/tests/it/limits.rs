@@ -4,6 +4,7 @@ use std::io::Write;
 use std::net::TcpStream;
 
 use morecore_server::Options;
+use morecore_store::{Create, Evict};
 
 use crate::house::{House, under_every_model};
 use crate::talk::Talk;
@@ -193,5 +194,41 @@ fn many_halves_of_large_commands_share_one_bound() {
         first.send(b"\r\n");
         assert_eq!(first.reply(), "+OK");
         assert!(other.ask("INFO memory").contains("mem_clients_normal:0"));
+    });
+}
+
+#[test]
+fn a_full_store_that_may_not_evict_says_so_and_goes_on() {
+    let create = Create { memory_bytes: 16 << 20, evict: Evict::None, ..Create::default() };
+    under_every_model(|options| {
+        let house = House::before(&create, options);
+        let mut talk = Talk::to(house.address);
+        let value = vec![b'x'; 100_000];
+        let set = |talk: &mut Talk, index: usize| {
+            talk.ask_exactly(&[b"SET", format!("key:{index}").as_bytes(), &value])
+        };
+        let full = (0..1000).find(|index| set(&mut talk, *index) != "+OK").unwrap();
+        let words = "-OOM command not allowed when used memory > 'maxmemory'.";
+        assert_eq!(set(&mut talk, full), words);
+        assert_eq!(talk.ask_exactly(&[b"APPEND", b"key:0", &value]), words);
+        assert_eq!(talk.ask("STRLEN key:0"), ":100000");
+        assert_eq!(talk.ask("DEL key:0 key:1"), ":2");
+        assert_eq!(set(&mut talk, full), "+OK");
+    });
+}
+
+#[test]
+fn a_full_store_that_may_evict_takes_everything() {
+    let create = Create { memory_bytes: 16 << 20, ..Create::default() };
+    under_every_model(|options| {
+        let house = House::before(&create, options);
+        let mut talk = Talk::to(house.address);
+        let value = vec![b'x'; 100_000];
+        for index in 0..1000 {
+            let key = format!("key:{index}");
+            assert_eq!(talk.ask_exactly(&[b"SET", key.as_bytes(), &value]), "+OK");
+        }
+        assert_eq!(talk.ask("STRLEN key:999"), ":100000");
+        assert_eq!(talk.ask("EXISTS key:0"), ":0");
     });
 }
