@@ -243,8 +243,10 @@ fn without_end(line: &[u8]) -> &[u8] {
     let line = line.strip_suffix(b"\n").unwrap_or(line);
     // A lone carriage return is a word, as in memcached.
     let line = if line.len() > 1 { line.strip_suffix(b"\r").unwrap_or(line) } else { line };
-    let end = line.iter().position(|&byte| byte == 0).unwrap_or(line.len());
-    &line[..end]
+    if !line.contains(&0) {
+        return line;
+    }
+    line.split(|&byte| byte == 0).next().unwrap_or(line)
 }
 
 /// What `line` is.

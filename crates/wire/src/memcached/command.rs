@@ -105,7 +105,7 @@ pub enum Mode {
 ///   Append...      NotStored *  Exists            Done              Done, NotStored *
 /// ```
 ///
-/// At the star, `vivify` puts the value as `Set` does.
+/// At the star, `is_vivify` puts the value as `Set` does.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Put<'a> {
     /// The key.
@@ -114,7 +114,7 @@ pub struct Put<'a> {
     pub value: &'a [u8],
     /// What the client keeps beside its value.
     pub flags: u32,
-    /// When it expires.
+    /// When it expires; an entry that is only made longer keeps its own.
     pub expiry: Expiry,
     /// When it is put, and where.
     pub mode: Mode,
@@ -125,8 +125,8 @@ pub struct Put<'a> {
     /// I: where Set and Replace meet an entry whose version is *higher* than `compare`, they put
     /// the value all the same; the entry is stale then, and keeps its expiry and who won it.
     pub is_invalidate: bool,
-    /// N: the expiry with which Append and Prepend make an entry.
-    pub vivify: Option<Expiry>,
+    /// N: Append and Prepend make an entry where there is none.
+    pub is_vivify: bool,
     /// How to answer.
     pub answer: Answer<'a>,
 }

@@ -137,7 +137,14 @@ impl<'a> Encoder<'a> {
         expected: usize,
         write: impl FnOnce(&mut Vec<u8>) -> Result<Option<Facts>, E>,
     ) -> Result<Option<Facts>, E> {
-        self.headed(expected, write, |encoder, facts| encoder.entry_head(key, is_version, facts))
+        let is_told =
+            |facts: &Facts| (facts.bytes, facts.flags, is_version.then_some(facts.version));
+        self.headed(
+            expected,
+            write,
+            |encoder, facts| encoder.entry_head(key, is_version, facts),
+            |guess, found| is_told(guess) == is_told(found),
+        )
     }
 
     /// The end of a `get`, of `stats`.
@@ -157,10 +164,11 @@ impl<'a> Encoder<'a> {
         write: impl FnOnce(&mut Vec<u8>) -> Result<Option<Facts>, E>,
     ) -> Result<Option<Facts>, E> {
         if get.echo.is_value {
-            let found = self.headed(expected, write, |encoder, facts| {
+            let head = |encoder: &mut Self, facts: &Facts| {
                 encoder.value_code(facts.bytes);
                 encoder.meta_get_tail(&get.echo, facts);
-            })?;
+            };
+            let found = self.headed(expected, write, head, |guess, found| guess == found)?;
             if found.is_none() {
                 self.meta_miss(&get.echo);
             }
@@ -278,15 +286,18 @@ impl<'a> Encoder<'a> {
     }
 
     /// A reply of a head, which tells facts of a value, and the value, which `write` appends: the
-    /// facts are known only then. Nothing is left where there is no value.
+    /// facts are known only then. `is_same` says whether two heads would be. Nothing is left where
+    /// there is no value.
     fn headed<E>(
         &mut self,
         expected: usize,
         write: impl FnOnce(&mut Vec<u8>) -> Result<Option<Facts>, E>,
         head: impl Fn(&mut Self, &Facts),
+        is_same: impl Fn(&Facts, &Facts) -> bool,
     ) -> Result<Option<Facts>, E> {
         let start = self.out.len();
-        head(self, &Facts { bytes: expected, ..Facts::default() });
+        let guess = Facts { bytes: expected, ..Facts::default() };
+        head(self, &guess);
         let begin = self.out.len();
         let found = match write(self.out) {
             Ok(Some(facts)) => Facts { bytes: self.out.len() - begin, ..facts },
@@ -299,6 +310,10 @@ impl<'a> Encoder<'a> {
                 return Err(error);
             }
         };
+        if is_same(&guess, &found) {
+            self.line_end();
+            return Ok(Some(found));
+        }
         let end = self.out.len();
         head(self, &found);
         let head_bytes = self.out.len() - end;

@@ -17,8 +17,8 @@ use super::words::{Words, expiry, unsigned};
 use super::{KEY_BYTES_MOST, Limits, Reading, base64, text};
 use crate::command::{Deadline, Expiry};
 
-/// Words of a meta command, name and key among them.
-const WORDS_MOST: usize = 19;
+/// Words behind the name of a meta command.
+const WORDS_MOST: usize = 18;
 
 /// Bytes of an opaque, its flag among them.
 const OPAQUE_BYTES_MOST: usize = 32;
@@ -83,7 +83,7 @@ fn key_and_flags(rest: Words<'_>, too_many: Refusal) -> Result<(&[u8], Words<'_>
     if word.len() > KEY_BYTES_MOST {
         return Err(Refusal::Format);
     }
-    if rest.iter().count() + 1 > WORDS_MOST {
+    if rest.are_more_than(WORDS_MOST) {
         return Err(too_many);
     }
     Ok((word, flags))
@@ -257,7 +257,7 @@ fn key_and_length(rest: Words<'_>) -> Result<(&[u8], usize, Words<'_>), Refusal>
     if word.len() > KEY_BYTES_MOST {
         return Err(Refusal::Format);
     }
-    if rest.iter().count() + 1 > WORDS_MOST {
+    if rest.are_more_than(WORDS_MOST) {
         return Err(Refusal::TooManyOtherFlags);
     }
     let length = text::value_length(length).ok_or(Refusal::Format)?;
@@ -274,16 +274,18 @@ fn put(flags: Flags<'_>) -> Result<Put<'_>, Refusal> {
         Some(_) => return Err(Refusal::PutMode),
     };
     let is_joined = matches!(mode, Mode::Append | Mode::Prepend);
+    let is_vivify = is_joined && flags.vivify.is_some();
+    let expiry = if is_vivify { flags.vivify } else { flags.expiry };
     Ok(Put {
         key: flags.key,
         value: &[],
         flags: flags.client_flags,
-        expiry: flags.expiry.unwrap_or(Expiry::Clear),
+        expiry: expiry.unwrap_or(Expiry::Clear),
         mode,
         compare: if is_joined { flags.compare_or_any() } else { flags.compare },
         version: flags.version,
         is_invalidate: flags.is_invalidate,
-        vivify: flags.vivify.filter(|_| is_joined),
+        is_vivify,
         answer: Answer::Meta(flags.echo),
     })
 }

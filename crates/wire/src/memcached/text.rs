@@ -127,7 +127,7 @@ fn get_and_touch(rest: Words<'_>, is_version: bool) -> Result<Command<'_>, Refus
 
 /// All keys are looked at first: half a reply cannot be taken back.
 fn retrieve(get: Get<'_>) -> Result<Command<'_>, Refusal> {
-    match get.keys.iter().all(is_key) {
+    match get.keys.are_within(KEY_BYTES_MOST) {
         true => Ok(Command::Get(get)),
         false => Err(Refusal::Format),
     }
@@ -161,7 +161,7 @@ fn put(mode: Mode, is_compare: bool, rest: Words<'_>) -> Result<(Put<'_>, usize)
         compare,
         version: None,
         is_invalidate: false,
-        vivify: None,
+        is_vivify: false,
         answer: Answer::Text { is_quiet },
     };
     Ok((put, length))

@@ -23,15 +23,22 @@ impl<'a> Words<'a> {
 
     /// Whether there is none.
     pub fn is_empty(self) -> bool {
-        self.iter().next().is_none()
+        self.0.iter().all(|&byte| byte == b' ')
+    }
+
+    /// Whether no word is longer than `most` bytes.
+    pub(super) fn are_within(self, most: usize) -> bool {
+        self.0.len() <= most || self.iter().all(|word| word.len() <= most)
     }
 
     /// The words in their order.
+    #[inline]
     pub fn iter(self) -> impl Iterator<Item = &'a [u8]> + Clone {
-        self.0.split(|&byte| byte == b' ').filter(|word| !word.is_empty())
+        Rest(self)
     }
 
     /// The first word, and those behind it.
+    #[inline]
     pub(super) fn split_first(self) -> Option<(&'a [u8], Words<'a>)> {
         let start = self.0.iter().position(|&byte| byte != b' ')?;
         let line = &self.0[start..];
@@ -41,17 +48,40 @@ impl<'a> Words<'a> {
 
     /// The words as an array, if there are as many as `least` and no more than fit; those that are
     /// not there are empty, which no word is.
+    #[inline]
     pub(super) fn array<const MOST: usize>(
         self,
         least: usize,
     ) -> Option<([&'a [u8]; MOST], usize)> {
         let mut words = [&[][..]; MOST];
-        let mut count = 0;
-        for word in self.iter() {
+        let (mut count, mut rest) = (0, self);
+        while let Some((word, behind)) = rest.split_first() {
             *words.get_mut(count)? = word;
             count += 1;
+            rest = behind;
         }
         (count >= least).then_some((words, count))
+    }
+
+    /// Whether there are more words than `most`.
+    pub(super) fn are_more_than(self, most: usize) -> bool {
+        // Each has a letter at least, and all but one a space before it: few bytes are few words.
+        self.0.len() > 2 * most && self.iter().nth(most).is_some()
+    }
+}
+
+/// The words that are still to come.
+#[derive(Clone)]
+struct Rest<'a>(Words<'a>);
+
+impl<'a> Iterator for Rest<'a> {
+    type Item = &'a [u8];
+
+    #[inline]
+    fn next(&mut self) -> Option<&'a [u8]> {
+        let (word, rest) = self.0.split_first()?;
+        self.0 = rest;
+        Some(word)
     }
 }
 

@@ -30,7 +30,7 @@ const PUT: Put<'_> = Put {
     compare: None,
     version: None,
     is_invalidate: false,
-    vivify: None,
+    is_vivify: false,
     answer: Answer::Text { is_quiet: false },
 };
 

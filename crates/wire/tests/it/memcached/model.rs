@@ -180,7 +180,7 @@ impl Model {
             (Mode::Add, Some(_)) => Outcome::NotStored,
             (Mode::Set | Mode::Replace, None) if put.compare.is_some() => Outcome::NotFound,
             (Mode::Replace, None) => Outcome::NotStored,
-            (Mode::Append | Mode::Prepend, None) if put.vivify.is_none() => Outcome::NotStored,
+            (Mode::Append | Mode::Prepend, None) if !put.is_vivify => Outcome::NotStored,
             _ if is_match => Outcome::Done,
             _ => Outcome::Exists,
         };
@@ -190,7 +190,7 @@ impl Model {
         let version = self.next_version(put.version);
         let new = |value: Vec<u8>| {
             let facts = Facts { flags: put.flags, version, ..Facts::default() };
-            Entry { value, expiry_ms: at_ms(put.vivify.unwrap_or(put.expiry)), facts }
+            Entry { value, expiry_ms: at_ms(put.expiry), facts }
         };
         let entry = match found {
             Some(Entry { expiry_ms, facts, .. }) if is_stale => {
