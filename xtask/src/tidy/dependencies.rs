@@ -12,12 +12,13 @@ use crate::tree;
 
 /// Licences under which others' code may become part of a program under MIT or Apache-2.0 without
 /// another duty than to name them.
-const LICENCES: [&str; 9] = [
+const LICENCES: [&str; 10] = [
     "MIT",
     "Apache-2.0",
     "Apache-2.0 WITH LLVM-exception",
     "BSD-2-Clause",
     "BSD-3-Clause",
+    "BSL-1.0",
     "ISC",
     "Zlib",
     "Unicode-3.0",
