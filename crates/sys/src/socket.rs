@@ -239,8 +239,8 @@ pub fn set_no_delay(socket: &Descriptor) -> Result<(), Failed> {
     set(socket, libc::IPPROTO_TCP, libc::TCP_NODELAY, &1_i32)
 }
 
-/// Has the kernel probe a silent other end after `seconds`, and end the connection when three probes,
-/// a third of that apart, go unanswered: so one that vanished is noticed in twice that time.
+/// Has the kernel probe a silent other end after `seconds`, and end the connection when three
+/// probes, a third of that apart, go unanswered: who vanished is noticed in twice that time.
 ///
 /// # Errors
 /// As setsockopt(2).

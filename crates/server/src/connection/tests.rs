@@ -1,3 +1,5 @@
+//! Any split of the input, clients that do not read, and what ends a talk.
+
 use std::sync::Arc;
 
 use morecore_store::{Create, Store};
@@ -17,9 +19,10 @@ struct Bench {
 
 /// A conversation of all kinds of commands, with large and empty arguments, inline ones, a change
 /// of version and errors.
-const INPUT: &[u8] = b"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$5\r\na\r\nb!\r\n*2\r\n$3\r\nGET\r\n$1\r\nk\r\n\
-    PING\r\n\r\nSET 'q k' \"\\x41\"\r\n*0\r\n*2\r\n$4\r\nMGET\r\n$3\r\nq k\r\nHELLO 3\r\nGET none\r\n\
-    *1\r\n$4\r\nNOPE\r\nINCR k\r\nAPPEND k \"\"\r\n*3\r\n$3\r\nSET\r\n$0\r\n\r\n$0\r\n\r\nQUIT\r\nPING\r\n";
+const INPUT: &[u8] = b"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$5\r\na\r\nb!\r\n\
+    *2\r\n$3\r\nGET\r\n$1\r\nk\r\nPING\r\n\r\nSET 'q k' \"\\x41\"\r\n*0\r\n\
+    *2\r\n$4\r\nMGET\r\n$3\r\nq k\r\nHELLO 3\r\nGET none\r\n*1\r\n$4\r\nNOPE\r\nINCR k\r\n\
+    APPEND k \"\"\r\n*3\r\n$3\r\nSET\r\n$0\r\n\r\n$0\r\n\r\nQUIT\r\nPING\r\n";
 
 impl Bench {
     fn new() -> Self {

@@ -102,7 +102,7 @@ fn command(random: &mut Rng) -> Vec<String> {
 
 /// What stands for a word of a template; an option may be two words, or none.
 fn fill(word: &str, random: &mut Rng) -> Vec<String> {
-    // Up to the year 2527: our entries have 44 bits for their deadline, and what lies beyond is cut.
+    // Up to the year 2527: our entries have 44 bits for a deadline, and what lies beyond is cut.
     // One is drawn, so that no two lie so near that a moment decides which is later.
     let drawn = random.u32(2_000_000..1_000_000_000).to_string();
     let times = [

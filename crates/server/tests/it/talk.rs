@@ -1,7 +1,8 @@
 //! A client that sees every byte: it writes what it is told, and shows replies as short text.
 //!
 //! ```text
-//!   +OK   -ERR words   :7   "bulk"   nil   [1 part, "another"]   {key: value}   ~[set]   #t   =text
+//!   +OK   -ERR words   :7   "bulk"   nil   #t   =text
+//!   [:1, "part"]   {"key": "value"}   ~["set"]
 //! ```
 
 use std::io::{ErrorKind, Read, Write};
