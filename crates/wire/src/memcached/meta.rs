@@ -43,26 +43,21 @@ pub(super) fn read<'a>(
     };
     Reading::Whole(key_and_flags(rest, too_many).and_then(|(word, words)| {
         let flags = Flags::read(word, words, decoded);
+        // The other two do not say which.
+        let flags_of_others = |_| Refusal::InvalidOrDuplicateFlag;
         match letter {
-            b'g' => flags.map(get),
-            b'd' => flags.map_err(unspecific).map(delete),
-            _ => flags.map_err(unspecific).and_then(increment),
+            b'g' => get(flags?),
+            b'd' => delete(flags.map_err(flags_of_others)?),
+            _ => increment(flags.map_err(flags_of_others)?),
         }
     }))
-}
-
-/// What `md` and `ma` say of most that is wrong with flags.
-fn unspecific(refusal: Refusal) -> Refusal {
-    match refusal {
-        Refusal::OpaqueTooLong => refusal,
-        _ => Refusal::InvalidOrDuplicateFlag,
-    }
 }
 
 /// A key and the flags behind it, read.
 struct Flags<'a> {
     key: &'a [u8],
     echo: Echo<'a>,
+    is_opaque_too_long: bool,
     is_unnoticed: bool,
     is_invalidate: bool,
     is_emptied: bool,
@@ -95,6 +90,7 @@ impl<'a> Flags<'a> {
         let mut flags = Flags {
             key: word,
             echo: Echo { word, is_base64: false, is_quiet: false, is_value: false, flags: words },
+            is_opaque_too_long: false,
             is_unnoticed: false,
             is_invalidate: false,
             is_emptied: false,
@@ -160,12 +156,17 @@ impl<'a> Flags<'a> {
                 [mode] => self.mode = Some(*mode),
                 _ => return Err(Refusal::ModeLength),
             },
-            b'O' if flag.len() > OPAQUE_BYTES_MOST => return Err(Refusal::OpaqueTooLong),
+            b'O' => self.is_opaque_too_long = flag.len() > OPAQUE_BYTES_MOST,
             // These ask for something in the reply, or are there for a proxy on the way.
-            b'O' | b'k' | b's' | b't' | b'c' | b'f' | b'h' | b'l' | b'P' | b'L' => {}
+            b'k' | b's' | b't' | b'c' | b'f' | b'h' | b'l' | b'P' | b'L' => {}
             _ => return Err(Refusal::InvalidFlag),
         }
         Ok(())
+    }
+
+    /// Refuses an opaque that is too long: only where nothing else is wrong.
+    fn check_opaque(&self) -> Result<(), Refusal> {
+        if self.is_opaque_too_long { Err(Refusal::OpaqueTooLong) } else { Ok(()) }
     }
 
     /// C, where 0 stands for any version.
@@ -182,8 +183,9 @@ fn deadline(expiry: Expiry) -> Option<Deadline> {
     }
 }
 
-fn get(flags: Flags<'_>) -> Command<'_> {
-    Command::MetaGet(MetaGet {
+fn get(flags: Flags<'_>) -> Result<Command<'_>, Refusal> {
+    flags.check_opaque()?;
+    Ok(Command::MetaGet(MetaGet {
         key: flags.key,
         expiry: flags.expiry,
         vivify: flags.vivify,
@@ -191,11 +193,12 @@ fn get(flags: Flags<'_>) -> Command<'_> {
         recache: flags.recache,
         is_unnoticed: flags.is_unnoticed,
         echo: flags.echo,
-    })
+    }))
 }
 
-fn delete(flags: Flags<'_>) -> Command<'_> {
-    Command::Delete(Delete {
+fn delete(flags: Flags<'_>) -> Result<Command<'_>, Refusal> {
+    flags.check_opaque()?;
+    Ok(Command::Delete(Delete {
         key: flags.key,
         compare: flags.compare,
         version: flags.version,
@@ -203,7 +206,7 @@ fn delete(flags: Flags<'_>) -> Command<'_> {
         is_emptied: flags.is_emptied,
         expiry: flags.expiry,
         answer: Answer::Meta(flags.echo),
-    })
+    }))
 }
 
 fn increment(flags: Flags<'_>) -> Result<Command<'_>, Refusal> {
@@ -212,6 +215,7 @@ fn increment(flags: Flags<'_>) -> Result<Command<'_>, Refusal> {
         Some(b'D' | b'-') => true,
         Some(_) => return Err(Refusal::IncrementMode),
     };
+    flags.check_opaque()?;
     Ok(Command::Increment(Increment {
         key: flags.key,
         by: flags.by,
@@ -273,6 +277,7 @@ fn put(flags: Flags<'_>) -> Result<Put<'_>, Refusal> {
         Some(b'P') => Mode::Prepend,
         Some(_) => return Err(Refusal::PutMode),
     };
+    flags.check_opaque()?;
     let is_joined = matches!(mode, Mode::Append | Mode::Prepend);
     let is_vivify = is_joined && flags.vivify.is_some();
     let expiry = if is_vivify { flags.vivify } else { flags.expiry };

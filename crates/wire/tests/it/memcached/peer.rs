@@ -10,12 +10,12 @@ use std::{env, fs, process, thread};
 
 use morecore_wire::memcached::Limits;
 
-use super::random::command;
+use super::random::{command, salad};
 use super::talk;
 use crate::random::random;
 
 /// How many pipelines are compared: a second or so.
-const ROUNDS: usize = 2000;
+const ROUNDS: usize = 5_000;
 
 /// A memcached of our own; it ends with the test.
 struct Peer {
@@ -112,7 +112,10 @@ fn memcached_says_the_same() {
         let suffix = format!("{round:06}");
         // From here on no entry has version 1, and each has a higher one.
         let mut input = "set last 0 0 1\r\nx\r\n".repeat(2);
-        input.extend((0..random.usize(1..30)).map(|_| command(&mut random, &suffix)));
+        input.extend((0..random.usize(1..30)).map(|_| match random.bool() {
+            true => command(&mut random, &suffix),
+            false => salad(&mut random),
+        }));
         input += LAST;
         let ours = talk(input.as_bytes(), input.len(), Limits::DEFAULT);
         let theirs = ask(&mut stream, &input);
