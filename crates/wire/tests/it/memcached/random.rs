@@ -82,8 +82,9 @@ pub(super) fn command(random: &mut Rng, suffix: &str) -> String {
 pub(super) fn salad(random: &mut Rng) -> String {
     let names = "get gets gat gats delete incr decr touch verbosity version mn mg md ma \
                  set cas append quit_ m ge GET";
-    let words = "no none Zm9v Zm9 0 1 -1 +1 00 18446744073709551615 1x noreply v q k b O1 T30 R5 C1 \
-                 D2 J3 MI M M+ F1 u I O23456789012345678901234567890123 key-of-many-bytes \t a\0b \u{e9}";
+    let words = "no none Zm9v Zm9 0 1 -1 +1 00 18446744073709551615 1x noreply v q k b O1 T30 R5 \
+                 C1 D2 J3 MI M M+ F1 u I O23456789012345678901234567890123 key-of-many-bytes \t \
+                 a\0b \u{e9}";
     let names: Vec<_> = names.split(' ').chain(["stats x", "flush_all x"]).collect();
     let words: Vec<_> = words.split(' ').chain([""]).collect();
     let name = any(random, &names);
