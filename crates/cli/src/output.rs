@@ -3,7 +3,7 @@
 //! Promises: colour only where a terminal shows it and NO_COLOR does not forbid it; what is written
 //! reaches standard output in few, large pieces.
 //!
-//! Source: https://no-color.org
+//! Source: <https://no-color.org>
 
 use std::env;
 use std::fmt;

@@ -118,7 +118,8 @@ impl Session {
         Ok(found.map(|(index, bucket)| (group, index, bucket)))
     }
 
-    /// Appends the value of a live entry whose shard is held; returns where it begins, and the rest.
+    /// Appends the value of a live entry whose shard is held; returns where it begins, and the
+    /// rest.
     pub(crate) fn read_held(
         &self,
         sought: &Sought<'_>,

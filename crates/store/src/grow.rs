@@ -5,8 +5,8 @@
 //!                                                  the old group takes the new one's claim
 //! ```
 //!
-//! Promises: readers see the old group or the new one; whoever dies meanwhile leaves the old one and
-//! a claim. Entries that have expired are left behind.
+//! Promises: readers see the old group or the new one; whoever dies meanwhile leaves the old one
+//! and a claim. Entries that have expired are left behind.
 
 use morecore_heap::Offset;
 

@@ -1,7 +1,7 @@
 //! A store that is only looked at.
 //!
-//! Promises: attached read-only, so whatever is wrong with it, it can harm nothing; it claims no slot
-//! and takes no hold, so nobody waits for it or has to clear up after it.
+//! Promises: attached read-only, so whatever is wrong with it, it can harm nothing; it claims no
+//! slot and takes no hold, so nobody waits for it or has to clear up after it.
 
 use std::sync::Arc;
 
@@ -35,24 +35,25 @@ impl Observer {
         Ok(Self { view, plan, seed, now: None, _mapping: mapping })
     }
 
-    /// As [`Store::set_now`].
+    /// As [`Store::set_now`](crate::Store::set_now).
     pub fn set_now(&mut self, now_ms: Option<u64>) {
         self.now = now_ms;
     }
 
-    /// As [`Store::get`]; it leaves no trace, so it does not keep an entry from being evicted.
+    /// As [`Store::get`](crate::Store::get); it leaves no trace, so it does not keep an entry from
+    /// being evicted.
     ///
     /// # Errors
-    /// As [`Store::get`].
+    /// As [`Store::get`](crate::Store::get).
     pub fn get(&self, key: &[u8], value: &mut Vec<u8>) -> Result<Option<Meta>, Error> {
         check_key(key)?;
         self.reader().get(&Sought::new(self.seed, key), || self.now_ms(), value)
     }
 
-    /// As [`Store::peek`].
+    /// As [`Store::peek`](crate::Store::peek).
     ///
     /// # Errors
-    /// As [`Store::get`].
+    /// As [`Store::get`](crate::Store::get).
     pub fn peek(&self, key: &[u8]) -> Result<Option<Meta>, Error> {
         check_key(key)?;
         self.reader().peek(&Sought::new(self.seed, key), || self.now_ms())
@@ -103,7 +104,8 @@ impl Observer {
         report::census(&self.view, &self.plan)
     }
 
-    /// As [`Store::verify`], without holding anything: it looks again while others change the store.
+    /// As [`Store::verify`](crate::Store::verify), without holding anything: it looks again while
+    /// others change the store.
     ///
     /// # Errors
     /// All that is wrong; or that nothing could be proven, because the store never stood still.

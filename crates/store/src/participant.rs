@@ -130,7 +130,7 @@ mod tests {
     fn an_identity_says_who_it_is() {
         let identity = Identity::new(4_194_303, 0xf000_0007, 0x12_3456_7890);
         assert_eq!((identity.pid(), identity.namespace()), (4_194_303, 7));
-        assert_eq!(identity.start(), 0x3_4567_890 & 0x3f_ffff);
+        assert_eq!(identity.start(), 0x3456_7890 & 0x3f_ffff);
     }
 
     #[test]

@@ -10,7 +10,8 @@
 //! change does not count yet, so the state before it is the state: a reader waits for nobody.
 //!
 //! A value in a payload is copied after its bucket was read. It is right if the bucket, read again,
-//! still says the same version: payloads do not change, and are not reused while they are reachable.
+//! still says the same version: payloads do not change, and are not reused while they are
+//! reachable.
 //!
 //! Promises: reads only; every offset is checked; every loop has an end.
 //! Source: H.-J. Boehm, Can Seqlocks Get Along With Programming Language Memory Models?, 2012.

@@ -91,7 +91,8 @@ impl Session {
         }
     }
 
-    /// Takes a dead participant's slot over, with what it claims: that is ours to free from here on.
+    /// Takes a dead participant's slot over, with what it claims: that is ours to free from here
+    /// on.
     pub(crate) fn adopt_dead_slot(&mut self) -> Option<u64> {
         (0..self.plan.slots).find(|&slot| {
             let owner = self.identity_of(slot);

@@ -12,8 +12,8 @@
 //! in them are the last state that counts.
 //!
 //! A payload is *claimed* (its offset stands in the slot) from before it is allocated until it is
-//! published, and from when it is retired until it is free. So no death leaks it, and heap and table
-//! never change in one transaction: a retired payload stays as it was until nobody needs it.
+//! published, and from when it is retired until it is free. So no death leaks it, and heap and
+//! table never change in one transaction: a retired payload stays as it was until nobody needs it.
 //!
 //! Promises: what a session holds it lets go of at the end of each call, also when that unwinds.
 

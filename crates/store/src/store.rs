@@ -190,8 +190,8 @@ impl Store {
         Ok(())
     }
 
-    /// Says that a key will soon be asked for, so that its memory is on its way by then: for whoever
-    /// has several commands in hand.
+    /// Says that a key will soon be asked for, so that its memory is on its way by then: for
+    /// whoever has several commands in hand.
     #[inline]
     pub fn prefetch(&self, key: &[u8]) {
         self.reader().prefetch(hash(self.session.seed, key));
@@ -270,8 +270,8 @@ impl Store {
         })?
     }
 
-    /// Reads, modifies and writes one entry; nobody comes between. `change` sees the entry, if it is
-    /// live, and says what is to become of it.
+    /// Reads, modifies and writes one entry; nobody comes between. `change` sees the entry, if it
+    /// is live, and says what is to become of it.
     ///
     /// # Errors
     /// As [`Store::set`].

@@ -234,7 +234,7 @@ impl Owners {
                     continue;
                 };
                 let span = 1u64 << directory.depth.saturating_sub(group.depth);
-                check_span(view, directory, &group, index, span, found)?;
+                check_stretch(view, directory, &group, index, span, found)?;
                 let proof = Proof { view, plan, seed, shard, directory, group, index };
                 let (more_entries, more_bytes) = self.find_in_group(&proof, found)?;
                 (entries, bytes) = (entries + more_entries, bytes.wrapping_add(more_bytes));
@@ -326,7 +326,7 @@ impl Proof<'_> {
 }
 
 /// All the words of a group's stretch of the directory lead to it.
-fn check_span(
+fn check_stretch(
     view: &View,
     directory: Directory,
     group: &Group,

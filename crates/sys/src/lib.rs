@@ -1,8 +1,8 @@
 //! The system: each call wrapped once, by feature.
 //!
-//! Promises: every wrapper is a thin, typed name for one system call; it allocates nothing and knows
-//! nothing of heaps, stores or protocols. Every failure is the kernel's own [`Errno`], passed up
-//! unchanged with the name of the call.
+//! Promises: every wrapper is a thin, typed name for one system call; it allocates nothing and
+//! knows nothing of heaps, stores or protocols. Every failure is the kernel's own [`Errno`], passed
+//! up unchanged with the name of the call.
 //!
 //! It is `no_std` so that `libmorecore.so`, which replaces malloc, can stand on it.
 #![no_std]

@@ -38,7 +38,8 @@ impl Drop for Removed {
 /// A word of the header of an attached segment.
 fn header_word<'a>(at: *mut u8, index: usize) -> &'a AtomicU64 {
     let word = at.cast::<u64>().wrapping_add(index);
-    // SAFETY: a segment is larger than its header, aligned, and attached until the test detaches it.
+    // SAFETY: a segment is larger than its header, aligned, and attached until the test detaches
+    // it.
     unsafe { AtomicU64::from_ptr(word) }
 }
 

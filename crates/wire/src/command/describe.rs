@@ -1,4 +1,5 @@
-//! What the catalogue says about a command, as replies: COMMAND, COMMAND INFO, COMMAND DOCS and HELP.
+//! What the catalogue says about a command, as replies: COMMAND, COMMAND INFO, COMMAND DOCS and
+//! HELP.
 //!
 //! Promises: only what is true here. Redis shows further flags, hints and arguments; where we have
 //! nothing to say a list is empty, which clients take for "not told".
