@@ -14,7 +14,7 @@ use morecore_sys::{Failed, socket};
 
 use crate::clients::Origin;
 use crate::error::{Error, system};
-use crate::listen::{Door, Place};
+use crate::listen::{BACKLOG, Door, Place};
 use crate::log::Level;
 use crate::model::{Arrival, Running};
 use crate::shared::{Shared, now_ms};
@@ -65,6 +65,14 @@ impl<'a> Doorkeeper<'a> {
             }
         }
         true
+    }
+
+    /// Lets in who waits at a door that is about to close: as many as can have waited, and not
+    /// whoever goes on coming.
+    pub(crate) fn accept_last(&mut self, door: &Door) {
+        let rounds = BACKLOG as usize / AT_ONCE;
+        // It stops at the first round that leaves nobody.
+        let _is_more = (0..rounds).all(|_| self.accept(door));
     }
 
     fn accept_one(&mut self, door: &Door) -> Result<(), Failed> {

@@ -266,7 +266,8 @@ impl Connection {
             self.abandon();
         }
         self.count_buffers();
-        if self.input.len() > OUTPUT_BYTES_CROWDED && self.caller.place.is_crowded() {
+        let is_large = !self.is_put_off && self.input.len() > OUTPUT_BYTES_CROWDED;
+        if is_large && self.caller.place.is_crowded() {
             Encoder::new(&mut self.output, self.caller.version).error(CROWDED);
             self.phase = Phase::Closing;
             self.input = Vec::new();

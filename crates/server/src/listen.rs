@@ -21,7 +21,7 @@ use crate::options::Options;
 
 /// Clients that the kernel keeps for us until we accept them. Redis asks for 511; the kernel
 /// takes at most `net.core.somaxconn`, 4096 by default, and a burst of clients costs no more.
-const BACKLOG: u32 = 4096;
+pub(crate) const BACKLOG: u32 = 4096;
 
 /// A socket that clients come in by.
 #[derive(Debug)]

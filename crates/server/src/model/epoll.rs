@@ -10,9 +10,9 @@
 //! client that does not take its replies is not read from until it does.
 //!
 //! One thread accepts and deals, rather than every loop with `SO_REUSEPORT` or `EPOLLEXCLUSIVE`:
-//! those spread clients by a hash, or to whoever woke last, and a client stays where it came to
-//! (one loop was seen with nearly all); they differ for Unix sockets; and with them a limit on
-//! clients or descriptors is everybody's business. Dealing costs one wake a connection.
+//! those spread clients by a hash, or to whoever woke last, and a client stays where it came to, so
+//! one loop may get nearly all; they differ for Unix sockets; and with them a limit on clients or
+//! descriptors is everybody's business. Dealing costs one wake a connection.
 
 use std::io::{self, ErrorKind};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};

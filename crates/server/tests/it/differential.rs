@@ -103,18 +103,12 @@ fn command(random: &mut Rng) -> Vec<String> {
 /// What stands for a word of a template; an option may be two words, or none.
 fn fill(word: &str, random: &mut Rng) -> Vec<String> {
     // Up to the year 2527: our entries have 44 bits for a deadline, and what lies beyond is cut.
-    // One is drawn, so that no two lie so near that a moment decides which is later.
-    let drawn = random.u32(2_000_000..1_000_000_000).to_string();
-    let times = [
-        drawn.as_str(),
-        drawn.as_str(),
-        "4102444800",
-        "-1",
-        "0",
-        "x",
-        "10000000000000000000",
-        "1e3",
-    ];
+    // They are drawn, so that no two lie so near that a moment decides which is later; and the
+    // larger one lies ahead whether it counts from now or from 1970.
+    let near = random.u32(2_000_000..1_000_000_000).to_string();
+    let far = random.u64(3_000_000_000..4_000_000_000).to_string();
+    let times =
+        [near.as_str(), near.as_str(), far.as_str(), "-1", "0", "x", "10000000000000000000", "1e3"];
     let mut any = |of: &[&str]| {
         let choice = of[random.usize(0..of.len())];
         choice.split(' ').filter(|word| !word.is_empty()).map(String::from).collect::<Vec<_>>()
