@@ -59,7 +59,7 @@ impl Observer {
         self.reader().peek(&Sought::new(self.seed, key), || self.now_ms())
     }
 
-    /// As [`Store::scan`].
+    /// As [`Store::scan`](crate::Store::scan).
     ///
     /// # Errors
     /// [`Error::Damaged`].
@@ -72,7 +72,7 @@ impl Observer {
         self.reader().scan(self.seed, self.now_ms(), cursor, count, each)
     }
 
-    /// As [`Store::random_key`].
+    /// As [`Store::random_key`](crate::Store::random_key).
     ///
     /// # Errors
     /// [`Error::Damaged`].
@@ -80,7 +80,7 @@ impl Observer {
         self.reader().random_key(self.seed, self.now_ms(), system::random(), key)
     }
 
-    /// As [`Store::len`].
+    /// As [`Store::len`](crate::Store::len).
     #[must_use]
     pub fn len(&self) -> u64 {
         report::entries(&self.view, &self.plan)
@@ -92,13 +92,13 @@ impl Observer {
         self.len() == 0
     }
 
-    /// As [`Store::stat`].
+    /// As [`Store::stat`](crate::Store::stat).
     #[must_use]
     pub fn stat(&self) -> Stat {
         report::stat(&self.view, &self.plan)
     }
 
-    /// As [`Store::census`].
+    /// As [`Store::census`](crate::Store::census).
     #[must_use]
     pub fn census(&self) -> Census {
         report::census(&self.view, &self.plan)
