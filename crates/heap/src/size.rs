@@ -47,6 +47,10 @@ pub(crate) const SLAB_UNITS_MOST: u64 = 16;
 /// Blocks are aligned to at most a page: more is for chunks.
 const ALIGN_MOST: u64 = 4096;
 
+/// Blocks keep their natural alignment up to this, also where it costs a block: aligned requests
+/// beyond it are rare, and up to it a request of its own size need not go to a larger class.
+const ALIGN_SURE: u64 = 256;
+
 /// Distances are multiplied and shifted by this: 40 bits leave the error of the rounded-up
 /// reciprocal too small to matter below 1 MiB (the test tries every distance).
 const RECIPROCAL_BITS: u32 = 40;
@@ -207,7 +211,7 @@ const fn bytes_of(number: usize) -> u64 {
 }
 
 /// The best shape for blocks of `bytes`: the fewest units with enough blocks and a short tail, and
-/// in them the greatest natural alignment that costs no block.
+/// in them the greatest natural alignment that costs no block (or is sure).
 const fn shape_of(bytes: u64) -> Shape {
     let natural = bytes & bytes.wrapping_neg();
     let mut units = 1;
@@ -221,7 +225,7 @@ const fn shape_of(bytes: u64) -> Shape {
     }
     let tight = Shape::of(bytes, units, GRANULE);
     let mut align = if natural < ALIGN_MOST { natural } else { ALIGN_MOST };
-    while align > CACHE_LINE && Shape::of(bytes, units, align).blocks < tight.blocks {
+    while align > ALIGN_SURE && Shape::of(bytes, units, align).blocks < tight.blocks {
         align /= 2;
     }
     Shape::of(bytes, units, align)
@@ -304,6 +308,13 @@ mod tests {
             assert!(header <= u64::from(shape.first), "{class:?}: {shape:?}");
             let used = blocks * u64::from(shape.bytes);
             assert!(used * 100 >= shape.payload_bytes() * 90, "{class:?}: {shape:?}");
+        }
+    }
+
+    #[test]
+    fn a_request_of_its_own_alignment_gets_the_class_of_its_size() {
+        for align in [16, 32, 64, 128, 256] {
+            assert_eq!(Class::aligned(align, align), Class::of(align), "{align}");
         }
     }
 
