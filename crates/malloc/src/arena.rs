@@ -300,7 +300,9 @@ impl Arena {
         if self.source.less_core(spare) {
             units().mark(&mut core(), spare, Unit::FOREIGN);
             self.fresh = self.fresh.min(spare.begin);
-            self.growing.bytes -= spare.bytes;
+            // The top may reach further down than what was added last.
+            let begin = self.growing.begin.min(spare.begin);
+            self.growing = Region::between(begin, spare.begin);
             return true;
         }
         // This source keeps it, so it is core again.
@@ -399,3 +401,6 @@ pub(crate) fn warm_most(used: u64) -> u64 {
 fn chunks() -> Chunks {
     Chunks::at(CHUNKS.place())
 }
+
+#[cfg(test)]
+mod tests;

@@ -348,7 +348,7 @@ impl Thread {
     }
 
     #[inline(always)]
-    fn slabs(&self) -> Slabs {
+    pub(crate) fn slabs(&self) -> Slabs {
         Slabs::at(Offset(self.rings.as_ptr().expose_provenance() as u64))
     }
 }

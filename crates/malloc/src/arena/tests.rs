@@ -1,0 +1,149 @@
+//! The heap of this test program, proven whole after many threads used it. (The program itself
+//! allocates elsewhere, so all that is here is these tests' own.)
+
+use std::sync::Mutex;
+use std::thread;
+use std::vec::Vec;
+
+use morecore_heap::{Slabs, check};
+
+use super::*;
+use crate::{local, tiers};
+
+/// A payload on its way to whoever frees it.
+struct Parcel(*mut u8);
+
+// SAFETY: a parcel is its payload's only owner.
+unsafe impl Send for Parcel {}
+
+impl Drop for Parcel {
+    fn drop(&mut self) {
+        // SAFETY: the payload is ours, and used no more.
+        unsafe { tiers::free(self.0) };
+    }
+}
+
+/// A payload that was asked to be zero, and is; dirty from now on.
+fn cleared(bytes: usize) -> Parcel {
+    let payload = tiers::allocate_zeroed(bytes);
+    // SAFETY: the payload is new, and so long.
+    let contents = unsafe { std::slice::from_raw_parts_mut(payload, bytes) };
+    assert!(contents.iter().all(|byte| *byte == 0), "of {bytes} bytes");
+    contents.fill(0xee);
+    Parcel(payload)
+}
+
+/// A payload at some alignment, dirty.
+fn aligned(bytes: usize, random: &mut fastrand::Rng) -> Parcel {
+    let payload = tiers::allocate_aligned(bytes, 1 << random.u32(0..14));
+    // SAFETY: the payload is new, and so long.
+    unsafe { payload.write_bytes(0xdd, bytes) };
+    Parcel(payload)
+}
+
+/// Allocates and frees in every tier; what it keeps goes to the heap of parcels that all share, and
+/// each takes from there what others made.
+fn work(mut random: fastrand::Rng, shared: &Mutex<Vec<Parcel>>) {
+    let mut own = Vec::new();
+    for _ in 0..20_000 {
+        let bytes = match random.u32(0..1000) {
+            0 => random.usize(0..6_000_000),
+            1..50 => random.usize(0..200_000),
+            _ => random.usize(0..2_000),
+        };
+        own.push(if random.u8(..) < 50 { cleared(bytes) } else { aligned(bytes, &mut random) });
+        if random.u8(..) < 120 {
+            let index = random.usize(0..own.len());
+            let mut shared = shared.lock().expect("nobody panics with it");
+            shared.push(own.swap_remove(index));
+        }
+        if random.u8(..) < 100 {
+            let mut shared = shared.lock().expect("nobody panics with it");
+            let index = random.usize(0..shared.len().max(1));
+            let freed = (index < shared.len()).then(|| shared.swap_remove(index));
+            drop(shared);
+            drop(freed);
+        }
+        if own.len() > 300 {
+            own.swap_remove(random.usize(0..own.len()));
+        }
+    }
+}
+
+/// Proves every invariant of the heap. Nobody else uses it meanwhile.
+fn prove(arena: &Arena) {
+    let mut tiers: Vec<Slabs> = Vec::new();
+    each_record(arena, |record| tiers.push(record.slabs()));
+    check(&core(), chunks(), units(), &tiers).expect("the heap is whole");
+    assert!(arena.census().is_whole());
+}
+
+/// Calls `visit` with this thread's record and with each that is idle.
+fn each_record(arena: &Arena, mut visit: impl FnMut(&Thread)) {
+    // SAFETY: a thread's word names a record that is this thread's.
+    visit(unsafe { &*local::thread() });
+    let mut idle = arena.first_idle();
+    // SAFETY: idle records are ours while we hold the arena.
+    while let Some(record) = unsafe { idle.as_ref() } {
+        visit(record);
+        idle = record.next_idle.get();
+    }
+}
+
+#[test]
+fn after_threads_that_freed_what_others_made_every_byte_is_accounted_for() {
+    let seed = std::env::var("SEED").map_or_else(|_| fastrand::u64(..), |s| s.parse().unwrap());
+    std::println!("SEED={seed}");
+    let mut random = fastrand::Rng::with_seed(seed);
+    let shared = Mutex::new(Vec::new());
+    shared.lock().unwrap().push(Parcel(tiers::allocate(1)));
+    for _ in 0..3 {
+        thread::scope(|scope| {
+            for _ in 0..4 {
+                let (random, shared) = (random.fork(), &shared);
+                scope.spawn(move || work(random, shared));
+            }
+        });
+        // A scope ends before its threads are quite gone; the word of each must be read back.
+        wait_for_idle(4);
+        let mut arena = hold();
+        prove(&arena);
+        arena.trim(0);
+        prove(&arena);
+    }
+    drop(shared);
+    let mut arena = hold();
+    let mut records = Vec::new();
+    each_record(&arena, |record| records.push(std::ptr::from_ref(record)));
+    for record in records {
+        // SAFETY: all of them are idle, or this thread's.
+        unsafe { &*record }.empty(&mut arena);
+    }
+    prove(&arena);
+    let census = arena.census();
+    assert_eq!((census.slabs.count, census.used.count), (0, arena.threads()), "blocks are lost");
+    assert_eq!((census.used.bytes, 0), (arena.used_bytes, arena.mappings.used().0));
+    let core_bytes = arena.census().regions.bytes;
+    assert!(arena.trim(0) && arena.census().regions.bytes <= core_bytes);
+    prove(&arena);
+    drop(arena);
+    // What went back comes again, and is zero.
+    let payload = tiers::allocate_zeroed(3_000_000);
+    // SAFETY: the payload is new, and so long.
+    let bytes = unsafe { std::slice::from_raw_parts(payload, 3_000_000) };
+    assert!(bytes.iter().all(|byte| *byte == 0));
+    drop(Parcel(payload));
+    prove(&hold());
+}
+
+/// Waits until so many records are idle.
+fn wait_for_idle(count: usize) {
+    loop {
+        let mut idle = 0;
+        each_record(&hold(), |_| idle += 1);
+        if idle > count {
+            return;
+        }
+        thread::yield_now();
+    }
+}
