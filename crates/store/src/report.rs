@@ -43,7 +43,9 @@ pub(crate) fn stat(view: &View, plan: &Plan) -> Stat {
             stat.largest_free_bytes = stat.largest_free_bytes.max(chunk.payload_bytes());
         }
     }
-    stat.used_bytes = stat.memory_bytes - stat.free_bytes.min(stat.memory_bytes);
+    // Slots of nobody are address space, not memory: their pages were mostly never touched.
+    let idle = (plan.slots - stat.participants.len() as u64) * plan.slot_bytes;
+    stat.used_bytes = stat.memory_bytes.saturating_sub(stat.free_bytes + idle);
     stat
 }
 

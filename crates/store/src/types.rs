@@ -159,7 +159,8 @@ pub struct Stat {
     pub content_bytes: u64,
     /// The size of the segment.
     pub memory_bytes: u64,
-    /// What is in use of it: header, table, payloads, and the tags around them.
+    /// What is in use of it: header, table, payloads, and the tags around them. Slots of nobody
+    /// count neither as used nor as free.
     pub used_bytes: u64,
     /// What is free in it.
     pub free_bytes: u64,
