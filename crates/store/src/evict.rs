@@ -167,7 +167,8 @@ impl Session {
                 break;
             }
             let bucket = Bucket(self.view.read_line(group.bucket_at(index))?);
-            if !bucket.is_empty() {
+            let may_go = what != Sweep::Expired || self.has_expired(&bucket);
+            if !bucket.is_empty() && may_go {
                 let hash = bucket.hash(&self.view, self.seed)?;
                 if self.is_taken(&bucket, hash, what) {
                     self.remove(group, hash, index, &bucket)?;

@@ -19,8 +19,7 @@
 use crate::atomic::{Acquire, Relaxed, fence};
 use crate::bucket::{Bucket, Sought};
 use crate::hold::Hold;
-use crate::layout::{Plan, WORD, shard, slot};
-use crate::participant::Identity;
+use crate::layout::{Plan, WORD, shard};
 use crate::table::group_of;
 use crate::view::{Look, View};
 use crate::{Error, Meta};
@@ -35,6 +34,9 @@ const TRIES_PER_YIELD: u32 = 128;
 /// After how many tries a reader gives up: a shard that changes under each of a million is broken,
 /// or its words are hostile.
 const TRIES_MOST: u32 = 1 << 20;
+
+/// What a reader says when it gives up.
+const NEVER_STILL: &str = "a shard that is never still";
 
 /// Something that is read in one piece.
 pub(crate) trait Reading {
@@ -138,7 +140,7 @@ impl Reader<'_> {
             }
             std::hint::spin_loop();
         }
-        Err(Error::Held { by_pid: self.owner(shard).map_or(0, |slot| self.pid(slot)), ms: 0 })
+        Err(Error::Damaged { what: NEVER_STILL, at: self.plan.shard_at(shard) })
     }
 
     /// Reads a shard as it was before the change that is under way; `None` if that went on.
@@ -202,7 +204,7 @@ impl Reader<'_> {
             }
             value.truncate(length);
         }
-        Err(Error::Held { by_pid: 0, ms: 0 })
+        Err(Error::Damaged { what: NEVER_STILL, at: self.plan.shard_at(shard) })
     }
 
     /// Reads what is known of a key's entry that has not expired.
@@ -250,10 +252,6 @@ impl Reader<'_> {
     fn owner(self, shard: u64) -> Option<u64> {
         let hold = Hold(self.view.half_word(self.plan.shard_at(shard) + shard::HOLD));
         hold.owner().filter(|&slot| slot < self.plan.slots)
-    }
-
-    fn pid(self, slot: u64) -> u32 {
-        Identity(self.view.load(self.plan.slot_at(slot) + slot::IDENTITY)).pid()
     }
 }
 
