@@ -1,11 +1,11 @@
-//! Who am I, and is that process alive?
+//! Who am I, is that process alive, and what has it used?
 //!
 //! Promises: nothing here allocates. [`is_alive`] says `false` only when it is sure: the process is
 //! gone, or is another one than was meant, or is a zombie without a living thread.
 //!
 //! Knows nothing of processes in other pid namespaces: their numbers mean nothing here.
 //!
-//! Source: proc_pid_stat(5), pid_namespaces(7), fork(2).
+//! Source: proc_pid_stat(5), pid_namespaces(7), fork(2), wait4(2), getrusage(2).
 
 use core::ffi::CStr;
 use core::fmt::Write;
@@ -43,6 +43,46 @@ pub fn stat(pid: u32) -> Option<ProcessStat> {
     let mut bytes = [0u8; STAT_BYTES];
     let count = read_file(CStr::from_bytes_until_nul(&path.bytes).ok()?, &mut bytes)?;
     parse(&bytes[..count])
+}
+
+/// How a child ended, and what it and those of its own children that it waited for have used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ended {
+    /// The status as wait(2) packs it.
+    pub status: i32,
+    /// Processor time in the program, in microseconds.
+    pub user_us: u64,
+    /// Processor time in the kernel, in microseconds.
+    pub system_us: u64,
+    /// The most memory that one of them had resident at a time, in bytes. Not less than its parent
+    /// had when it was started: until it executes a program, a child is resident in its parent's.
+    pub peak: u64,
+}
+
+/// Waits for a child's end.
+///
+/// # Errors
+/// As wait4(2) has it.
+pub fn wait(pid: u32) -> Result<Ended, Failed> {
+    let mut status = 0;
+    let mut used = core::mem::MaybeUninit::<libc::rusage>::zeroed();
+    loop {
+        // SAFETY: the status and the structure are ours to write.
+        let found = unsafe { libc::wait4(pid as i32, &raw mut status, 0, used.as_mut_ptr()) };
+        if found >= 0 {
+            break;
+        }
+        let failed = Failed::last("wait4");
+        if failed.errno.0 != libc::EINTR {
+            return Err(failed);
+        }
+    }
+    // SAFETY: the call filled it, and all zeroes is a valid one as well.
+    let used = unsafe { used.assume_init() };
+    let micros = |time: libc::timeval| time.tv_sec as u64 * 1_000_000 + time.tv_usec as u64;
+    // Linux counts `ru_maxrss` in KiB.
+    let peak = used.ru_maxrss as u64 * 1024;
+    Ok(Ended { status, user_us: micros(used.ru_utime), system_us: micros(used.ru_stime), peak })
 }
 
 /// Whether the process `pid` that started at `start` may still run an instruction; `is_same` tells
@@ -186,6 +226,17 @@ mod tests {
         }
         child.wait().unwrap();
         assert!(!is_alive(child.id(), |_| true));
+    }
+
+    #[test]
+    fn an_end_tells_what_was_used() {
+        let mut shell = std::process::Command::new("sh");
+        #[expect(clippy::zombie_processes, reason = "`wait` waits for it")]
+        let child = shell.args(["-c", "exit 7"]).spawn().unwrap();
+        let ended = wait(child.id()).unwrap();
+        assert_eq!(ended.status, 7 << 8);
+        assert!(ended.peak > 0);
+        assert_eq!(wait(child.id()).unwrap_err().errno.0, libc::ECHILD);
     }
 
     #[test]
