@@ -393,7 +393,7 @@ impl Arena {
 }
 
 /// How much may be free and warm beside `used` bytes.
-pub(crate) fn warm_most(used: u64) -> u64 {
+fn warm_most(used: u64) -> u64 {
     (WARM_LEAST + used / WARM_PART).min(WARM_MOST)
 }
 

@@ -17,6 +17,14 @@ use morecore_sys::memory;
 /// few of them.
 const KEPT_MOST: usize = 16;
 
+/// The most that is kept at first: one of the smallest mappings. A program that never asks again
+/// has lost no more than that.
+const KEPT_BYTES_AT_FIRST: u64 = 4 << 20;
+
+/// The most that is ever kept: to fault this in again takes some 20 ms, to have it idle is a part of
+/// most machines' memory that is not missed.
+const KEPT_BYTES_MOST: u64 = 64 << 20;
+
 /// The least that the table holds: one page of 16-byte places.
 const PLACES_LEAST: u64 = 256;
 
@@ -39,6 +47,7 @@ const NOTHING: Mapping = Mapping { at: 0, bytes: 0 };
 /// - `reachable`: between the place that a mapping's hash names and the one that it is in, all
 ///   places are taken.
 /// - `summed`: the sums are those of the mappings that are used, and that are kept.
+/// - `bounded`: no more is kept than `kept_bytes_most`, which is at most [`KEPT_BYTES_MOST`].
 pub(crate) struct Mappings {
     table: *mut Mapping,
     places: u64,
@@ -46,6 +55,10 @@ pub(crate) struct Mappings {
     used_bytes: u64,
     kept: [Mapping; KEPT_MOST],
     kept_bytes: u64,
+    /// The most that is kept now.
+    kept_bytes_most: u64,
+    /// The bytes of the mapping that last went back because it was too much to keep.
+    dropped_bytes: u64,
 }
 
 // SAFETY: the table is core of our own; the pointer to it is used only through `&mut self`.
@@ -60,6 +73,8 @@ impl Mappings {
             used_bytes: 0,
             kept: [NOTHING; KEPT_MOST],
             kept_bytes: 0,
+            kept_bytes_most: KEPT_BYTES_AT_FIRST,
+            dropped_bytes: 0,
         }
     }
 
@@ -119,10 +134,11 @@ impl Mappings {
         Some(removed)
     }
 
-    /// Keeps a mapping that is used no more warm, if all that is kept stays within `bytes_most`.
-    /// Returns what must go back to the system instead: `mapping` itself, an older one, or nothing.
-    pub(crate) fn keep(&mut self, mapping: Mapping, bytes_most: u64) -> Option<Mapping> {
-        if self.kept_bytes + mapping.bytes > bytes_most {
+    /// Keeps a mapping that is used no more warm, if that is not too much. Returns what must go back
+    /// to the system instead: `mapping` itself, an older one, or nothing.
+    pub(crate) fn keep(&mut self, mapping: Mapping) -> Option<Mapping> {
+        if self.kept_bytes + mapping.bytes > self.kept_bytes_most {
+            self.dropped_bytes = mapping.bytes;
             return Some(mapping);
         }
         // The newest comes first, so the last is the oldest; it goes only if there is no free
@@ -138,9 +154,20 @@ impl Mappings {
 
     /// Takes `bytes` from what is kept warm: the front of the smallest mapping that is long enough.
     /// The rest of it stays.
+    ///
+    /// If there is none, but what was dropped last would have served, more is kept from now on: so a
+    /// program that takes and frees a large payload in turn soon finds it warm, and one that does
+    /// not pays nothing for it.
     pub(crate) fn reuse(&mut self, bytes: u64) -> Option<Mapping> {
         let long_enough = self.kept.iter_mut().filter(|kept| kept.bytes >= bytes);
-        let kept = long_enough.min_by_key(|kept| kept.bytes)?;
+        let Some(kept) = long_enough.min_by_key(|kept| kept.bytes) else {
+            if bytes <= self.dropped_bytes {
+                let more = self.kept_bytes_most + self.dropped_bytes;
+                self.kept_bytes_most = more.min(KEPT_BYTES_MOST);
+                self.dropped_bytes = 0;
+            }
+            return None;
+        };
         let reused = Mapping { at: kept.at, bytes };
         kept.at += bytes;
         kept.bytes -= bytes;
@@ -167,9 +194,9 @@ impl Mappings {
         *self = Self {
             table: core::ptr::with_exposed_provenance_mut(at as usize),
             places,
-            kept: old.kept,
-            kept_bytes: old.kept_bytes,
-            ..Self::new()
+            used_count: 0,
+            used_bytes: 0,
+            ..old
         };
         for mapping in (0..old.places).map(|place| old.read(place)).filter(|m| *m != NOTHING) {
             self.insert(mapping);
@@ -244,12 +271,12 @@ mod tests {
 
     #[test]
     fn what_is_kept_is_bounded_and_cut_to_measure() {
-        let mut mappings = Mappings::new();
+        let mut mappings = Mappings { kept_bytes_most: 20, ..Mappings::new() };
         let mapping = |at, bytes| Mapping { at, bytes };
-        assert_eq!(mappings.keep(mapping(100, 9), 8), Some(mapping(100, 9)));
-        assert_eq!(mappings.keep(mapping(100, 9), 20), None);
-        assert_eq!(mappings.keep(mapping(200, 7), 20), None);
-        assert_eq!(mappings.keep(mapping(300, 5), 20), Some(mapping(300, 5)));
+        assert_eq!(mappings.keep(mapping(100, 21)), Some(mapping(100, 21)));
+        assert_eq!(mappings.keep(mapping(100, 9)), None);
+        assert_eq!(mappings.keep(mapping(200, 7)), None);
+        assert_eq!(mappings.keep(mapping(300, 5)), Some(mapping(300, 5)));
         assert_eq!(mappings.reuse(8), Some(mapping(100, 8)));
         assert_eq!(mappings.reuse(8), None);
         assert_eq!(mappings.reuse(1), Some(mapping(108, 1)));
@@ -259,12 +286,24 @@ mod tests {
     }
 
     #[test]
+    fn what_is_asked_for_again_is_kept_the_next_time() {
+        let mut mappings = Mappings { kept_bytes_most: 20, ..Mappings::new() };
+        let large = Mapping { at: 100, bytes: 50 };
+        assert_eq!(mappings.keep(large), Some(large));
+        assert_eq!(mappings.reuse(60), None);
+        assert_eq!(mappings.keep(large), Some(large), "it would not have served 60");
+        assert_eq!(mappings.reuse(50), None);
+        assert_eq!(mappings.keep(large), None);
+        assert_eq!(mappings.reuse(50), Some(large));
+    }
+
+    #[test]
     fn the_oldest_goes_when_there_are_too_many() {
         let mut mappings = Mappings::new();
         for at in 1..=KEPT_MOST as u64 {
-            assert_eq!(mappings.keep(Mapping { at, bytes: 1 }, 100), None);
+            assert_eq!(mappings.keep(Mapping { at, bytes: 1 }), None);
         }
         let oldest = Mapping { at: 1, bytes: 1 };
-        assert_eq!(mappings.keep(Mapping { at: 99, bytes: 1 }, 100), Some(oldest));
+        assert_eq!(mappings.keep(Mapping { at: 99, bytes: 1 }), Some(oldest));
     }
 }

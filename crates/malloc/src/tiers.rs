@@ -19,7 +19,7 @@ use morecore_heap::layout::align_up;
 use morecore_heap::{Class, Misuse, Offset, REQUEST_MOST, Slab, Unit, Wrong};
 use morecore_sys::{Errno, memory};
 
-use crate::arena::{self, Given, warm_most};
+use crate::arena::{self, Given};
 use crate::life;
 use crate::line::{abort_for, keeping_errno, rightly};
 use crate::local;
@@ -280,8 +280,7 @@ fn free_beyond(unit: Unit, at: Offset) {
     let unneeded = {
         let mut arena = arena::hold();
         let Some(mapping) = arena.mappings.remove(at.0) else { abort_for(&foreign(at)) };
-        let (_, used_bytes) = arena.mappings.used();
-        arena.mappings.keep(mapping, warm_most(used_bytes))
+        arena.mappings.keep(mapping)
     };
     if let Some(mapping) = unneeded {
         unmap(mapping);
