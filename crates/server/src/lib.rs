@@ -40,4 +40,4 @@ mod tidy;
 pub use error::Error;
 pub use log::Level;
 pub use options::{Model, Options};
-pub use serve::{Server, Stopper};
+pub use serve::{Listening, Server, Stopper};

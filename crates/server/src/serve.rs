@@ -1,7 +1,9 @@
 //! Listens on the ports, runs the chosen model, and stops cleanly.
 //!
 //! ```text
-//!   bind --> Server --run--> accepting --stop, SIGTERM, SIGINT--> answering what came --> over
+//!   open --> Listening --before a store--> Server --run--> accepting clients
+//!                                                              |
+//!                    over <-- answering what came <-- stop, SIGTERM, SIGINT
 //! ```
 //!
 //! Promises: one thread accepts, so a limit on clients or descriptors is kept exactly, told to who
@@ -31,6 +33,13 @@ use crate::tidy::Tidying;
 /// and a waker a loop, and what a store or a library may open for a moment. Redis keeps 32.
 const DESCRIPTORS_OWN: u64 = 64;
 
+/// Doors that are open, before a store is at hand: so that one is made only where it can be served.
+pub struct Listening {
+    doors: Vec<Door>,
+    shared: Arc<Shared>,
+    threads: usize,
+}
+
 /// A server that listens, and does not answer yet.
 pub struct Server {
     doors: Vec<Door>,
@@ -46,13 +55,12 @@ pub struct Server {
 #[derive(Clone, Debug)]
 pub struct Stopper(Arc<Waker>);
 
-impl Server {
-    /// Opens the doors that `options` ask for, before the store of `store`.
+impl Listening {
+    /// Opens the doors that `options` ask for.
     ///
     /// # Errors
-    /// The address is taken or not ours, the store has no room for as many threads, or a limit of
-    /// the system is in the way.
-    pub fn bind(store: Store, mut options: Options) -> Result<Self, Error> {
+    /// The address is taken or not ours, or a limit of the system is in the way.
+    pub fn open(mut options: Options) -> Result<Self, Error> {
         let threads = options.threads.or(available_parallelism().ok()).unwrap_or(NonZeroUsize::MIN);
         options.threads = Some(threads);
         let lowered = allow_descriptors(&mut options, threads)?;
@@ -66,10 +74,29 @@ impl Server {
                 format_args!("at most {most} clients instead of {wanted}: the system's limit"),
             );
         }
+        Ok(Self { doors, shared, threads: threads.get() })
+    }
+
+    /// Makes a server of it, with `store` behind the doors.
+    ///
+    /// # Errors
+    /// The store has no room for as many threads, or the system refuses a descriptor.
+    pub fn before(self, store: Store) -> Result<Server, Error> {
+        let Self { doors, shared, threads } = self;
         let desk = |index| Ok(Desk::new(store.try_clone()?, Arc::clone(&shared), index));
-        let desks = (0..threads.get()).map(desk).collect::<Result<_, Error>>()?;
+        let desks = (0..threads).map(desk).collect::<Result<_, Error>>()?;
         let stop = Arc::new(Waker::new()?);
-        Ok(Self { doors, shared, desks, spare: store, stop, signals: None })
+        Ok(Server { doors, shared, desks, spare: store, stop, signals: None })
+    }
+}
+
+impl Server {
+    /// Opens the doors that `options` ask for, with `store` behind them.
+    ///
+    /// # Errors
+    /// As [`Listening::open`] and [`Listening::before`].
+    pub fn bind(store: Store, options: Options) -> Result<Self, Error> {
+        Listening::open(options)?.before(store)
     }
 
     /// Returns the TCP port that it listens on.

@@ -6,7 +6,7 @@ mod flags;
 use std::io::Write;
 use std::process;
 
-use morecore_server::Server;
+use morecore_server::Listening;
 use morecore_store::{Create, Error, Name, Store};
 
 use crate::commands::serve::flags::Flags;
@@ -32,8 +32,10 @@ impl Serve {
     pub(crate) fn run(self, out: &mut Out) -> Result<(), Failure> {
         let flags = self.flags.with_config()?;
         let name = self.target.name();
+        // The doors come first: where they cannot be opened, no store is made and left behind.
+        let doors = Listening::open(flags.options()).map_err(Failure::new)?;
         let store = attach_or_create(name, &flags)?;
-        let mut server = Server::bind(store, flags.options()).map_err(Failure::new)?;
+        let mut server = doors.before(store).map_err(Failure::new)?;
         server.stop_on_signals().map_err(Failure::new)?;
         let port = server.port().map_or("off".to_string(), |port| port.to_string());
         let (model, pid) = (server.model(), process::id());

@@ -108,16 +108,16 @@ impl Flags {
     }
 
     /// The same for the server, with its own defaults for what was not said.
-    pub(super) fn options(self) -> Options {
+    pub(super) fn options(&self) -> Options {
         let usual = Options::default();
         Options {
-            bind: if self.bind.is_empty() { usual.bind } else { self.bind },
+            bind: if self.bind.is_empty() { usual.bind } else { self.bind.clone() },
             port: self.port.or(usual.port),
-            unix_socket: self.unix_socket,
+            unix_socket: self.unix_socket.clone(),
             model: self.model.map_or(usual.model, Model::from),
             threads: self.threads,
             clients_most: self.clients_most.unwrap_or(usual.clients_most),
-            password: self.password.map(OsString::into_vec),
+            password: self.password.clone().map(OsString::into_vec),
             timeout_s: self.timeout_s.unwrap_or(usual.timeout_s),
             keep_alive_s: self.keep_alive_s.unwrap_or(usual.keep_alive_s),
             log: self.level.map_or(usual.log, Level::from),
