@@ -15,6 +15,15 @@
 //! Promises: it works from the first instruction that the dynamic loader runs, in every thread, on
 //! both sides of a fork; it allocates nothing from elsewhere and unwinds nothing. A double free, or
 //! a free of what was never given, ends the process with a line that says so.
+//!
+//! Limits, stated:
+//! - A double free across threads is seen at once unless the block waits in its owner's magazine;
+//!   then it is seen when the owner collects what others freed, if the block was not handed out
+//!   again in between.
+//! - What others freed in a thread's slabs is collected when that thread runs out of blocks of the
+//!   class, or ends: of a thread that sleeps for ever it stays.
+//! - In the child of a fork, the slabs of threads that did not come along stay as they are; others
+//!   may free what is in them, but nobody gets it again.
 #![no_std]
 
 #[cfg(test)]
