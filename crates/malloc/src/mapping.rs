@@ -21,8 +21,8 @@ const KEPT_MOST: usize = 16;
 /// has lost no more than that.
 const KEPT_BYTES_AT_FIRST: u64 = 4 << 20;
 
-/// The most that is ever kept: to fault this in again takes some 20 ms, to have it idle is a part of
-/// most machines' memory that is not missed.
+/// The most that is ever kept: to fault this in again takes some 20 ms, to have it idle is a part
+/// of most machines' memory that is not missed.
 const KEPT_BYTES_MOST: u64 = 64 << 20;
 
 /// The least that the table holds: one page of 16-byte places.
@@ -134,8 +134,8 @@ impl Mappings {
         Some(removed)
     }
 
-    /// Keeps a mapping that is used no more warm, if that is not too much. Returns what must go back
-    /// to the system instead: `mapping` itself, an older one, or nothing.
+    /// Keeps a mapping that is used no more warm, if that is not too much. Returns what must go
+    /// back to the system instead: `mapping` itself, an older one, or nothing.
     pub(crate) fn keep(&mut self, mapping: Mapping) -> Option<Mapping> {
         if self.kept_bytes + mapping.bytes > self.kept_bytes_most {
             self.dropped_bytes = mapping.bytes;
@@ -155,8 +155,8 @@ impl Mappings {
     /// Takes `bytes` from what is kept warm: the front of the smallest mapping that is long enough.
     /// The rest of it stays.
     ///
-    /// If there is none, but what was dropped last would have served, more is kept from now on: so a
-    /// program that takes and frees a large payload in turn soon finds it warm, and one that does
+    /// If there is none, but what was dropped last would have served, more is kept from now on: so
+    /// a program that takes and frees a large payload in turn soon finds it warm, and one that does
     /// not pays nothing for it.
     pub(crate) fn reuse(&mut self, bytes: u64) -> Option<Mapping> {
         let long_enough = self.kept.iter_mut().filter(|kept| kept.bytes >= bytes);
