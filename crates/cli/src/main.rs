@@ -13,6 +13,7 @@ mod commands;
 mod failure;
 mod lab;
 mod library;
+mod mess;
 mod output;
 mod program;
 mod quantity;

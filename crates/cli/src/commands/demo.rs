@@ -12,7 +12,6 @@
 
 mod fits;
 mod killed;
-mod mess;
 mod program;
 mod shared;
 
@@ -25,8 +24,8 @@ use std::time::Instant;
 
 use morecore_store::Name;
 
-use self::mess::Mess;
 use crate::failure::Failure;
+use crate::mess::Mess;
 use crate::output::{Color, Out};
 
 /// Shows everything in about 20 seconds; needs nothing
@@ -97,7 +96,8 @@ impl Demo {
         let start = Instant::now();
         let seed = seed()?;
         let store: Name = format!("demo-{}", std::process::id()).parse()?;
-        let mess = Mess::new(&store)?;
+        let mess = Mess::new()?;
+        mess.add_store(&store);
         let program = env::current_exe()?;
         writeln!(out, "morecore demo, seed {seed} (SEED={seed} repeats it)")?;
         let part = self.part();
