@@ -13,6 +13,8 @@
 //!   word 7       "               "                   unused
 //! ```
 //!
+//!   payload: the whole hash 64 | the key, if it is not in the bucket | value      each in words
+//!
 //! The hop belongs to the place, not to the entry: bit d says that the bucket d places further on
 //! holds an entry whose home is here. So a look-up reads the home, and then only buckets with
 //! entries of this home, at most 15 places away.
@@ -36,6 +38,9 @@ pub(crate) const INLINE_BYTES: usize = 48;
 
 /// The longest key that stands in the bucket of an entry with a payload: words 5 to 7.
 pub(crate) const KEY_IN_BUCKET_BYTES: usize = 24;
+
+/// Where in a payload the key begins: behind the hash, by which a payload's entry is found.
+pub(crate) const KEY_AT: u64 = WORD;
 
 const KIND_MASK: u64 = 0xf;
 const INLINE: u64 = 1;
@@ -221,10 +226,10 @@ impl Bucket {
     pub(crate) fn payload(&self) -> Option<Payload> {
         let (at, value_bytes) = (self.0[2], self.0[3]);
         match self.0[0] & KIND_MASK {
-            KEY_IN_BUCKET => Some(Payload { at, value_at: at, value_bytes }),
+            KEY_IN_BUCKET => Some(Payload { at, value_at: at.saturating_add(KEY_AT), value_bytes }),
             KEY_IN_PAYLOAD => {
-                let value_at = at.saturating_add(self.key_bytes().next_multiple_of(WORD));
-                Some(Payload { at, value_at, value_bytes })
+                let before = KEY_AT + self.key_bytes().next_multiple_of(WORD);
+                Some(Payload { at, value_at: at.saturating_add(before), value_bytes })
             }
             _ => None,
         }
@@ -244,7 +249,8 @@ impl Bucket {
             KEY_IN_BUCKET => Ok(count <= KEY_IN_BUCKET_BYTES && self.begins_with(5, sought)),
             KEY_IN_PAYLOAD if self.0[5] == sought.hash => {
                 let mut key = Vec::new();
-                look.view().copy_out(self.0[2], count as u64, &mut key)?;
+                let key_at = self.0[2].saturating_add(KEY_AT);
+                look.view().copy_out(key_at, count as u64, &mut key)?;
                 Ok(key == sought.key)
             }
             _ => Ok(false),
@@ -273,7 +279,7 @@ impl Bucket {
                 self.copy_words(5, 0, count as usize, out);
             }
             KEY_IN_PAYLOAD if count <= KEY_BYTES_MOST => {
-                look.view().copy_out(self.0[2], count, out)?;
+                look.view().copy_out(self.0[2].saturating_add(KEY_AT), count, out)?;
             }
             _ => return Err(Error::Damaged { what: "a bucket of no kind", at: self.0[0] }),
         }
@@ -332,14 +338,17 @@ impl Bucket {
     }
 }
 
-/// How large a payload the entry needs: the value, and before it the key if that is long.
+/// How large a payload the entry needs: the hash, the key if that is long, and the value.
 pub(crate) fn payload_bytes(key: &[u8], value_bytes: u64) -> u64 {
-    key_bytes_in_payload(key) + value_bytes.next_multiple_of(WORD)
+    value_from(key) + value_bytes.next_multiple_of(WORD)
 }
 
 /// Where in the payload the value begins.
-pub(crate) fn key_bytes_in_payload(key: &[u8]) -> u64 {
-    if key.len() <= KEY_IN_BUCKET_BYTES { 0 } else { (key.len() as u64).next_multiple_of(WORD) }
+pub(crate) fn value_from(key: &[u8]) -> u64 {
+    if key.len() <= KEY_IN_BUCKET_BYTES {
+        return KEY_AT;
+    }
+    KEY_AT + (key.len() as u64).next_multiple_of(WORD)
 }
 
 #[cfg(test)]
@@ -367,9 +376,9 @@ mod tests {
     #[test]
     fn a_long_key_stands_before_its_value() {
         let key = [7; 25];
-        assert_eq!((key_bytes_in_payload(&key), payload_bytes(&key, 9)), (32, 48));
+        assert_eq!((value_from(&key), payload_bytes(&key, 9)), (40, 56));
         let bucket = Bucket::with_payload(&Sought::new(1, &key), 4096, 9);
-        let payload = Payload { at: 4096, value_at: 4128, value_bytes: 9 };
+        let payload = Payload { at: 4096, value_at: 4136, value_bytes: 9 };
         assert_eq!((bucket.payload(), bucket.key_bytes()), (Some(payload), 25));
     }
 }

@@ -6,7 +6,9 @@
 use morecore_heap::{Core, Offset, UndoLog};
 
 use crate::atomic::Relaxed;
-use crate::bucket::{BUCKET_BYTES, Bucket, Sought, key_bytes_in_payload, payload_bytes};
+use crate::bucket::{
+    BUCKET_BYTES, Bucket, KEY_AT, KEY_IN_BUCKET_BYTES, Sought, payload_bytes, value_from,
+};
 use crate::layout::{KEY_BYTES_MOST, shard};
 use crate::reader::Reader;
 use crate::session::Session;
@@ -97,11 +99,11 @@ impl Session {
         }
         let needed = payload_bytes(sought.key, bytes);
         let (at, claim) = self.claim_evicting(needed, PAYLOAD_ALIGN)?;
-        let key_bytes = key_bytes_in_payload(sought.key);
-        if key_bytes != 0 {
-            self.view.copy_in(at, sought.key);
+        self.view.store(at, sought.hash);
+        if sought.key.len() > KEY_IN_BUCKET_BYTES {
+            self.view.copy_in(at + KEY_AT, sought.key);
         }
-        self.view.copy_in(at + key_bytes, value);
+        self.view.copy_in(at + value_from(sought.key), value);
         Ok(Act::Put(Bucket::with_payload(sought, at, bytes), Some(claim)))
     }
 

@@ -10,8 +10,8 @@
 //! nothing that could have become something else meanwhile. Two entries may share a bit: one of
 //! them is spared once without reason.
 //!
-//! When the hand finds nothing to drop, or what it drops does not help (the free memory lies in
-//! pieces), whole groups go, with all that is in them.
+//! When what it drops does not help, because the free memory lies in pieces, a window of memory is
+//! cleared (`window.rs`). When nothing else is left, whole groups go, with all that is in them.
 //!
 //! Source: F. J. Corbató's clock (1968); SIEVE (Y. Zhang et al., NSDI 2024).
 
@@ -30,11 +30,12 @@ use crate::{Error, Evict};
 /// The most entries that one visit of the hand drops: each may need a claim for its payload.
 const VICTIMS_MOST: u64 = 64;
 
-/// How much is dropped in search of room before whole groups go: so many times what is wanted.
-const PATIENCE: u64 = 16;
+/// How much the hand drops before a window is cleared: so many times what is wanted. In a store of
+/// entries of one size the first is enough.
+const PATIENCE: u64 = 2;
 
-/// What is dropped at least before whole groups go, in bytes.
-const PATIENCE_BYTES: u64 = 1 << 20;
+/// How many windows are cleared before whole groups go: a window may hold what cannot be dropped.
+const WINDOWS_MOST: u32 = 64;
 
 /// What a sweep takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,6 +55,7 @@ pub(crate) enum Sweep {
 struct Search {
     dropped_bytes: u64,
     idle_visits: u64,
+    windows: u32,
     takes_groups: bool,
 }
 
@@ -75,18 +77,23 @@ impl Session {
     /// Lets the hand visit shards until something is dropped; false if there is nothing.
     fn make_room(&mut self, bytes: u64, search: &mut Search) -> Result<bool, Error> {
         loop {
+            if search.dropped_bytes > bytes * PATIENCE && search.windows < WINDOWS_MOST {
+                search.windows += 1;
+                if self.clear_window(bytes)? != 0 {
+                    return Ok(true);
+                }
+                continue;
+            }
+            search.takes_groups |= search.windows >= WINDOWS_MOST;
             let what = if search.takes_groups { Sweep::All } else { Sweep::Unvisited };
             let dropped = self.visit_next_shard(bytes, what)?;
             search.dropped_bytes += dropped;
             search.idle_visits = if dropped == 0 { search.idle_visits + 1 } else { 0 };
-            let is_patient = search.dropped_bytes < PATIENCE_BYTES.max(bytes * PATIENCE);
             if search.idle_visits > 4 * self.plan.shards {
                 if search.takes_groups {
                     return Ok(false);
                 }
                 (search.takes_groups, search.idle_visits) = (true, 0);
-            } else if !is_patient {
-                search.takes_groups = true;
             }
             if dropped != 0 {
                 return Ok(true);
@@ -98,12 +105,7 @@ impl Session {
     pub(crate) fn visit_next_shard(&mut self, bytes: u64, what: Sweep) -> Result<u64, Error> {
         let turn = self.view.word(header::HAND_AT).fetch_add(1, Relaxed);
         let shard = turn % self.plan.shards;
-        if self.held.contains(&shard) {
-            return Ok(0);
-        }
-        if self.held.is_empty() {
-            self.hold(&[shard])?;
-        } else if !self.try_hold(shard) {
+        if !self.hold_for_eviction(shard)? {
             return Ok(0);
         }
         let claims = self.claims;
@@ -115,6 +117,18 @@ impl Session {
         self.let_go_last();
         self.free_claims(claims)?;
         dropped
+    }
+
+    /// Takes a shard to drop from; false if we hold it already, or somebody has it whom we must not
+    /// wait for because we hold others.
+    pub(crate) fn hold_for_eviction(&mut self, shard: u64) -> Result<bool, Error> {
+        if self.held.contains(&shard) {
+            return Ok(false);
+        }
+        if self.held.is_empty() {
+            return self.hold(&[shard]).map(|()| true);
+        }
+        Ok(self.try_hold(shard))
     }
 
     fn visit(&mut self, shard: u64, bytes: u64, what: Sweep) -> Result<u64, Error> {

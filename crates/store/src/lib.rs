@@ -3,7 +3,7 @@
 //! ```text
 //!   store      what faces use: get, set, update, scan, verify ...
 //!    |-- session    a participant and its transactions (hold, participant, recover)
-//!    |-- change     entries, all or nothing (table, bucket, grow, evict, clear)
+//!    |-- change     entries, all or nothing (table, bucket, grow, evict, window, clear)
 //!    |-- reader     look-ups that wait for nobody (scan)
 //!    |-- space      the heap in the segment: payloads and who claims them
 //!    +-- system     segments: create, attach, list, remove
@@ -40,6 +40,7 @@ mod table;
 mod types;
 mod verify;
 mod view;
+mod window;
 
 pub(crate) use change::Act;
 pub use error::Error;

@@ -269,6 +269,12 @@ impl Owners {
                 let used = (payload.value_at - payload.at).saturating_add(payload.value_bytes);
                 self.add(payload.at, Use::Payload { used }, found);
                 self.verified.payloads += 1;
+                if let Some(seed) = proof.seed
+                    && view.read(payload.at)? != bucket.hash(view, seed)?
+                {
+                    let what = "the payload says another hash than its key".to_owned();
+                    found.push(broken("placed", payload.at, what));
+                }
             }
             if let Some(seed) = proof.seed {
                 proof.check_bucket(&bucket, seed, index, found)?;

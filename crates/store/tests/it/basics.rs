@@ -134,3 +134,26 @@ fn a_full_store_refuses_or_evicts() {
         }
     }
 }
+
+#[test]
+fn a_large_value_among_small_ones_costs_few_of_them() {
+    let how = morecore_store::Create { memory_bytes: 16 << 20, mode: 0o600, evict: Evict::Policy };
+    let mut store = morecore_store::Store::anonymous(&how).unwrap();
+    let mut number = 0u32;
+    while store.stat().evictions == 0 {
+        for _ in 0..500 {
+            store.set(&number.to_le_bytes(), &[1; 400], &ALWAYS).unwrap();
+            number += 1;
+        }
+    }
+    let before = store.stat();
+    store.set(b"large", &vec![2; 100_000], &ALWAYS).unwrap();
+    let dropped = store.stat().evictions - before.evictions;
+    assert!(dropped * 10 < before.entries, "{dropped} of {} entries", before.entries);
+    prove(&mut store);
+    // Also while its shard, or many, are held.
+    let set = || morecore_store::Change::Set { value: vec![3; 100_000], expiry: None };
+    store.update_many(&[b"one", b"two", b"three"], |_| (vec![set(), set(), set()], ())).unwrap();
+    assert_eq!(value_of(&mut store, b"two").unwrap(), vec![3; 100_000]);
+    prove(&mut store);
+}

@@ -1,0 +1,216 @@
+//! Room for one payload that is large beside the others: what lies side by side in memory goes.
+//!
+//! ```text
+//!   .. [entry][free][entry][group][entry] ..      from a random entry's chunk on, as far as is
+//!      |<----------- wanted ----------->|         wanted: entries are dropped, and groups with all
+//!                                                 that they lead to
+//! ```
+//!
+//! Dropping by the table's order would free chunks that are scattered over all memory, and they
+//! meet only when most of the store is gone. A payload begins with its key's hash, so the table can
+//! be asked whose it is.
+//!
+//! Memory is walked without a hold, so what is read may be stale: each find is looked up in the
+//! table, under its shard's hold, before anything is dropped for it.
+//!
+//! Promises: a walk ends, stays inside the segment, and drops nothing that the table does not name.
+
+use morecore_heap::{CHUNK_TAGS, Chunk, Class, Offset, Slab, Tag};
+
+use crate::bucket::{BUCKET_BYTES, Bucket};
+use crate::evict::Sweep;
+use crate::layout::{WORD, shard};
+use crate::reader::{Reader, Reading};
+use crate::session::Session;
+use crate::system::random;
+use crate::table::{BUCKETS_MOST, Group, directory_of, group_of};
+use crate::view::Look;
+use crate::{Error, layout::Plan};
+
+/// The most occupants of a window: half a gigabyte of small entries, and a second's work.
+const OCCUPANTS_MOST: usize = 1 << 22;
+
+/// How many groups are tried for an entry to begin at.
+const STARTS_MOST: u32 = 16;
+
+/// What stands in a window and can be dropped.
+#[derive(Debug, Clone, Copy)]
+enum Occupant {
+    /// The payload of an entry with this hash.
+    Payload { at: u64, hash: u64 },
+    /// A group, and the hash of one of its entries.
+    Group { at: u64, hash: u64 },
+}
+
+/// The payload of some entry near a hash.
+struct SomePayload(u64);
+
+impl Reading for SomePayload {
+    type Out = Option<u64>;
+
+    fn read(&mut self, look: &impl Look, plan: &Plan) -> Result<Self::Out, Error> {
+        let Some(group) = group_of(look, plan, self.0)? else { return Ok(None) };
+        for step in 0..group.buckets {
+            let index = group.after(group.home(self.0), step);
+            let bucket = Bucket(look.read_line(group.bucket_at(index))?);
+            if let Some(payload) = bucket.payload() {
+                return Ok(Some(payload.at));
+            }
+        }
+        Ok(None)
+    }
+}
+
+impl Session {
+    /// Drops what lies side by side somewhere, `bytes` long; returns how many bytes were dropped, 0
+    /// if what was found there cannot be dropped.
+    pub(crate) fn clear_window(&mut self, bytes: u64) -> Result<u64, Error> {
+        let Some(start) = self.window_start()? else { return Ok(0) };
+        let Some(occupants) = self.occupants(start, bytes + CHUNK_TAGS) else { return Ok(0) };
+        let mut dropped = 0;
+        for occupant in occupants {
+            dropped += self.drop_occupant(occupant)?;
+        }
+        Ok(dropped)
+    }
+
+    /// Where the chunk of some entry begins.
+    fn window_start(&self) -> Result<Option<Offset>, Error> {
+        let reader = Reader { view: &self.view, plan: &self.plan };
+        for _ in 0..STARTS_MOST {
+            let hash = random();
+            let (payload, _) = reader.read(self.plan.shard_of(hash), &mut SomePayload(hash))?;
+            let Some(payload) = payload.map(Offset) else { continue };
+            let slab = self.space.units.slab_of(&self.core, payload);
+            let payload = slab.map_or(payload, |(slab, _)| slab.begin());
+            return Ok((payload.0 > WORD).then(|| payload - WORD));
+        }
+        Ok(None)
+    }
+
+    /// All that is used in a window; `None` if something there is not to be dropped.
+    fn occupants(&self, start: Offset, bytes: u64) -> Option<Vec<Occupant>> {
+        let (mut at, end) = (start, start + bytes);
+        let mut occupants = Vec::new();
+        while at < end && occupants.len() < OCCUPANTS_MOST {
+            let tag = Tag(self.core.try_read(at)?);
+            if !tag.is_sound() || !self.core.contains(at, tag.bytes()) {
+                return None;
+            }
+            let chunk = Chunk { begin: at, bytes: tag.bytes() };
+            if tag.is_used() {
+                match self.space.units.slab_of(&self.core, chunk.payload()) {
+                    Some((slab, class)) => self.blocks_of(slab, class, &mut occupants)?,
+                    None => occupants.push(self.occupant(chunk)?),
+                }
+            }
+            at = chunk.end();
+        }
+        (at >= end).then_some(occupants)
+    }
+
+    fn blocks_of(&self, slab: Slab, class: Class, occupants: &mut Vec<Occupant>) -> Option<()> {
+        for index in 0..u64::from(class.shape().blocks) {
+            if slab.mask(&self.core, index / 64) >> (index % 64) & 1 == 0 {
+                let at = slab.block(class, index / 64, index % 64).0;
+                occupants.push(self.entry_at(at)?);
+            }
+        }
+        Some(())
+    }
+
+    /// Whose a used chunk is; `None` if it is not to be dropped.
+    fn occupant(&self, chunk: Chunk) -> Option<Occupant> {
+        let at = chunk.payload().0;
+        if let Some(entry) = self.entry_at(at) {
+            return Some(entry);
+        }
+        let buckets = (chunk.payload_bytes() / BUCKET_BYTES).min(BUCKETS_MOST);
+        for index in 0..buckets {
+            let bucket = Bucket(self.view.read_line(at + index * BUCKET_BYTES).ok()?);
+            if bucket.is_empty() {
+                continue;
+            }
+            let hash = bucket.hash(&self.view, self.seed).ok()?;
+            let group = group_of(&self.view, &self.plan, hash).ok()??;
+            return (group.at == at && self.may_take(hash)).then_some(Occupant::Group { at, hash });
+        }
+        None
+    }
+
+    /// The payload at `at`, if the table says that it is an entry's.
+    fn entry_at(&self, at: u64) -> Option<Occupant> {
+        let hash = self.core.try_read(Offset(at))?;
+        let is_entry = self.find_payload(at, hash).ok()?.is_some() && self.may_take(hash);
+        is_entry.then_some(Occupant::Payload { at, hash })
+    }
+
+    /// The entry whose payload is at `at`. Right if its shard is held, else a guess.
+    fn find_payload(&self, at: u64, hash: u64) -> Result<Option<(Group, u64, Bucket)>, Error> {
+        let Some(group) = group_of(&self.view, &self.plan, hash)? else { return Ok(None) };
+        let home = group.home(hash);
+        let mut hop = Bucket::hop(self.view.read(group.bucket_at(home))?);
+        while hop != 0 {
+            let index = group.after(home, u64::from(hop.trailing_zeros()));
+            let bucket = Bucket(self.view.read_line(group.bucket_at(index))?);
+            if bucket.payload().is_some_and(|payload| payload.at == at) {
+                return Ok(Some((group, index, bucket)));
+            }
+            hop &= hop - 1;
+        }
+        Ok(None)
+    }
+
+    /// Entries of shards that we hold are spared: the caller is about to change them.
+    fn may_take(&self, hash: u64) -> bool {
+        !self.held.contains(&self.plan.shard_of(hash))
+    }
+
+    /// Drops an occupant, if it is still there; returns how many bytes that were.
+    fn drop_occupant(&mut self, occupant: Occupant) -> Result<u64, Error> {
+        let (Occupant::Payload { hash, .. } | Occupant::Group { hash, .. }) = occupant;
+        let shard = self.plan.shard_of(hash);
+        if !self.hold_for_eviction(shard)? {
+            return Ok(0);
+        }
+        let claims = self.claims;
+        let dropped = match occupant {
+            Occupant::Payload { at, .. } => self.drop_payload(shard, at, hash),
+            Occupant::Group { at, .. } => self.drop_group_at(shard, at, hash),
+        };
+        if dropped.is_err() && !self.open.is_empty() {
+            self.undo();
+            self.claims = claims;
+        }
+        self.let_go_last();
+        self.free_claims(claims)?;
+        dropped
+    }
+
+    fn drop_payload(&mut self, shard: u64, at: u64, hash: u64) -> Result<u64, Error> {
+        let Some((group, index, bucket)) = self.find_payload(at, hash)? else { return Ok(0) };
+        self.begin(&[shard]);
+        self.remove(&group, hash, index, &bucket)?;
+        self.commit();
+        let counter = if self.has_expired(&bucket) { shard::EXPIRED } else { shard::EVICTIONS };
+        self.tally(hash, counter);
+        Ok(bucket.content_bytes() + 1)
+    }
+
+    fn drop_group_at(&mut self, shard: u64, at: u64, hash: u64) -> Result<u64, Error> {
+        let directory = directory_of(&self.view, &self.plan, shard)?;
+        let group = group_of(&self.view, &self.plan, hash)?.filter(|group| group.at == at);
+        let (Some(directory), Some(group)) = (directory, group) else { return Ok(0) };
+        let (mut dropped, mut next) = (0, 0);
+        while next < group.buckets {
+            let claims = self.claims;
+            let (more, stopped) = self.sweep(shard, &group, next, u64::MAX, Sweep::All)?;
+            (dropped, next) = (dropped + more, stopped);
+            self.free_claims(claims)?;
+        }
+        let span = 1u64 << directory.depth.saturating_sub(group.depth);
+        let index = (directory.entry_at(&self.plan, hash) - directory.at) / WORD;
+        let first = index / span * span;
+        Ok(dropped + self.drop_group(shard, directory, &group, first, span)?)
+    }
+}
