@@ -1,12 +1,12 @@
 //! A bucket: one line of the cache, with a small entry whole, or a large one's address.
 //!
 //! ```text
-//!   word 0   kind 4 | key bytes 6 | value bytes 6 | hop 16 | version, low 32
+//!   word 0   kind 3 | flagged | key bytes 6 | value bytes 6 | hop 16 | version, low 32
 //!   word 1   expiry in unix ms 44 (0 = never) | unused 4 | version, high 16
 //!
 //!            inline            key in the bucket     key in the payload
-//!   word 2   key, then value   offset of payload     offset of payload
-//!   word 3       "             value's bytes         value's bytes
+//!   word 2   key, then value,  offset of payload     offset of payload     (48 bits, and above
+//!   word 3   then flags        value's bytes         value's bytes          them 16 of the flags)
 //!   word 4       "             key's bytes | hash    key's bytes | hash    (32 bits each)
 //!   word 5       "             key                   the whole hash
 //!   word 6       "               "                   unused
@@ -14,6 +14,9 @@
 //! ```
 //!
 //!   payload: the whole hash 64 | the key, if it is not in the bucket | value      each in words
+//!
+//! Flags of 0 cost nothing: others take 4 of the 48 bytes of an inline entry, which `flagged` tells,
+//! and stand in an entry with a payload where no offset and no length reaches.
 //!
 //! The hop belongs to the place, not to the entry: bit d says that the bucket d places further on
 //! holds an entry whose home is here. So a look-up reads the home, and then only buckets with
@@ -23,7 +26,7 @@
 //! Source: M. Herlihy, N. Shavit, M. Tzafrir, Hopscotch Hashing, 2008.
 
 use crate::hash::hash;
-use crate::layout::{KEY_BYTES_MOST, WORD};
+use crate::layout::{BYTES_MOST, KEY_BYTES_MOST, WORD};
 use crate::view::Look;
 use crate::{Error, Meta};
 
@@ -42,14 +45,25 @@ pub(crate) const KEY_IN_BUCKET_BYTES: usize = 24;
 /// Where in a payload the key begins: behind the hash, by which a payload's entry is found.
 pub(crate) const KEY_AT: u64 = WORD;
 
-const KIND_MASK: u64 = 0xf;
+const KIND_MASK: u64 = 0x7;
+/// Whether the flags stand behind an inline value.
+const FLAGGED: u64 = 0x8;
 const INLINE: u64 = 1;
+const FLAGGED_INLINE: u64 = FLAGGED | INLINE;
 const KEY_IN_BUCKET: u64 = 2;
 const KEY_IN_PAYLOAD: u64 = 3;
 const HOP_SHIFT: u32 = 16;
 const HOP_MASK: u64 = 0xffff << HOP_SHIFT;
 const EXPIRY_MASK: u64 = (1 << 44) - 1;
 const VERSION_SHIFT: u32 = 48;
+
+/// Bits 0 to 47 of words 2 and 3: no offset and no length in a store has more than 46.
+const LOW_MASK: u64 = (1 << LOW_BITS) - 1;
+const LOW_BITS: u32 = 48;
+const _: () = assert!(BYTES_MOST <= LOW_MASK);
+
+/// The bytes of an inline entry's flags.
+const FLAGS_BYTES: usize = size_of::<u32>();
 
 /// The latest expiry that a bucket can say: in the year 2527. Later ones mean this one.
 pub(crate) const EXPIRY_MOST: u64 = EXPIRY_MASK;
@@ -104,30 +118,51 @@ pub(crate) struct Payload {
 
 impl Bucket {
     /// An entry that fits whole; `None` if it does not. Version and hop are put in later.
-    pub(crate) fn inline(key: &[u8], value: &[u8]) -> Option<Self> {
-        if key.len() + value.len() > INLINE_BYTES {
+    pub(crate) fn inline(key: &[u8], value: &[u8], flags: u32) -> Option<Self> {
+        let bytes = key.len() + value.len();
+        if bytes + if flags == 0 { 0 } else { FLAGS_BYTES } > INLINE_BYTES {
             return None;
         }
-        let mut words = [0; 8];
-        words[0] = INLINE | (key.len() as u64) << 4 | (value.len() as u64) << 10;
-        words[2..].copy_from_slice(&pack(key));
-        // The value follows the key without a gap: its words are shifted into place.
-        let (first, shift) = (2 + key.len() / 8, 8 * (key.len() % 8) as u32);
-        let count = value.len().div_ceil(8);
-        for (index, word) in pack(value).into_iter().enumerate().take(count) {
-            words[first + index] |= word << shift;
-            if let Some(next) = words.get_mut(first + index + 1) {
+        let mut bucket = Self::default();
+        bucket.0[0] = INLINE | (key.len() as u64) << 4 | (value.len() as u64) << 10;
+        bucket.0[2..].copy_from_slice(&pack(key));
+        bucket.put(key.len(), value);
+        if flags != 0 {
+            bucket.0[0] |= FLAGGED;
+            bucket.put(bytes, &flags.to_le_bytes());
+        }
+        Some(bucket)
+    }
+
+    /// Puts bytes behind the first `at` of words 2 to 7, where nothing is yet: their words are
+    /// shifted into place.
+    #[inline]
+    fn put(&mut self, at: usize, bytes: &[u8]) {
+        let (first, shift) = (2 + at / 8, 8 * (at % 8) as u32);
+        let count = bytes.len().div_ceil(8);
+        for (index, word) in pack(bytes).into_iter().enumerate().take(count) {
+            self.0[first + index] |= word << shift;
+            if let Some(next) = self.0.get_mut(first + index + 1) {
                 *next |= word.checked_shr(64 - shift).unwrap_or(0);
             }
         }
-        Some(Self(words))
+    }
+
+    /// The word that begins behind the first `at` bytes of words 2 to 7; zeros behind the last.
+    #[inline]
+    fn word_from(&self, at: usize) -> u64 {
+        let (first, shift) = (2 + at / 8, 8 * (at % 8) as u32);
+        let low = self.0.get(first).map_or(0, |word| word >> shift);
+        let next = self.0.get(first + 1).copied().unwrap_or(0);
+        low | next.checked_shl(64 - shift).unwrap_or(0)
     }
 
     /// An entry whose value is in the payload at `at`, of [`payload_bytes`].
-    pub(crate) fn with_payload(sought: &Sought<'_>, at: u64, value_bytes: u64) -> Self {
+    pub(crate) fn with_payload(sought: &Sought<'_>, at: u64, value_bytes: u64, flags: u32) -> Self {
         let mut words = [0; 8];
-        words[2] = at;
-        words[3] = value_bytes;
+        let (low, high) = (u64::from(flags & 0xffff), u64::from(flags >> 16));
+        words[2] = at | low << LOW_BITS;
+        words[3] = value_bytes | high << LOW_BITS;
         words[4] = sought.key.len() as u64 | sought.hash << 32;
         if sought.key.len() <= KEY_IN_BUCKET_BYTES {
             words[0] = KEY_IN_BUCKET;
@@ -204,8 +239,23 @@ impl Bucket {
     pub(crate) fn value_bytes(&self) -> u64 {
         match self.0[0] & KIND_MASK {
             INLINE => self.0[0] >> 10 & 0x3f,
-            _ => self.0[3],
+            _ => self.0[3] & LOW_MASK,
         }
+    }
+
+    /// What a client keeps beside its value.
+    fn flags(&self) -> u32 {
+        match self.0[0] & (KIND_MASK | FLAGGED) {
+            INLINE => 0,
+            // Cut to its lower half: what stands behind the flags is nothing.
+            FLAGGED_INLINE => self.word_from(self.content_bytes() as usize) as u32,
+            _ => (self.0[2] >> LOW_BITS | self.0[3] >> LOW_BITS << 16) as u32,
+        }
+    }
+
+    /// The payload's offset, in an entry that has one.
+    fn payload_at(&self) -> u64 {
+        self.0[2] & LOW_MASK
     }
 
     /// Key and value together: what counts as content.
@@ -219,12 +269,13 @@ impl Bucket {
             version: self.version(),
             expiry_ms: (expiry != 0).then_some(expiry),
             bytes: self.value_bytes(),
+            flags: self.flags(),
         }
     }
 
     /// The payload, if the entry has one.
     pub(crate) fn payload(&self) -> Option<Payload> {
-        let (at, value_bytes) = (self.0[2], self.0[3]);
+        let (at, value_bytes) = (self.payload_at(), self.value_bytes());
         match self.0[0] & KIND_MASK {
             KEY_IN_BUCKET => Some(Payload { at, value_at: at.saturating_add(KEY_AT), value_bytes }),
             KEY_IN_PAYLOAD => {
@@ -249,7 +300,7 @@ impl Bucket {
             KEY_IN_BUCKET => Ok(count <= KEY_IN_BUCKET_BYTES && self.begins_with(5, sought)),
             KEY_IN_PAYLOAD if self.0[5] == sought.hash => {
                 let mut key = Vec::new();
-                let key_at = self.0[2].saturating_add(KEY_AT);
+                let key_at = self.payload_at().saturating_add(KEY_AT);
                 look.view().copy_out(key_at, count as u64, &mut key)?;
                 Ok(key == sought.key)
             }
@@ -279,7 +330,7 @@ impl Bucket {
                 self.copy_words(5, 0, count as usize, out);
             }
             KEY_IN_PAYLOAD if count <= KEY_BYTES_MOST => {
-                look.view().copy_out(self.0[2].saturating_add(KEY_AT), count, out)?;
+                look.view().copy_out(self.payload_at().saturating_add(KEY_AT), count, out)?;
             }
             _ => return Err(Error::Damaged { what: "a bucket of no kind", at: self.0[0] }),
         }
@@ -293,13 +344,9 @@ impl Bucket {
         let is_inline = self.0[0] & KIND_MASK == INLINE && key + value <= INLINE_BYTES;
         if is_inline {
             // Whole words, shifted to where the value begins, and what is too much cut off.
-            let (first, shift) = (2 + key / 8, 8 * (key % 8) as u32);
             let mut bytes = [0u8; INLINE_BYTES];
             for (index, chunk) in bytes.chunks_exact_mut(8).enumerate() {
-                let low = self.0.get(first + index).map_or(0, |word| word >> shift);
-                let next = self.0.get(first + index + 1).copied().unwrap_or(0);
-                let word = low | next.checked_shl(64 - shift).unwrap_or(0);
-                chunk.copy_from_slice(&word.to_le_bytes());
+                chunk.copy_from_slice(&self.word_from(key + 8 * index).to_le_bytes());
             }
             let length = out.len();
             out.extend_from_slice(&bytes);
@@ -357,27 +404,52 @@ mod tests {
 
     #[test]
     fn an_inline_entry_keeps_what_it_is_given() {
-        let bucket = Bucket::inline(b"key", b"value").unwrap();
+        let bucket = Bucket::inline(b"key", b"value", 0).unwrap();
         let bucket = bucket.with_version(0xffff_1234_5678).with_expiry(Some(99)).placed(5 << 16);
         let mut value = Vec::new();
         assert!(bucket.copy_inline_value(&mut value));
         assert_eq!((value.as_slice(), Bucket::hop(bucket.0[0])), (&b"value"[..], 5));
-        let meta = Meta { version: 0xffff_1234_5678, expiry_ms: Some(99), bytes: 5 };
+        let meta = Meta { version: 0xffff_1234_5678, expiry_ms: Some(99), bytes: 5, flags: 0 };
         assert_eq!((bucket.meta(), bucket.content_bytes()), (meta, 8));
     }
 
     #[test]
     fn forty_eight_bytes_fit_and_one_more_does_not() {
-        assert!(Bucket::inline(&[1; 16], &[2; 32]).is_some());
-        assert!(Bucket::inline(&[1; 16], &[2; 33]).is_none());
-        assert!(Bucket::inline(&[], &[]).is_some_and(|bucket| !bucket.is_empty()));
+        assert!(Bucket::inline(&[1; 16], &[2; 32], 0).is_some());
+        assert!(Bucket::inline(&[1; 16], &[2; 33], 0).is_none());
+        assert!(Bucket::inline(&[1; 16], &[2; 28], 1).is_some());
+        assert!(Bucket::inline(&[1; 16], &[2; 29], 1).is_none());
+        assert!(Bucket::inline(&[], &[], 0).is_some_and(|bucket| !bucket.is_empty()));
+    }
+
+    #[test]
+    fn flags_stand_behind_an_inline_value_of_any_length() {
+        for (key, value) in (0..=44).flat_map(|key| (0..=44 - key).map(move |value| (key, value))) {
+            for flags in [1, 0x0102_0304, u32::MAX] {
+                let bucket = Bucket::inline(&[0xff; 48][..key], &[0xee; 48][..value], flags);
+                let bucket = bucket.unwrap().with_version(u64::MAX >> 16).with_expiry(Some(7));
+                let mut found = Vec::new();
+                assert!(bucket.copy_inline_value(&mut found));
+                assert_eq!((found.as_slice(), bucket.meta().flags), (&[0xee; 48][..value], flags));
+            }
+        }
+    }
+
+    #[test]
+    fn flags_share_the_words_of_offset_and_length() {
+        let most = BYTES_MOST - 16;
+        for flags in [0, 1, 0x8000, 0x1_0000, 0x8765_4321, u32::MAX] {
+            let bucket = Bucket::with_payload(&Sought::new(1, b"key"), most, most, flags);
+            let payload = Payload { at: most, value_at: most + KEY_AT, value_bytes: most };
+            assert_eq!((bucket.payload(), bucket.meta().flags), (Some(payload), flags));
+        }
     }
 
     #[test]
     fn a_long_key_stands_before_its_value() {
         let key = [7; 25];
         assert_eq!((value_from(&key), payload_bytes(&key, 9)), (40, 56));
-        let bucket = Bucket::with_payload(&Sought::new(1, &key), 4096, 9);
+        let bucket = Bucket::with_payload(&Sought::new(1, &key), 4096, 9, 0);
         let payload = Payload { at: 4096, value_at: 4136, value_bytes: 9 };
         assert_eq!((bucket.payload(), bucket.key_bytes()), (Some(payload), 25));
     }

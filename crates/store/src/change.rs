@@ -89,8 +89,13 @@ impl Edit for Logged<'_> {
 
 impl Session {
     /// Prepares a new value for a key: in a bucket, or in a payload that is claimed and filled.
-    pub(crate) fn prepare(&mut self, sought: &Sought<'_>, value: &[u8]) -> Result<Act, Error> {
-        if let Some(bucket) = Bucket::inline(sought.key, value) {
+    pub(crate) fn prepare(
+        &mut self,
+        sought: &Sought<'_>,
+        value: &[u8],
+        flags: u32,
+    ) -> Result<Act, Error> {
+        if let Some(bucket) = Bucket::inline(sought.key, value, flags) {
             return Ok(Act::Put(bucket, None));
         }
         let (bytes, most) = (value.len() as u64, self.plan.value_bytes_most());
@@ -104,7 +109,7 @@ impl Session {
             self.view.copy_in(at + KEY_AT, sought.key);
         }
         self.view.copy_in(at + value_from(sought.key), value);
-        Ok(Act::Put(Bucket::with_payload(sought, at, bytes), Some(claim)))
+        Ok(Act::Put(Bucket::with_payload(sought, at, bytes, flags), Some(claim)))
     }
 
     /// The entry of a key that has not expired; its shard is held.
@@ -141,7 +146,9 @@ impl Session {
             Change::Keep => Ok(Act::Keep),
             Change::Remove => Ok(Act::Remove),
             Change::Expire(expiry) => Ok(Act::Expire(*expiry)),
-            Change::Set { value, expiry } => Ok(self.prepare(sought, value)?.expiring(*expiry)),
+            Change::Set { value, expiry, flags } => {
+                Ok(self.prepare(sought, value, *flags)?.expiring(*expiry))
+            }
         }
     }
 

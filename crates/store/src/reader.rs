@@ -31,9 +31,9 @@ const ODD_LOOKS: u32 = 64;
 /// After how many tries others get the processor: whoever keeps changing the shard may need it.
 const TRIES_PER_YIELD: u32 = 128;
 
-/// After how many tries a reader gives up: a shard that changes under each of a million is broken,
+/// After how many tries a reader gives up: a shard that changes under each of these is broken,
 /// or its words are hostile.
-const TRIES_MOST: u32 = 1 << 20;
+const TRIES_MOST: u32 = 1 << 16;
 
 /// What a reader says when it gives up.
 const NEVER_STILL: &str = "a shard that is never still";

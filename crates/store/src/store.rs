@@ -208,7 +208,7 @@ impl Store {
         let turn = Turn(&mut self.session);
         let session = &mut *turn.0;
         let sought = Sought::new(session.seed, key);
-        let act = session.prepare(&sought, value)?;
+        let act = session.prepare(&sought, value, how.flags)?;
         let shards = [session.plan.shard_of(sought.hash)];
         session.hold(&shards)?;
         let mut expiry = match how.expiry {
@@ -251,20 +251,22 @@ impl Store {
         Ok(!session.has_expired(&bucket))
     }
 
-    /// Adds `by` to a decimal number, and returns the sum; an absent entry counts as 0. The expiry
-    /// stays.
+    /// Adds `by` to a decimal number, and returns the sum; an absent entry counts as 0. Expiry and
+    /// flags stay.
     ///
     /// # Errors
     /// [`Error::NotANumber`], [`Error::Overflow`]; as [`Store::set`].
     pub fn increment(&mut self, key: &[u8], by: i64) -> Result<i64, Error> {
         self.update(key, |entry| {
-            let (old, expiry) = match entry {
-                Some(entry) => (number::parse(entry.value), entry.meta.expiry_ms),
-                None => (Some(0), None),
-            };
+            let old = entry.map_or(Some(0), |entry| number::parse(entry.value));
+            let (expiry, flags) =
+                entry.map_or((None, 0), |entry| (entry.meta.expiry_ms, entry.meta.flags));
             let sum = old.ok_or(Error::NotANumber).and_then(|old| number::add(old, by));
             match sum {
-                Ok(sum) => (Change::Set { value: sum.to_string().into_bytes(), expiry }, Ok(sum)),
+                Ok(sum) => {
+                    let value = sum.to_string().into_bytes();
+                    (Change::Set { value, expiry, flags }, Ok(sum))
+                }
                 Err(error) => (Change::Keep, Err(error)),
             }
         })?

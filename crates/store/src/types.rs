@@ -37,6 +37,8 @@ pub struct Meta {
     pub expiry_ms: Option<u64>,
     /// The length of the value.
     pub bytes: u64,
+    /// What a client keeps beside the value; 0 for most.
+    pub flags: u32,
 }
 
 /// A live entry, as [`Store::update`](crate::Store::update) shows it.
@@ -63,6 +65,8 @@ pub enum Change {
         value: Vec<u8>,
         /// The new expiry.
         expiry: Option<u64>,
+        /// The new flags.
+        flags: u32,
     },
 }
 
@@ -73,6 +77,8 @@ pub struct Set {
     pub condition: Condition,
     /// What becomes of the expiry.
     pub expiry: Expiry,
+    /// What the client keeps beside the value.
+    pub flags: u32,
 }
 
 /// When a value is set at all.
