@@ -1,18 +1,26 @@
 //! `morecore run`: a program on our malloc.
 //!
+//! ```text
+//! run --blocks signals--> a copy of ourselves --unblocks them, becomes--> the program
+//!  |                                                                          |
+//!  +-- waits, passes signals on ------------------------------------------ its end
+//! ```
+//!
 //! Our process stays beside the program, to turn its end into the exit status that coreutils' tools
 //! give, and passes on every signal that it gets, except those that the terminal sent: the program,
-//! in the same process group, has got them too.
+//! in the same process group, has got them too. They are blocked before there is anybody to pass
+//! them to, so none can end us alone; the copy in between gives the program the mask that we were
+//! given.
 //!
 //! Knows nothing of the heap: the library reads `MORECORE_CONF` itself.
 
 use std::env;
 use std::ffi::{OsStr, OsString};
 use std::io;
-use std::os::unix::process::ExitStatusExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, Command, ExitStatus};
 
-use nix::sys::signal::{SigSet, Signal, kill};
+use nix::sys::signal::{SigSet, SigmaskHow, Signal, kill};
 use nix::sys::signalfd::SignalFd;
 use nix::unistd::Pid;
 
@@ -28,6 +36,9 @@ const NOT_FOUND: u8 = 127;
 /// Added to the number of the signal that ended the program.
 const BY_SIGNAL: i32 = 128;
 
+/// The program that runs, whatever has become of its file since.
+const OURSELVES: &str = "/proc/self/exe";
+
 /// `si_code` of a signal that the kernel made, for one because a key was pressed (SI_KERNEL).
 const FROM_KERNEL: i32 = 0x80;
 
@@ -37,39 +48,65 @@ pub(crate) struct Run {
     /// Settings of the heap, as in MORECORE_CONF: source:brk|mmap, fit:bins|first|next|best, ...
     #[arg(long, value_name = "K:V,...")]
     conf: Option<String>,
+    /// This process is the copy, and these are the signals that it unblocks
+    #[arg(long, hide = true, value_delimiter = ',', value_name = "NUMBERS")]
+    become_program: Option<Vec<i32>>,
     /// The program and its arguments
-    #[arg(
-        required = true,
-        trailing_var_arg = true,
-        allow_hyphen_values = true,
-        value_name = "CMD"
-    )]
+    #[arg(required = true, trailing_var_arg = true, value_name = "CMD")]
     command: Vec<OsString>,
 }
 
 impl Run {
     /// Runs the program to its end and gives its exit status, or 128 + the signal that ended it.
     pub(crate) fn run(self) -> Result<u8, Failure> {
+        let outcome = match &self.become_program {
+            Some(numbers) => Err(self.turn_into_program(numbers)),
+            None => self.accompany(),
+        };
+        outcome.map_err(|failure| match failure.sentence() {
+            // What is not about the program is our failure.
+            Some(sentence) if failure.status() < OUR_FAILURE => {
+                Failure::with_status(OUR_FAILURE, sentence)
+            }
+            _ => failure,
+        })
+    }
+
+    /// Starts the copy of ourselves that turns into the program, and stays beside it.
+    fn accompany(&self) -> Result<u8, Failure> {
+        let (arrivals, blocked) = take_signals()?;
+        let mut copy = Command::new(OURSELVES);
+        copy.arg("run").arg(format!("--become-program={blocked}"));
+        if let Some(conf) = &self.conf {
+            copy.arg(format!("--conf={conf}"));
+        }
+        let child = copy.arg("--").args(&self.command).spawn()?;
+        Ok(as_exit_code(wait(child, &arrivals)?))
+    }
+
+    /// Becomes the program; what it returns is why that did not work.
+    fn turn_into_program(&self, numbers: &[i32]) -> Failure {
         let Some((name, arguments)) = self.command.split_first() else {
-            return Err(Failure::with_status(OUR_FAILURE, "no program named"));
+            return Failure::new("no program named");
         };
-        let ours = |failure: Failure| match failure.sentence() {
-            Some(sentence) => Failure::with_status(OUR_FAILURE, sentence),
-            None => failure,
+        let library = match library::path() {
+            Ok(library) => library,
+            Err(failure) => return failure,
         };
-        let library = library::path().map_err(ours)?;
         if let Some((file, reason)) = program::examine(name) {
             eprintln!("morecore: {} {}", file.display(), reason.reason());
         }
         let mut command = Command::new(name);
         command.args(arguments).env("LD_PRELOAD", preload(library.as_os_str()));
-        if let Some(conf) = self.conf {
+        if let Some(conf) = &self.conf {
             command.env("MORECORE_CONF", conf);
         }
-        let child = command.spawn().map_err(|error| not_started(name, &error))?;
-        let status = accompany(child)
-            .map_err(|error| Failure::with_status(OUR_FAILURE, format!("waiting: {error}")))?;
-        Ok(as_exit_code(status))
+        // The last thing before: what came meanwhile comes now, as it would to the program.
+        let blocked = numbers.iter().filter_map(|number| Signal::try_from(*number).ok());
+        if let Err(error) = SigSet::from_iter(blocked).thread_unblock() {
+            return Failure::new(error);
+        }
+        not_started(name, &command.exec())
     }
 }
 
@@ -94,14 +131,9 @@ fn not_started(name: &OsStr, error: &io::Error) -> Failure {
 
 /// Waits for the program, and passes signals on to it meanwhile. One loop sees both, so no signal
 /// can go to a process id that has been given to another since.
-fn accompany(mut child: Child) -> io::Result<ExitStatus> {
-    // Only after the program was started: it inherits neither what is blocked nor what is ignored.
-    let signals = passed_on();
-    signals.thread_block()?;
-    let arrivals = SignalFd::new(&signals)?;
+fn wait(mut child: Child, arrivals: &SignalFd) -> io::Result<ExitStatus> {
     let pid = Pid::from_raw(child.id().cast_signed());
     loop {
-        // Asked before the first signal is read: the program may have ended before we blocked it.
         if let Some(status) = child.try_wait()? {
             return Ok(status);
         }
@@ -114,11 +146,11 @@ fn accompany(mut child: Child) -> io::Result<ExitStatus> {
     }
 }
 
-/// Every signal that means something to the program, and the one that tells of its end. Those that
-/// stop and continue are left alone: the shell sends them to the whole process group.
-fn passed_on() -> SigSet {
-    let mut signals = SigSet::empty();
-    for signal in [
+/// Blocks every signal that means something to the program, and the one that tells of its end, to
+/// be read from a descriptor; gives also the numbers of those that were not blocked before. Signals
+/// that stop and continue are left alone: the shell sends them to the whole process group.
+fn take_signals() -> io::Result<(SignalFd, String)> {
+    let signals = SigSet::from_iter([
         Signal::SIGCHLD,
         Signal::SIGHUP,
         Signal::SIGINT,
@@ -128,10 +160,14 @@ fn passed_on() -> SigSet {
         Signal::SIGUSR2,
         Signal::SIGALRM,
         Signal::SIGWINCH,
-    ] {
-        signals.add(signal);
-    }
-    signals
+    ]);
+    let before = signals.thread_swap_mask(SigmaskHow::SIG_BLOCK)?;
+    let blocked: Vec<String> = signals
+        .iter()
+        .filter(|signal| !before.contains(*signal))
+        .map(|signal| (signal as i32).to_string())
+        .collect();
+    Ok((SignalFd::new(&signals)?, blocked.join(",")))
 }
 
 /// The program's exit status as a shell would tell it.

@@ -1,7 +1,7 @@
 //! `morecore run`: exit statuses, signals, and programs that our malloc does not reach.
 
 use std::io::Read;
-use std::os::unix::process::CommandExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Command, Stdio};
 
 use crate::support::{failed, morecore, told};
@@ -44,6 +44,16 @@ fn the_library_is_in_the_program() {
 }
 
 #[test]
+fn a_signal_that_comes_at_once_is_not_lost() {
+    let mut command = morecore();
+    let mut child = command.args(["run", "--", "cat"]).stdin(Stdio::piped()).spawn().unwrap();
+    assert!(Command::new("kill").arg(child.id().to_string()).status().unwrap().success());
+    // Ended as `run` tells it, or before it could do anything about it.
+    let status = child.wait().unwrap();
+    assert!(status.code() == Some(143) || status.signal() == Some(15), "{status}");
+}
+
+#[test]
 fn what_was_to_be_preloaded_stays() {
     let mut command = morecore();
     command.env("LD_PRELOAD", "libm.so.6").args(["run", "--", "sh", "-c", "echo $LD_PRELOAD"]);
@@ -61,8 +71,10 @@ fn conf_reaches_the_program() {
 #[test]
 fn a_signal_for_us_goes_to_the_program() {
     let mut command = morecore();
-    let script = "trap 'echo got; exit 5' TERM; echo ready; while :; do :; done";
-    command.args(["run", "--", "sh", "-c", script]).stdout(Stdio::piped());
+    // It ends with its standard input, whatever becomes of the test.
+    let script = "trap 'echo got; exit 5' TERM; echo ready; while read line; do :; done";
+    command.args(["run", "--", "sh", "-c", script]);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped());
     let mut child = command.process_group(0).spawn().unwrap();
     let mut stdout = child.stdout.take().unwrap();
     let mut ready = [0; 6];
@@ -71,6 +83,20 @@ fn a_signal_for_us_goes_to_the_program() {
     let mut rest = String::new();
     stdout.read_to_string(&mut rest).unwrap();
     assert_eq!((child.wait().unwrap().code(), rest.as_str()), (Some(5), "got\n"));
+}
+
+#[test]
+fn a_program_begins_with_nothing_blocked_and_what_was_ignored() {
+    let program = env!("CARGO_BIN_EXE_morecore");
+    let script = format!("trap '' HUP; exec {program} run -- grep Sig /proc/self/status");
+    let status = told(&Command::new("sh").args(["-c", &script]).output().unwrap());
+    let mask = |name: &str| {
+        let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+        u64::from_str_radix(line.trim(), 16).unwrap()
+    };
+    assert_eq!(mask("SigBlk:"), 0, "{status}");
+    // Signal 1 is SIGHUP, the lowest bit.
+    assert_eq!(mask("SigIgn:") & 1, 1, "{status}");
 }
 
 #[test]
