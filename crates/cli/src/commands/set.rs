@@ -55,7 +55,7 @@ impl Set {
             None => Expiry::Clear,
         };
         let mut store = self.target.attach()?;
-        match store.set(self.key.as_bytes(), &value, &How { condition, expiry })? {
+        match store.set(self.key.as_bytes(), &value, &How { condition, expiry, flags: 0 })? {
             SetDone::Stored { .. } => Ok(writeln!(out, "OK")?),
             SetDone::Refused if self.if_absent => {
                 Err(Failure::new(format!("key exists: {}", escaped(self.key.as_bytes()))))

@@ -104,7 +104,7 @@ pub(super) fn copy<'a>(asked: Copy<'a>, desk: &mut Desk, reply: &mut Encoder<'_>
     Ok(())
 }
 
-/// Gives `to` the value and the expiry of `from`, and changes `from`, at once. Returns whether it
+/// Gives `to` the value, expiry and flags of `from`, and changes `from`, at once. Returns whether it
 /// was done (not if something stands at `to` and may not be replaced); `None` without a `from`.
 fn transfer(
     from: &[u8],
@@ -124,7 +124,8 @@ fn transfer(
                 (vec![Change::Keep, Change::Keep], Some(false))
             }
             Some(Entry { value, meta }) => {
-                let set = Change::Set { value: value.to_vec(), expiry: meta.expiry_ms };
+                let (value, expiry) = (value.to_vec(), meta.expiry_ms);
+                let set = Change::Set { value, expiry, flags: meta.flags };
                 (vec![change, set], Some(true))
             }
         }

@@ -38,7 +38,8 @@ pub(super) fn increment_float<'a>(
         };
         new.write(sum);
         let expiry = entry.and_then(|entry| entry.meta.expiry_ms);
-        (Change::Set { value: sum.clone(), expiry }, Ok(()))
+        let flags = entry.map_or(0, |entry| entry.meta.flags);
+        (Change::Set { value: sum.clone(), expiry, flags }, Ok(()))
     })??;
     reply.bulk(&desk.scratch);
     Ok(())

@@ -37,7 +37,7 @@ pub(super) fn set<'a>(set: Set<'a>, desk: &mut Desk, reply: &mut Encoder<'_>) ->
     if set.is_get || has_passed(expiry, desk) {
         return set_by_update(set, expiry, desk, reply);
     }
-    let how = store::Set { condition: condition(set.condition), expiry };
+    let how = store::Set { condition: condition(set.condition), expiry, flags: 0 };
     match desk.store.set(set.key, set.value, &how)? {
         store::SetDone::Stored { .. } => reply.ok(),
         store::SetDone::Refused => reply.null(),
@@ -73,7 +73,7 @@ fn set_by_update<'a>(
         let change = match is_wanted {
             false => Change::Keep,
             true if has_passed => Change::Remove,
-            true => Change::Set { value: set.value.to_vec(), expiry },
+            true => Change::Set { value: set.value.to_vec(), expiry, flags: 0 },
         };
         (change, (entry.is_some(), is_wanted))
     })?;
@@ -92,7 +92,7 @@ pub(super) fn set_nx<'a>(
     desk: &mut Desk,
     reply: &mut Encoder<'_>,
 ) -> Answered<'a> {
-    let how = store::Set { condition: store::Condition::Absent, expiry: store::Expiry::Clear };
+    let how = store::Set { condition: store::Condition::Absent, ..store::Set::default() };
     let done = desk.store.set(key, value, &how)?;
     reply.integer(i64::from(done != store::SetDone::Refused));
     Ok(())
@@ -229,7 +229,7 @@ fn update_pairs(
     desk.store.update_many(&keys, |entries| {
         let are_set = is_wanted(entries);
         let change = |(_, value): &Pair<'_>| match are_set {
-            true => Change::Set { value: value.to_vec(), expiry: None },
+            true => Change::Set { value: value.to_vec(), expiry: None, flags: 0 },
             false => Change::Keep,
         };
         (pairs.iter().map(change).collect(), are_set)
@@ -245,12 +245,12 @@ pub(super) fn append<'a>(
 ) -> Answered<'a> {
     let most = desk.shared.options.bulk_bytes_most;
     let bytes = desk.store.update(key, |entry| {
-        let (old, expiry) = parts(entry);
+        let (old, expiry, flags) = parts(entry);
         let bytes = old.len() + value.len();
         if bytes as u64 > most {
             return (Change::Keep, Err(Refusal::ValueTooLong));
         }
-        (Change::Set { value: [old, value].concat(), expiry }, Ok(bytes))
+        (Change::Set { value: [old, value].concat(), expiry, flags }, Ok(bytes))
     })??;
     reply.integer(bytes as i64);
     Ok(())
@@ -281,13 +281,13 @@ pub(super) fn set_range<'a>(
     }
     let (start, end) = (offset as usize, end as usize);
     let bytes = desk.store.update(key, |entry| {
-        let (old, expiry) = parts(entry);
+        let (old, expiry, flags) = parts(entry);
         let mut new = Vec::with_capacity(old.len().max(end));
         new.extend_from_slice(old);
         new.resize(old.len().max(end), 0);
         new[start..end].copy_from_slice(value);
         let bytes = new.len();
-        (Change::Set { value: new, expiry }, bytes)
+        (Change::Set { value: new, expiry, flags }, bytes)
     })?;
     reply.integer(bytes as i64);
     Ok(())
@@ -320,9 +320,10 @@ fn range(start: i64, end: i64, bytes: usize) -> Range<usize> {
     if start > end { 0..0 } else { start as usize..end as usize + 1 }
 }
 
-/// The value of an entry, empty if there is none, and its expiry.
-fn parts<'e>(entry: Option<Entry<'e>>) -> (&'e [u8], Option<u64>) {
-    entry.map_or((&[], None), |entry| (entry.value, entry.meta.expiry_ms))
+/// The value of an entry, empty if there is none, and what stays of it when the value changes: its
+/// expiry, and the flags that a client of memcached keeps beside it.
+fn parts<'e>(entry: Option<Entry<'e>>) -> (&'e [u8], Option<u64>, u32) {
+    entry.map_or((&[], None, 0), |entry| (entry.value, entry.meta.expiry_ms, entry.meta.flags))
 }
 
 /// The store's word for when to set.

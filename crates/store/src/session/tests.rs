@@ -21,7 +21,7 @@ fn value_of(store: &mut Store, key: &[u8]) -> Option<Vec<u8>> {
 fn set_half(store: &mut Store, key: &[u8], value: &[u8]) {
     let session = &mut store.session;
     let sought = Sought::new(session.seed, key);
-    let act = session.prepare(&sought, value).unwrap();
+    let act = session.prepare(&sought, value, 0).unwrap();
     let shards = [session.plan.shard_of(sought.hash)];
     session.hold(&shards).unwrap();
     session.begin(&shards);
@@ -119,8 +119,8 @@ fn steps_of_one_change_see_one_another() {
     let session = &mut one.session;
     let sought = Sought::new(session.seed, b"k");
     let shards = [session.plan.shard_of(sought.hash)];
-    let long = session.prepare(&sought, &[1; 400]).unwrap();
-    let short = session.prepare(&sought, b"2").unwrap();
+    let long = session.prepare(&sought, &[1; 400], 0).unwrap();
+    let short = session.prepare(&sought, b"2", 0).unwrap();
     session.hold(&shards).unwrap();
     session.change(&shards, &[(sought, long), (sought, Act::Remove), (sought, short)]).unwrap();
     session.abandon();

@@ -180,7 +180,7 @@ fn a_value_is_appended_to() {
         let append = |entry: Option<morecore_store::Entry<'_>>| {
             let mut value = entry.expect("it was set").value.to_vec();
             value.extend_from_slice(b"more");
-            (Change::Set { value, expiry: None }, ())
+            (Change::Set { value, expiry: None, flags: 0 }, ())
         };
         store.update(b"key", append).unwrap();
     });
@@ -211,7 +211,7 @@ fn two_keys_change_together() {
     check("rename", fill_medium, |store| {
         let rename = |entries: &[Option<morecore_store::Entry<'_>>]| {
             let value = entries[0].expect("it was set").value.to_vec();
-            (vec![Change::Remove, Change::Set { value, expiry: None }], ())
+            (vec![Change::Remove, Change::Set { value, expiry: None, flags: 0 }], ())
         };
         store.update_many(&[b"key", b"other:3"], rename).unwrap();
     });

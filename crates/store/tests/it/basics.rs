@@ -23,7 +23,7 @@ fn what_is_set_is_got_inline_and_in_payloads() {
 #[test]
 fn versions_change_at_every_set_and_conditions_hold() {
     let mut store = small(Evict::None);
-    let how = |condition| Set { condition, expiry: Expiry::Clear };
+    let how = |condition| Set { condition, ..Set::default() };
     assert_eq!(store.set(b"k", b"0", &how(Condition::Present)).unwrap(), SetDone::Refused);
     let SetDone::Stored { version } = store.set(b"k", b"1", &how(Condition::Absent)).unwrap()
     else {
@@ -41,10 +41,10 @@ fn versions_change_at_every_set_and_conditions_hold() {
 fn what_has_expired_is_absent() {
     let mut store = small(Evict::None);
     store.set_now(Some(1000));
-    let at = |ms| Set { condition: Condition::Always, expiry: Expiry::At(ms) };
+    let at = |ms| Set { expiry: Expiry::At(ms), ..Set::default() };
     store.set(b"k", b"v", &at(1500)).unwrap();
     assert_eq!(store.peek(b"k").unwrap().unwrap().expiry_ms, Some(1500));
-    let keep = Set { condition: Condition::Always, expiry: Expiry::Keep };
+    let keep = Set { expiry: Expiry::Keep, ..Set::default() };
     store.set(b"k", b"w", &keep).unwrap();
     store.set_now(Some(1499));
     assert_eq!(value_of(&mut store, b"k").unwrap(), b"w");
@@ -52,7 +52,7 @@ fn what_has_expired_is_absent() {
     assert_eq!(value_of(&mut store, b"k"), None);
     assert_eq!(store.peek(b"k").unwrap(), None);
     assert!(!store.delete(b"k").unwrap());
-    let absent = Set { condition: Condition::Absent, expiry: Expiry::Clear };
+    let absent = Set { condition: Condition::Absent, ..Set::default() };
     assert!(matches!(store.set(b"k", b"x", &absent).unwrap(), SetDone::Stored { .. }));
     assert_eq!(store.peek(b"k").unwrap().unwrap().expiry_ms, None);
 }
@@ -74,7 +74,7 @@ fn an_update_of_many_is_one_change() {
     let mut store = small(Evict::None);
     let long = vec![7; 400];
     store.set(b"from", &long, &ALWAYS).unwrap();
-    let set = |value: &[u8]| Change::Set { value: value.to_vec(), expiry: None };
+    let set = |value: &[u8]| Change::Set { value: value.to_vec(), expiry: None, flags: 0 };
     store
         .update_many(&[b"from", b"to"], |entries| {
             (vec![Change::Remove, set(entries[0].unwrap().value)], ())
@@ -152,7 +152,7 @@ fn a_large_value_among_small_ones_costs_few_of_them() {
     assert!(dropped * 10 < before.entries, "{dropped} of {} entries", before.entries);
     prove(&mut store);
     // Also while its shard, or many, are held.
-    let set = || morecore_store::Change::Set { value: vec![3; 100_000], expiry: None };
+    let set = || morecore_store::Change::Set { value: vec![3; 100_000], expiry: None, flags: 0 };
     store.update_many(&[b"one", b"two", b"three"], |_| (vec![set(), set(), set()], ())).unwrap();
     assert_eq!(value_of(&mut store, b"two").unwrap(), vec![3; 100_000]);
     prove(&mut store);

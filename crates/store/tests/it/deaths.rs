@@ -92,7 +92,7 @@ fn disturb(store: &mut Store, chance: &mut Rng) {
         5 => drop(store.delete(&one).unwrap()),
         6 => {
             let swap = |entry: Option<morecore_store::Entry<'_>>| match entry {
-                Some(entry) => Change::Set { value: entry.value.to_vec(), expiry: None },
+                Some(entry) => Change::Set { value: entry.value.to_vec(), expiry: None, flags: 0 },
                 None => Change::Remove,
             };
             let swapped = store.update_many(&[&one, &two], |entries| {
@@ -198,7 +198,7 @@ fn readers_do_not_wait_for_a_stopped_writer() {
         let keys: Vec<_> = (0..8).map(|_| theirs.u32(..150).to_le_bytes()).collect();
         let keys: Vec<&[u8]> = keys.iter().map(|key| &key[..]).collect();
         let value = whole_value(&mut theirs);
-        let set = |_: &&[u8]| Change::Set { value: value.clone(), expiry: None };
+        let set = |_: &&[u8]| Change::Set { value: value.clone(), expiry: None, flags: 0 };
         let _ = store.update_many(&keys, |_| (keys.iter().map(set).collect(), ()));
     });
     for _ in 0..100 {

@@ -37,5 +37,8 @@ fn chance() -> fastrand::Rng {
     fastrand::Rng::with_seed(seed)
 }
 
-const ALWAYS: Set =
-    Set { condition: morecore_store::Condition::Always, expiry: morecore_store::Expiry::Clear };
+const ALWAYS: Set = Set {
+    condition: morecore_store::Condition::Always,
+    expiry: morecore_store::Expiry::Clear,
+    flags: 0,
+};

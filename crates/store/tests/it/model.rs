@@ -9,6 +9,7 @@ use morecore_store::{Change, Condition, Create, Error, Evict, Expiry, Set, SetDo
 struct Kept {
     value: Vec<u8>,
     expiry: Option<u64>,
+    flags: u32,
 }
 
 struct Model {
@@ -41,6 +42,11 @@ impl Model {
         vec![self.chance.u8(..); bytes]
     }
 
+    /// None, as most entries have, or any.
+    fn flags(&mut self) -> u32 {
+        if self.chance.bool() { 0 } else { self.chance.u32(..) >> self.chance.u32(..32) }
+    }
+
     fn live(&mut self, key: &[u8]) -> Option<Kept> {
         self.map.get(key).filter(|kept| kept.expiry.is_none_or(|at| at > self.now)).cloned()
     }
@@ -60,7 +66,10 @@ impl Model {
             (found.map(|v| v.len()), expected.map(|k| k.value.len()))
         );
         let meta = self.store.peek(key).unwrap();
-        assert_eq!(meta.and_then(|meta| meta.expiry_ms), expected.and_then(|kept| kept.expiry));
+        assert_eq!(
+            meta.map(|meta| (meta.expiry_ms, meta.flags)),
+            expected.map(|kept| (kept.expiry, kept.flags))
+        );
     }
 
     fn step(&mut self) {
@@ -82,7 +91,7 @@ impl Model {
     }
 
     fn set(&mut self, key: Vec<u8>) {
-        let value = self.value();
+        let (value, flags) = (self.value(), self.flags());
         let live = self.live(&key);
         let condition =
             [Condition::Always, Condition::Absent, Condition::Present][self.chance.usize(..3)];
@@ -93,7 +102,7 @@ impl Model {
             Condition::Present => live.is_some(),
             _ => true,
         };
-        match self.store.set(&key, &value, &Set { condition, expiry }) {
+        match self.store.set(&key, &value, &Set { condition, expiry, flags }) {
             // An entry may be evicted for its own new value, and is then absent.
             Ok(SetDone::Stored { .. }) if may => {
                 let expiry = match expiry {
@@ -101,7 +110,7 @@ impl Model {
                     Expiry::Keep => live.and_then(|kept| kept.expiry),
                     Expiry::At(at) => Some(at),
                 };
-                self.map.insert(key, Kept { value, expiry });
+                self.map.insert(key, Kept { value, expiry, flags });
             }
             Ok(SetDone::Refused) if !may => {}
             Err(Error::Full { .. }) if !self.evicts => {}
@@ -116,7 +125,8 @@ impl Model {
         if let (Some(value), Some(meta)) =
             (value_of(&mut self.store, key), self.store.peek(key).unwrap())
         {
-            self.map.insert(key.to_vec(), Kept { value, expiry: meta.expiry_ms });
+            let kept = Kept { value, expiry: meta.expiry_ms, flags: meta.flags };
+            self.map.insert(key.to_vec(), kept);
         }
     }
 
@@ -133,8 +143,9 @@ impl Model {
         let to = self.key();
         let moved = self.store.update_many(&[&from, &to], |entries| match entries[0] {
             Some(entry) if from != to => {
-                let (value, expiry) = (entry.value.to_vec(), entry.meta.expiry_ms);
-                (vec![Change::Remove, Change::Set { value, expiry }], true)
+                let (value, meta) = (entry.value.to_vec(), entry.meta);
+                let set = Change::Set { value, expiry: meta.expiry_ms, flags: meta.flags };
+                (vec![Change::Remove, set], true)
             }
             _ => (vec![Change::Keep, Change::Keep], false),
         });
@@ -159,7 +170,9 @@ impl Model {
                 return (Change::Keep, None);
             }
             let expiry = entry.and_then(|entry| entry.meta.expiry_ms);
-            (Change::Set { value: value.clone(), expiry }, Some(Kept { value, expiry }))
+            let flags = entry.map_or(0, |entry| entry.meta.flags);
+            let kept = Kept { value: value.clone(), expiry, flags };
+            (Change::Set { value, expiry, flags }, Some(kept))
         });
         match done {
             Ok(Some(kept)) => drop(self.map.insert(key, kept)),
