@@ -35,31 +35,31 @@ impl Observer {
         Ok(Self { view, plan, seed, now: None, _mapping: mapping })
     }
 
-    /// As [`Store::set_now`](crate::Store::set_now)(crate::Store::set_now).
+    /// As [`Store::set_now`](crate::Store::set_now).
     pub fn set_now(&mut self, now_ms: Option<u64>) {
         self.now = now_ms;
     }
 
-    /// As [`Store::get`](crate::Store::get)(crate::Store::get); it leaves no trace, so it does not keep an entry from
+    /// As [`Store::get`](crate::Store::get); it leaves no trace, so it does not keep an entry from
     /// being evicted.
     ///
     /// # Errors
-    /// As [`Store::get`](crate::Store::get)(crate::Store::get).
+    /// As [`Store::get`](crate::Store::get).
     pub fn get(&self, key: &[u8], value: &mut Vec<u8>) -> Result<Option<Meta>, Error> {
         check_key(key)?;
         self.reader().get(&Sought::new(self.seed, key), || self.now_ms(), value)
     }
 
-    /// As [`Store::peek`](crate::Store::peek)(crate::Store::peek).
+    /// As [`Store::peek`](crate::Store::peek).
     ///
     /// # Errors
-    /// As [`Store::get`](crate::Store::get)(crate::Store::get).
+    /// As [`Store::get`](crate::Store::get).
     pub fn peek(&self, key: &[u8]) -> Result<Option<Meta>, Error> {
         check_key(key)?;
         self.reader().peek(&Sought::new(self.seed, key), || self.now_ms())
     }
 
-    /// As [`Store::scan`](crate::Store::scan)(crate::Store::scan).
+    /// As [`Store::scan`](crate::Store::scan).
     ///
     /// # Errors
     /// [`Error::Damaged`].
@@ -72,7 +72,7 @@ impl Observer {
         self.reader().scan(self.seed, self.now_ms(), cursor, count, each)
     }
 
-    /// As [`Store::random_key`](crate::Store::random_key)(crate::Store::random_key).
+    /// As [`Store::random_key`](crate::Store::random_key).
     ///
     /// # Errors
     /// [`Error::Damaged`].
@@ -80,7 +80,7 @@ impl Observer {
         self.reader().random_key(self.seed, self.now_ms(), system::random(), key)
     }
 
-    /// As [`Store::len`](crate::Store::len)(crate::Store::len).
+    /// As [`Store::len`](crate::Store::len).
     #[must_use]
     pub fn len(&self) -> u64 {
         report::entries(&self.view, &self.plan)
@@ -92,19 +92,19 @@ impl Observer {
         self.len() == 0
     }
 
-    /// As [`Store::stat`](crate::Store::stat)(crate::Store::stat).
+    /// As [`Store::stat`](crate::Store::stat).
     #[must_use]
     pub fn stat(&self) -> Stat {
         report::stat(&self.view, &self.plan)
     }
 
-    /// As [`Store::census`](crate::Store::census)(crate::Store::census).
+    /// As [`Store::census`](crate::Store::census).
     #[must_use]
     pub fn census(&self) -> Census {
         report::census(&self.view, &self.plan)
     }
 
-    /// As [`Store::verify`](crate::Store::verify)(crate::Store::verify), without holding anything: it looks again while
+    /// As [`Store::verify`](crate::Store::verify), without holding anything: it looks again while
     /// others change the store.
     ///
     /// # Errors

@@ -120,7 +120,7 @@ fn another_layout_is_left_alone() {
     let at = segment::attach(segment::Id(name.segment().id), false).unwrap();
     header_word(at, 1).store(99, Relaxed);
     let error = Store::attach(&name.0).unwrap_err();
-    assert_eq!(error.to_string(), "segment has layout 99, not 1");
+    assert!(error.to_string().starts_with("segment has layout 99, not "), "{error}");
     assert!(matches!(Store::observe(&name.0), Err(Error::Layout { found: 99, .. })));
     let how = Create { memory_bytes: 2 << 20, ..Create::default() };
     assert!(matches!(Store::create(&name.0, &how), Err(Error::Exists { .. })));
