@@ -70,7 +70,7 @@ pub(crate) fn examine(command: &OsStr) -> Option<(PathBuf, Unreached)> {
 }
 
 /// The file that `command` names: itself when it has a slash, else the first in PATH.
-fn find(command: &OsStr) -> Option<PathBuf> {
+pub(crate) fn find(command: &OsStr) -> Option<PathBuf> {
     if command.as_bytes().contains(&b'/') {
         return Some(PathBuf::from(command));
     }

@@ -1,5 +1,6 @@
 //! The commands, one file each: its arguments, and one `run`.
 
+mod bench;
 mod create;
 mod del;
 mod demo;
@@ -45,6 +46,7 @@ pub(crate) enum Command {
     Verify(verify::Verify),
     Serve(serve::Serve),
     Demo(demo::Demo),
+    Bench(bench::Bench),
 }
 
 impl Command {
@@ -70,6 +72,7 @@ impl Command {
             Command::Verify(verify) => verify.run(out),
             Command::Serve(serve) => serve.run(out),
             Command::Demo(demo) => demo.run(out),
+            Command::Bench(bench) => bench.run(out),
         };
         done.map(|()| 0)
     }

@@ -1,0 +1,135 @@
+//! `morecore bench malloc`: workloads and real programs on our malloc and on its peers.
+//!
+//! ```text
+//! subject (a workload of the lab, or a program) x contestant (a library in LD_PRELOAD)
+//!     --> a process --wait4--> processor time, time, peak of resident memory
+//! ```
+//!
+//! Promises: every contestant is preloaded, the system's own malloc too, so none is spared what the
+//! loader does; and what a process prints must be the same on all, or the contestant has failed.
+
+mod contestant;
+mod process;
+mod programs;
+mod report;
+mod subject;
+
+use std::env;
+use std::fs::File;
+use std::io::Write;
+use std::path::PathBuf;
+
+use self::contestant::Contestant;
+use self::process::Used;
+use self::report::Report;
+use self::subject::Subject;
+use super::rounds::{Effort, Progress, interleave};
+use crate::failure::Failure;
+use crate::lab::workloads::{Measure, WORKLOADS, Workload};
+use crate::library;
+use crate::mess::Mess;
+use crate::output::Out;
+
+/// With `--quick`, a fortieth: what takes half a second takes about as long as a process to start.
+const QUICK_PART: u32 = 40;
+
+/// Our malloc beside glibc, jemalloc, tcmalloc and mimalloc
+#[derive(clap::Args)]
+pub(crate) struct Malloc {
+    #[command(flatten)]
+    effort: Effort,
+    /// Measure against these only: names, or paths of libraries to preload
+    #[arg(long, value_delimiter = ',', value_name = "PEER,...")]
+    peers: Vec<String>,
+    /// Measure with these workloads and programs only
+    #[arg(long, value_delimiter = ',', value_name = "NAME,...")]
+    only: Vec<String>,
+    /// List the workloads and programs, and measure nothing
+    #[arg(long)]
+    list: bool,
+    /// Also write every sample to a file, one a line
+    #[arg(long, value_name = "FILE")]
+    csv: Option<PathBuf>,
+    /// One JSON object
+    #[arg(long)]
+    json: bool,
+    /// The workload that this process plays, for the bench that started it
+    #[arg(long, hide = true, value_parser = workload)]
+    play: Option<&'static Workload>,
+    /// What part of that
+    #[arg(long, hide = true, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    part: u32,
+    /// What everything random is made from
+    #[arg(long, env = "SEED", default_value_t = 1)]
+    seed: u64,
+}
+
+/// What one subject used on each contestant: its samples, or why there are none.
+struct Outcome {
+    subject: Subject,
+    samples: Vec<Result<Vec<Used>, String>>,
+}
+
+impl Malloc {
+    /// Measures everything, or plays the one workload that this process is asked for.
+    pub(crate) fn run(self, out: &mut Out) -> Result<(), Failure> {
+        let measure = Measure { seed: self.seed, part: self.part() };
+        match self.play {
+            Some(workload) => Ok(writeln!(out, "{}", workload.play(measure))?),
+            None => self.compete(measure, out),
+        }
+    }
+
+    fn part(&self) -> u32 {
+        if self.effort.quick { QUICK_PART } else { self.part }
+    }
+
+    fn compete(self, measure: Measure, out: &mut Out) -> Result<(), Failure> {
+        let directory = env::temp_dir().join(format!("morecore-bench-{}", std::process::id()));
+        let (mut subjects, mut missing) = subject::all(&env::current_exe()?, measure, &directory)?;
+        subject::keep(&mut subjects, &self.only)?;
+        if self.list {
+            return report::list(&subjects, &missing, out);
+        }
+        let (contestants, others) = contestant::all(&self.peers)?;
+        missing.extend(others);
+        let mess = Mess::new()?;
+        mess.add_directory(directory.clone());
+        library::make_private(&directory)?;
+        programs::write_inputs(&subjects, measure, &directory)?;
+        let outcomes = self.measure(subjects, &contestants)?;
+        if let Some(path) = &self.csv {
+            report::write_csv(&contestants, &outcomes, &mut File::create(path)?)?;
+        }
+        let report = Report::new(contestants, outcomes, missing, self.effort, measure);
+        if self.json { out.json(&report.to_json()) } else { report.print(out) }
+    }
+
+    /// Every subject on every contestant. One that failed on a contestant is not tried again there.
+    fn measure(
+        &self,
+        subjects: Vec<Subject>,
+        contestants: &[Contestant],
+    ) -> Result<Vec<Outcome>, Failure> {
+        let progress = Progress::new();
+        let count = subjects.len();
+        let mut outcomes = Vec::new();
+        for (index, subject) in subjects.into_iter().enumerate() {
+            let mut expected = None;
+            let samples = interleave(contestants, self.effort, |contestant| {
+                let (name, on) = (subject.name, &contestant.name);
+                progress.say(format_args!("{} of {count}: {name} on {on}", index + 1));
+                Ok(process::measure(&subject, contestant, &mut expected))
+            })?;
+            let samples = samples.into_iter().map(|samples| samples.into_iter().collect());
+            outcomes.push(Outcome { samples: samples.collect(), subject });
+        }
+        Ok(outcomes)
+    }
+}
+
+/// The workload of this name.
+fn workload(name: &str) -> Result<&'static Workload, String> {
+    let found = WORKLOADS.iter().find(|workload| workload.name == name);
+    found.ok_or_else(|| format!("no workload is called {name}"))
+}

@@ -1,0 +1,88 @@
+//! Subjects: what is run on every malloc. Workloads of the lab, played by this program itself, and
+//! programs that many machines have.
+
+use std::ffi::{OsStr, OsString};
+use std::path::{Path, PathBuf};
+
+use super::contestant::Missing;
+use super::programs::{self, PROGRAMS, Program};
+use crate::failure::Failure;
+use crate::lab::workloads::{Measure, WORKLOADS};
+use crate::program;
+
+/// Something to run on every malloc.
+pub(super) struct Subject {
+    pub(super) name: &'static str,
+    /// What it does.
+    pub(super) about: &'static str,
+    /// A program of others, not a workload of ours.
+    pub(super) is_program: bool,
+    pub(super) program: PathBuf,
+    pub(super) arguments: Vec<OsString>,
+    pub(super) environment: Vec<(&'static str, &'static str)>,
+    /// What is done to it from outside while it runs, as a script for sh; for a server.
+    pub(super) load: Option<String>,
+}
+
+/// Everything that can be run here, and the programs that cannot. Their inputs are written into
+/// `directory`; `ourselves` is this program.
+pub(super) fn all(
+    ourselves: &Path,
+    measure: Measure,
+    directory: &Path,
+) -> Result<(Vec<Subject>, Vec<Missing>), Failure> {
+    let mut subjects: Vec<Subject> = WORKLOADS
+        .iter()
+        .map(|workload| Subject {
+            name: workload.name,
+            about: workload.about,
+            is_program: false,
+            program: ourselves.to_path_buf(),
+            arguments: [
+                format!("bench malloc --play {}", workload.name),
+                format!("--seed {} --part {}", measure.seed, measure.part),
+            ]
+            .iter()
+            .flat_map(|words| words.split(' ').map(OsString::from))
+            .collect(),
+            environment: Vec::new(),
+            load: None,
+        })
+        .collect();
+    let mut missing = Vec::new();
+    for program in &PROGRAMS {
+        match found(program) {
+            Ok(path) => subjects.push(program.subject(path, measure, directory)),
+            Err(remedy) => missing.push(Missing { name: program.name.to_string(), remedy }),
+        }
+    }
+    Ok((subjects, missing))
+}
+
+/// Keeps the subjects that `only` names, all if it names none.
+pub(super) fn keep(subjects: &mut Vec<Subject>, only: &[String]) -> Result<(), Failure> {
+    for name in only {
+        if !subjects.iter().any(|subject| subject.name == name) {
+            let remedy = "--list shows what can be measured here";
+            return Err(Failure::new(format!("no workload or program is called {name}: {remedy}")));
+        }
+    }
+    subjects.retain(|subject| only.is_empty() || only.iter().any(|name| subject.name == name));
+    Ok(())
+}
+
+/// The program's file, or what keeps it from being measured.
+fn found(wanted: &Program) -> Result<PathBuf, String> {
+    let install = || format!("apt-get install {}", wanted.package);
+    if let Some(other) =
+        wanted.helpers.iter().find(|name| program::find(OsStr::new(name)).is_none())
+    {
+        return Err(format!("needs {other}: {}", install()));
+    }
+    let path = program::find(OsStr::new(wanted.command)).ok_or_else(install)?;
+    let path = programs::behind(wanted, path);
+    match program::examine(path.as_os_str()) {
+        Some((file, reason)) => Err(format!("{} {}", file.display(), reason.reason())),
+        None => Ok(path),
+    }
+}
