@@ -15,8 +15,8 @@
 //!
 //!   payload: the whole hash 64 | the key, if it is not in the bucket | value      each in words
 //!
-//! Flags of 0 cost nothing: others take 4 of the 48 bytes of an inline entry, which `flagged` tells,
-//! and stand in an entry with a payload where no offset and no length reaches.
+//! Flags of 0 cost nothing; others take 4 of the 48 bytes of an inline entry, which `flagged`
+//! tells, and stand in an entry with a payload where no offset and no length reaches.
 //!
 //! The hop belongs to the place, not to the entry: bit d says that the bucket d places further on
 //! holds an entry whose home is here. So a look-up reads the home, and then only buckets with
