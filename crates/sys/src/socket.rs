@@ -88,7 +88,7 @@ impl Address<'_> {
                 let mut unix =
                     libc::sockaddr_un { sun_family: libc::AF_UNIX as u16, sun_path: [0; 108] };
                 for (to, from) in unix.sun_path.iter_mut().zip(*path) {
-                    *to = from.cast_signed();
+                    *to = *from as libc::c_char; // Signed on some processors, not on others.
                 }
                 Some((Raw { unix }, (SUN_PATH + path.len() + 1) as u32))
             }
