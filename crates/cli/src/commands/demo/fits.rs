@@ -16,7 +16,7 @@ use crate::library::make_private;
 use crate::quantity::{show_bytes, show_count};
 
 /// Calls of the trace: a second or two for all fits.
-const CALLS: u32 = 400_000;
+const CALLS: u32 = 240_000;
 
 /// The array in which the heaps are, in granules: several times what the trace needs at once.
 const ARRAY_GRANULES: usize = (96 << 20) / size_of::<u128>();
