@@ -8,8 +8,14 @@
 //! Promises: what is lost is told as plainly as what is won, and how to install the peers that are
 //! missing.
 
+mod cores;
+mod language;
 mod malloc;
+mod peers;
 mod rounds;
+mod server;
+mod store;
+mod usage;
 
 use crate::failure::Failure;
 use crate::output::Out;
@@ -25,6 +31,8 @@ pub(crate) struct Bench {
 #[derive(clap::Subcommand)]
 enum Face {
     Malloc(malloc::Malloc),
+    Store(store::Store),
+    Server(server::Server),
 }
 
 impl Bench {
@@ -32,6 +40,8 @@ impl Bench {
     pub(crate) fn run(self, out: &mut Out) -> Result<(), Failure> {
         match self.face {
             Face::Malloc(malloc) => malloc.run(out),
+            Face::Store(store) => store.run(out),
+            Face::Server(server) => server.run(out),
         }
     }
 }

@@ -4,6 +4,7 @@
 
 mod bad_input;
 mod bench;
+mod bench_faces;
 mod demo;
 mod preload;
 mod run;

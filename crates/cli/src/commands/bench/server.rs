@@ -1,0 +1,156 @@
+//! `morecore bench server`: our models against each other and against the servers that others wrote.
+//!
+//! ```text
+//! core 0: the servers, all started, one of them asked        core 1: the load
+//! for each setting, for each round:  epoll thread ... redis memcached, in turn
+//! ```
+//!
+//! Question: how many commands does a core of the server answer in a second, what does each cost
+//! it, and how long does a client wait? Rivals: redis-server and memcached, if installed.
+
+mod batch;
+mod contest;
+mod histogram;
+mod load;
+mod picture;
+mod report;
+mod setting;
+
+use std::fs;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use morecore_server::Model;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+
+use self::contest::{Answer, Contestant};
+use self::report::Report;
+use self::setting::Extent;
+use super::cores::{self, Cores};
+use super::peers::{Host, Peer, Transport};
+use super::rounds::{Effort, Progress};
+use crate::failure::Failure;
+use crate::mess::Mess;
+use crate::output::Out;
+
+/// Keys that are set before anything is measured: with their values more than a core's own caches
+/// hold, so that a server has to find each one.
+const KEYS: u32 = 100_000;
+
+/// With `--quick`, where nothing is to be learned of memory.
+const QUICK_KEYS: u32 = 1000;
+
+/// How long a load runs for one sample: 40 of the ticks in which the kernel tells processor time.
+const SAMPLE: Duration = Duration::from_millis(400);
+
+/// With `--quick`.
+const QUICK_SAMPLE: Duration = Duration::from_millis(20);
+
+/// All keys with values of 1 KiB, twice over.
+const MEMORY_BYTES: u64 = 512 << 20;
+
+/// Measures the server against redis-server and memcached, with commands over TCP and Unix sockets
+#[derive(clap::Args)]
+pub(crate) struct Server {
+    #[command(flatten)]
+    effort: Effort,
+    /// Every combination of transport, command, length, connections and pipeline
+    #[arg(long, conflicts_with = "quick")]
+    full: bool,
+    /// Whom to measure against [default: all that are installed]
+    #[arg(long, value_enum, value_delimiter = ',', value_name = "PEER,...")]
+    peers: Option<Vec<Peer>>,
+    /// A picture of it, as SVG
+    #[arg(long, value_name = "FILE")]
+    picture: Option<PathBuf>,
+    /// One JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+impl Server {
+    /// Measures, and tells.
+    pub(crate) fn run(self, out: &mut Out) -> Result<(), Failure> {
+        admit_descriptors()?;
+        let mess = Mess::new()?;
+        let host = Host::new(&mess)?;
+        let cores = Cores::find()?;
+        let wanted = self.peers.as_deref().unwrap_or(&Peer::ALL);
+        let mut report = Report::new(self.effort, cores, wanted);
+        for transport in [Transport::Tcp, Transport::Unix] {
+            let contestants = start(&host, transport, report.installed(), cores)?;
+            self.measure(transport, &contestants, &mut report)?;
+        }
+        drop(mess);
+        if let Some(path) = &self.picture {
+            let svg = picture::draw(&report.answers).map_err(Failure::new)?;
+            fs::write(path, svg).map_err(|e| Failure::from(e).within(&path.to_string_lossy()))?;
+        }
+        if self.json { out.json(&report.to_json()) } else { Ok(report.print(out)?) }
+    }
+
+    /// Measures all settings over one transport.
+    fn measure(
+        &self,
+        transport: Transport,
+        contestants: &[Contestant<'_>],
+        report: &mut Report,
+    ) -> Result<(), Failure> {
+        let extent = match (self.effort.quick, self.full) {
+            (true, _) => Extent::Quick,
+            (false, true) => Extent::Full,
+            (false, false) => Extent::Usual,
+        };
+        let sample = if self.effort.quick { QUICK_SAMPLE } else { SAMPLE };
+        let keys = if self.effort.quick { QUICK_KEYS } else { KEYS };
+        let settings = extent.settings(transport);
+        let progress = Progress::new();
+        for (index, setting) in settings.iter().enumerate() {
+            progress.say(format_args!("{} of {}: {setting}", index + 1, settings.len()));
+            let is_new = index == 0 || settings[index - 1].value_bytes != setting.value_bytes;
+            if is_new {
+                contestants.iter().try_for_each(|contestant| contestant.fill(*setting, keys))?;
+            }
+            if index == 0 {
+                for contestant in contestants {
+                    let bytes = contestant.connection_bytes(*setting, keys)?;
+                    report.memory.push((transport, contestant.name.clone(), bytes));
+                }
+            }
+            let answer = Answer::find(*setting, contestants, self.effort, keys, sample)?;
+            report.answers.push(answer);
+        }
+        Ok(())
+    }
+}
+
+/// Starts everybody on the core of the servers, and leaves this thread on that of the load.
+fn start<'a>(
+    host: &Host<'a>,
+    transport: Transport,
+    peers: &[Peer],
+    cores: Option<Cores>,
+) -> Result<Vec<Contestant<'a>>, Failure> {
+    if let Some(cores) = cores {
+        cores::pin(cores.server)?;
+    }
+    let mut contestants = Vec::new();
+    for model in Model::ALL {
+        let server = host.start_ours(model, transport, MEMORY_BYTES)?;
+        contestants.push(Contestant::ours(model, server));
+    }
+    for peer in peers {
+        let server = host.start(*peer, transport, MEMORY_BYTES)?;
+        contestants.push(Contestant::theirs(*peer, server));
+    }
+    if let Some(cores) = cores {
+        cores::pin(cores.load)?;
+    }
+    Ok(contestants)
+}
+
+/// A thousand connections take more descriptors than a shell usually allows at first.
+fn admit_descriptors() -> Result<(), Failure> {
+    let (_, most) = getrlimit(Resource::RLIMIT_NOFILE).map_err(std::io::Error::from)?;
+    Ok(setrlimit(Resource::RLIMIT_NOFILE, most, most).map_err(std::io::Error::from)?)
+}

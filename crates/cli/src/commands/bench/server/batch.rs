@@ -1,0 +1,121 @@
+//! Batches: what a connection sends in one write, made before any clock runs, and the exact bytes
+//! that must come back.
+//!
+//! ```text
+//! sent      GET k1 | GET k2 | ... | GET kn      as many commands as the pipeline is long
+//! expected  $32 vvvv | $32 vvvv | ...           compared whole: a wrong reply ends the bench
+//! ```
+//!
+//! Promises: the same seed gives the same batches to every contestant. Making them costs the load
+//! nothing while it runs.
+//! Knows nothing of sockets.
+
+use crate::commands::bench::language::{Language, Operation};
+use fastrand::Rng;
+
+/// What all batches of a load may take, sent and expected together: half of a usual last cache, so
+/// that sending them does not wait for memory.
+const BATCHES_BYTES: usize = 16 << 20;
+
+/// The bytes around a value in a command and its reply, about.
+const AROUND_BYTES: usize = 128;
+
+/// More commands than this make no difference: most keys are asked for by then.
+const COMMANDS_MOST: usize = 1 << 16;
+
+/// How many commands are set in one batch while filling: few writes, and no socket's buffer full.
+const FILL_PIPELINE: u32 = 64;
+
+/// A write, and the replies to it.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Batch {
+    /// The commands.
+    pub(super) sent: Vec<u8>,
+    /// All that is answered to them.
+    pub(super) expected: Vec<u8>,
+    /// How many commands they are.
+    pub(super) commands: u64,
+}
+
+/// What the keys of a bench are, and their values.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Content {
+    /// How many keys there are.
+    pub(super) keys: u32,
+    /// The length of every value.
+    pub(super) value_bytes: usize,
+}
+
+impl Content {
+    /// Batches that ask for keys at random, as `seed` has them.
+    pub(super) fn batches(
+        self,
+        language: Language,
+        operation: Operation,
+        pipeline: usize,
+        seed: u64,
+    ) -> Vec<Batch> {
+        let mut rng = Rng::with_seed(seed);
+        let each_bytes = self.value_bytes + AROUND_BYTES;
+        let commands = (BATCHES_BYTES / each_bytes).clamp(pipeline, COMMANDS_MOST);
+        let value = self.value();
+        let batch = |_| {
+            let numbers = (0..pipeline).map(|_| rng.u32(..self.keys));
+            made_of(language, operation, numbers, &value)
+        };
+        (0..commands / pipeline).map(batch).collect()
+    }
+
+    /// Batches that set every key once.
+    pub(super) fn fill(self, language: Language) -> Vec<Batch> {
+        let value = self.value();
+        let batch = |first| {
+            let numbers = first..self.keys.min(first + FILL_PIPELINE);
+            made_of(language, Operation::Set, numbers, &value)
+        };
+        (0..self.keys).step_by(FILL_PIPELINE as usize).map(batch).collect()
+    }
+
+    /// The value of every key: letters that no protocol could take for its own.
+    fn value(self) -> Vec<u8> {
+        b"0123456789abcdef".iter().copied().cycle().take(self.value_bytes).collect()
+    }
+}
+
+/// One batch, for the keys of `numbers`.
+fn made_of(
+    language: Language,
+    operation: Operation,
+    numbers: impl Iterator<Item = u32>,
+    value: &[u8],
+) -> Batch {
+    let mut batch = Batch::default();
+    for number in numbers {
+        let key = format!("key:{number:012}");
+        let entry = (key.as_bytes(), value);
+        language.add(operation, entry, &mut batch.sent, &mut batch.expected);
+        batch.commands += 1;
+    }
+    batch
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_seed_is_a_load() {
+        let content = Content { keys: 1000, value_bytes: 32 };
+        let load = |seed| content.batches(Language::Resp, Operation::Get, 16, seed);
+        assert_eq!(load(1), load(1));
+        assert_ne!(load(1), load(2));
+        assert!(load(1).iter().all(|batch| batch.commands == 16));
+    }
+
+    #[test]
+    fn filling_sets_every_key_once() {
+        let content = Content { keys: 1000, value_bytes: 2 };
+        let filled = content.fill(Language::Resp);
+        assert_eq!(filled.iter().map(|batch| batch.commands).sum::<u64>(), 1000);
+    }
+}

@@ -1,0 +1,162 @@
+//! Contestants, and the answer to one setting: what each of them did, round by round.
+
+use std::time::Duration;
+
+use morecore_server::Model;
+
+use super::batch::Content;
+use super::load::Load;
+use super::setting::Setting;
+use crate::commands::bench::language::{Language, Operation};
+use crate::commands::bench::peers::{Peer, Server};
+use crate::commands::bench::rounds::{Effort, interleave};
+use crate::commands::bench::usage;
+use crate::failure::Failure;
+
+/// What the order of keys is made from: the same for everybody, and from run to run.
+const SEED: u64 = 1;
+
+/// A load runs this part of a sample's time before anything counts: connections are accepted.
+const PRELUDE_PART: u32 = 8;
+
+/// How many connections tell what one of them takes.
+const MEMORY_CONNECTIONS: usize = 1000;
+
+/// A server that is measured.
+pub(super) struct Contestant<'a> {
+    /// Its name in tables.
+    pub(super) name: String,
+    /// Is it one of our models?
+    pub(super) is_ours: bool,
+    language: Language,
+    server: Server<'a>,
+}
+
+/// What one load found of one server.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Sample {
+    /// Commands answered in a second.
+    pub(super) per_s: f64,
+    /// The time of processors that the server spent on each, in nanoseconds.
+    pub(super) cpu_ns: f64,
+    /// How long half of the commands were waited for at most, in microseconds.
+    pub(super) p50_us: f64,
+    /// The same of 99 in 100.
+    pub(super) p99_us: f64,
+    /// The same of 999 in 1000.
+    pub(super) p999_us: f64,
+}
+
+impl Sample {
+    /// The share of a core that the server took: well below 1, it was the load that was slow.
+    pub(super) fn busy(&self) -> f64 {
+        self.per_s * self.cpu_ns / 1e9
+    }
+}
+
+/// What came of one setting.
+pub(super) struct Answer {
+    /// The setting.
+    pub(super) setting: Setting,
+    /// Every contestant's samples.
+    pub(super) rows: Vec<Row>,
+}
+
+/// A contestant and its samples, in the order of the rounds.
+pub(super) struct Row {
+    pub(super) name: String,
+    pub(super) is_ours: bool,
+    pub(super) samples: Vec<Sample>,
+}
+
+impl<'a> Contestant<'a> {
+    /// Our server under `model`.
+    pub(super) fn ours(model: Model, server: Server<'a>) -> Contestant<'a> {
+        let name = format!("morecore {model}");
+        Contestant { name, is_ours: true, language: Language::Resp, server }
+    }
+
+    /// Another's server.
+    pub(super) fn theirs(peer: Peer, server: Server<'a>) -> Contestant<'a> {
+        let name = peer.name().to_string();
+        Contestant { name, is_ours: false, language: peer.language(), server }
+    }
+
+    /// Sets every key to a value of the setting's length.
+    pub(super) fn fill(&self, setting: Setting, keys: u32) -> Result<(), Failure> {
+        let batches = setting.content(keys).fill(self.language);
+        let mut load = self.open(1)?;
+        load.send_once(&batches).map_err(|error| self.failed(error))
+    }
+
+    /// The private memory that the server takes for a connection which has asked for something.
+    pub(super) fn connection_bytes(&self, setting: Setting, keys: u32) -> Result<f64, Failure> {
+        let before = usage::private_bytes(self.server.pid)?;
+        let batches = setting.content(keys).batches(self.language, Operation::Get, 1, SEED);
+        let mut load = self.open(MEMORY_CONNECTIONS)?;
+        load.run(&batches, Duration::ZERO).map_err(|error| self.failed(error))?;
+        let after = usage::private_bytes(self.server.pid)?;
+        Ok((after as f64 - before as f64) / MEMORY_CONNECTIONS as f64)
+    }
+
+    /// Loads the server for `time`, on connections of its own.
+    fn measure(&self, setting: Setting, keys: u32, time: Duration) -> Result<Sample, Failure> {
+        let Setting { operation, pipeline, .. } = setting;
+        let batches = setting.content(keys).batches(self.language, operation, pipeline, SEED);
+        let mut load = self.open(setting.connections)?;
+        load.run(&batches, time / PRELUDE_PART).map_err(|error| self.failed(error))?;
+        let before = usage::cpu_time(self.server.pid)?;
+        let measured = load.run(&batches, time).map_err(|error| self.failed(error))?;
+        let spent = usage::cpu_time(self.server.pid)?.saturating_sub(before);
+        let us = |share| measured.times.quantile_ns(share) as f64 / 1000.0;
+        Ok(Sample {
+            per_s: measured.answered as f64 / measured.elapsed.as_secs_f64(),
+            cpu_ns: spent.as_nanos() as f64 / measured.all as f64,
+            p50_us: us(0.5),
+            p99_us: us(0.99),
+            p999_us: us(0.999),
+        })
+    }
+
+    fn open(&self, connections: usize) -> Result<Load, Failure> {
+        let connect = || self.server.place.connect();
+        Load::open(connections, connect).map_err(|error| self.failed(error))
+    }
+
+    fn failed(&self, error: std::io::Error) -> Failure {
+        Failure::new(error).within(&self.name)
+    }
+}
+
+impl Answer {
+    /// Measures every contestant, in turn.
+    pub(super) fn find(
+        setting: Setting,
+        contestants: &[Contestant<'_>],
+        effort: Effort,
+        keys: u32,
+        time: Duration,
+    ) -> Result<Answer, Failure> {
+        let samples =
+            interleave(contestants, effort, |contestant| contestant.measure(setting, keys, time))?;
+        let rows = contestants.iter().zip(samples).map(|(contestant, samples)| Row {
+            name: contestant.name.clone(),
+            is_ours: contestant.is_ours,
+            samples,
+        });
+        Ok(Answer { setting, rows: rows.collect() })
+    }
+}
+
+impl Row {
+    /// One number of every sample.
+    pub(super) fn each(&self, number: impl Fn(&Sample) -> f64) -> Vec<f64> {
+        self.samples.iter().map(number).collect()
+    }
+}
+
+impl Setting {
+    fn content(self, keys: u32) -> Content {
+        Content { keys, value_bytes: self.value_bytes }
+    }
+}

@@ -1,0 +1,193 @@
+//! What was found, as tables for people and as one JSON object for programs.
+
+use std::io::{self, Write};
+
+use serde_json::{Value, json};
+
+use super::setting::Setting;
+use crate::commands::bench::peers::Peer;
+use crate::commands::bench::rounds::{Effort, Spread, geometric_mean};
+use crate::output::{Color, Out};
+use crate::quantity::show_count;
+
+/// All that a run found.
+pub(super) struct Report {
+    rounds: u32,
+    items: u32,
+    /// The peers, with their versions.
+    peers: Vec<(Peer, String)>,
+    installed: Vec<Peer>,
+    missing: Vec<Peer>,
+    /// One for each setting.
+    pub(super) answers: Vec<Answer>,
+    /// For each length of values, the resident bytes an item of each contestant.
+    pub(super) item_bytes: Vec<(usize, Vec<(&'static str, f64)>)>,
+}
+
+/// What came of one setting: every contestant's samples, ours first.
+pub(super) struct Answer {
+    pub(super) setting: Setting,
+    pub(super) rows: Vec<Row>,
+}
+
+/// A contestant, and its operations a second, in the order of the rounds.
+pub(super) struct Row {
+    pub(super) name: &'static str,
+    pub(super) per_s: Vec<f64>,
+}
+
+impl Report {
+    /// Nothing measured yet; of the peers that are `wanted`, some may not be installed.
+    pub(super) fn new(effort: Effort, items: u32, wanted: &[Peer]) -> Report {
+        let (mut peers, mut missing) = (Vec::new(), Vec::new());
+        for peer in wanted {
+            match peer.version() {
+                Some(version) => peers.push((*peer, version)),
+                None => missing.push(*peer),
+            }
+        }
+        let installed = peers.iter().map(|(peer, _)| *peer).collect();
+        let (answers, item_bytes) = (Vec::new(), Vec::new());
+        Report { rounds: effort.rounds(), items, peers, installed, missing, answers, item_bytes }
+    }
+
+    /// The peers that can be started here.
+    pub(super) fn installed(&self) -> Vec<Peer> {
+        self.installed.clone()
+    }
+
+    /// Tables, one a setting, and what they come to.
+    pub(super) fn print(&self, out: &mut Out) -> io::Result<()> {
+        writeln!(out, "{} items, keys of 16 bytes", show_count(self.items.into()))?;
+        for (peer, version) in &self.peers {
+            writeln!(out, "{} {version}, over a Unix socket", peer.name())?;
+        }
+        writeln!(out, "medians of {} rounds; behind ~ the least and the most", self.rounds)?;
+        for answer in &self.answers {
+            answer.print(out)?;
+        }
+        for (value_bytes, contestants) in &self.item_bytes {
+            let title = format!("resident bytes an item, key and value take {}", 16 + value_bytes);
+            writeln!(out, "\n{}", out.colored(Color::Cyan, title))?;
+            for (name, bytes) in contestants {
+                writeln!(out, "  {name:<12} {bytes:>8.1}")?;
+            }
+        }
+        let title = "operations a second, as many times another's";
+        writeln!(out, "\n{}", out.colored(Color::Cyan, title))?;
+        for (name, ratios) in self.summaries() {
+            let of = Spread::of(ratios.iter().copied());
+            let mean = geometric_mean(ratios.iter().copied());
+            write!(out, "  morecore / {name:<12} {mean:>7.2} geometric mean of ")?;
+            writeln!(out, "{} settings, {:.2} to {:.2}", ratios.len(), of.least, of.most)?;
+        }
+        for peer in &self.missing {
+            writeln!(out, "{}", out.colored(Color::Gray, peer.hint()))?;
+        }
+        Ok(())
+    }
+
+    /// For each of the others, our median ratio to it in every setting where both can be.
+    fn summaries(&self) -> Vec<(&'static str, Vec<f64>)> {
+        let mut summaries: Vec<(&'static str, Vec<f64>)> = Vec::new();
+        for answer in &self.answers {
+            for row in answer.others() {
+                let ratio = answer.ratio_to(row).median;
+                match summaries.iter_mut().find(|(name, _)| *name == row.name) {
+                    Some((_, ratios)) => ratios.push(ratio),
+                    None => summaries.push((row.name, vec![ratio])),
+                }
+            }
+        }
+        summaries
+    }
+
+    /// The same for programs, with every number as it is.
+    pub(super) fn to_json(&self) -> Value {
+        let peers: Vec<_> = self
+            .peers
+            .iter()
+            .map(|(peer, version)| json!({ "name": peer.name(), "version": version }))
+            .collect();
+        let missing: Vec<_> = self.missing.iter().map(|peer| peer.hint()).collect();
+        let item_bytes: Vec<_> = self
+            .item_bytes
+            .iter()
+            .map(|(value_bytes, contestants)| {
+                let resident: serde_json::Map<_, _> = contestants
+                    .iter()
+                    .map(|(name, bytes)| (name.to_string(), json!(bytes)))
+                    .collect();
+                json!({ "key_bytes": 16, "value_bytes": value_bytes, "resident": resident })
+            })
+            .collect();
+        let means: Vec<_> = self
+            .summaries()
+            .into_iter()
+            .map(|(name, ratios)| json!({ "other": name, "ratio": geometric_mean(ratios) }))
+            .collect();
+        json!({
+            "bench": "store",
+            "rounds": self.rounds,
+            "items": self.items,
+            "peers": peers,
+            "missing": missing,
+            "settings": self.answers.iter().map(Answer::to_json).collect::<Vec<_>>(),
+            "item_bytes": item_bytes,
+            "geometric_means": means,
+        })
+    }
+}
+
+impl Answer {
+    /// Everybody but us.
+    fn others(&self) -> impl Iterator<Item = &Row> {
+        self.rows.iter().skip(1)
+    }
+
+    /// How many times theirs our operations a second are.
+    fn ratio_to(&self, other: &Row) -> Spread {
+        Spread::of_ratios(&self.rows[0].per_s, &other.per_s)
+    }
+
+    /// One table: a row a contestant.
+    fn print(&self, out: &mut Out) -> io::Result<()> {
+        writeln!(out, "\n{}", out.colored(Color::Cyan, self.setting))?;
+        writeln!(out, "  {:<12} {:>10} {:>22} {:>9}  ours", "", "k/s", "", "ns each")?;
+        for (place, row) in self.rows.iter().enumerate() {
+            let rate = row.rate();
+            let around = format!("~{:.0}..{:.0}", rate.least / 1e3, rate.most / 1e3);
+            let each_ns = self.setting.processes as f64 * 1e9 / rate.median;
+            write!(out, "  {:<12} {:>10.0} {around:<22}", row.name, rate.median / 1e3)?;
+            write!(out, " {each_ns:>9.0}")?;
+            if place > 0 {
+                let times = self.ratio_to(row);
+                let color = if times.median < 1.0 { Color::Red } else { Color::Green };
+                let median = out.colored(color, format!("x {:.2}", times.median));
+                write!(out, "  {median} ~{:.2}..{:.2}", times.least, times.most)?;
+            }
+            writeln!(out)?;
+        }
+        Ok(())
+    }
+
+    /// The same, with the spread of every number.
+    fn to_json(&self) -> Value {
+        let rows = self.rows.iter().enumerate().map(|(place, row)| {
+            let mut value = json!({ "name": row.name, "per_s": row.rate().to_json() });
+            if place > 0 {
+                value["ours_to_it"] = self.ratio_to(row).to_json();
+            }
+            value
+        });
+        let mut value = self.setting.to_json();
+        value["contestants"] = rows.collect();
+        value
+    }
+}
+
+impl Row {
+    fn rate(&self) -> Spread {
+        Spread::of(self.per_s.iter().copied())
+    }
+}

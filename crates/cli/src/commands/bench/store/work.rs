@@ -1,0 +1,119 @@
+//! A worker: a process that looks things up as fast as it can whenever it is told to.
+//!
+//! ```text
+//! standard input                        standard output
+//! fill                                  done
+//! run uniform 90/10 200      (ms)       3200000 200013457      (operations, nanoseconds)
+//! ```
+//!
+//! Promises: keys are drawn before the clock runs. It ends when its input does.
+
+use std::hint::black_box;
+use std::io::{BufRead, Write};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use super::draw::{Distribution, Key, key};
+use super::setting::{Content, Mix};
+use super::shelf::{Shelf, ShelfName};
+use crate::failure::Failure;
+use crate::output::Out;
+
+/// Keys that are drawn for all runs: read from end to end, so the processor has them at hand.
+const DRAWN: usize = 1 << 18;
+
+/// Operations between two looks at the clock: a few microseconds in memory, a few milliseconds
+/// over a socket.
+const STRETCH: usize = 256;
+
+/// In a mix, each operation of this place is a set.
+const SET_EVERY: usize = 10;
+
+/// What a worker has.
+struct Bench {
+    shelf: Shelf,
+    content: Content,
+    value: Vec<u8>,
+    seed: u64,
+    distribution: Option<Distribution>,
+    keys: Vec<Key>,
+    at: usize,
+}
+
+/// Does what standard input says until it ends.
+pub(super) fn work(
+    shelf: ShelfName,
+    at: &Path,
+    content: Content,
+    seed: u64,
+    out: &mut Out,
+) -> Result<(), Failure> {
+    let shelf = Shelf::open(shelf, at)?;
+    let value = b"0123456789abcdef".iter().copied().cycle().take(content.value_bytes).collect();
+    let (distribution, keys) = (None, Vec::new());
+    let mut bench = Bench { shelf, content, value, seed, distribution, keys, at: 0 };
+    for line in std::io::stdin().lock().lines() {
+        let line = line?;
+        let words: Vec<&str> = line.split_whitespace().collect();
+        match words[..] {
+            ["fill"] => {
+                bench.fill()?;
+                writeln!(out, "done")?;
+            }
+            ["run", distribution, mix, ms] => {
+                let known = Distribution::named(distribution).zip(Mix::named(mix));
+                let Some(((distribution, mix), ms)) = known.zip(ms.parse().ok()) else {
+                    return Err(unknown(&line));
+                };
+                bench.prepare(distribution);
+                let (operations, time) = bench.run(mix, Duration::from_millis(ms))?;
+                writeln!(out, "{operations} {}", time.as_nanos())?;
+            }
+            _ => return Err(unknown(&line)),
+        }
+        out.flush()?;
+    }
+    Ok(())
+}
+
+fn unknown(line: &str) -> Failure {
+    Failure::new(format!("a worker cannot `{line}`"))
+}
+
+impl Bench {
+    /// Sets every item.
+    fn fill(&mut self) -> Result<(), Failure> {
+        (0..self.content.items).try_for_each(|number| self.shelf.set(&key(number), &self.value))
+    }
+
+    /// Draws keys, unless they are at hand.
+    fn prepare(&mut self, distribution: Distribution) {
+        if self.distribution != Some(distribution) {
+            self.keys = distribution.draw(self.content.items, DRAWN, self.seed);
+            self.distribution = Some(distribution);
+        }
+    }
+
+    /// Works for `time`; gives the operations, and the time that they took in the end.
+    fn run(&mut self, mix: Mix, time: Duration) -> Result<(u64, Duration), Failure> {
+        let mut found = Vec::with_capacity(self.value.len());
+        let mut operations = 0;
+        let start = Instant::now();
+        loop {
+            for (place, key) in self.keys[self.at..self.at + STRETCH].iter().enumerate() {
+                if mix == Mix::Mixed && place % SET_EVERY == SET_EVERY - 1 {
+                    self.shelf.set(key, &self.value)?;
+                } else {
+                    self.shelf.get(key, &self.value, &mut found)?;
+                    black_box(&found);
+                }
+            }
+            self.at = (self.at + STRETCH) % DRAWN;
+            operations += STRETCH as u64;
+            let elapsed = start.elapsed();
+            if elapsed >= time {
+                return Ok((operations, elapsed));
+            }
+        }
+    }
+}

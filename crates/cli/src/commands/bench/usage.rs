@@ -1,0 +1,100 @@
+//! What a server uses, as the system counts it: time of processors, and memory of its own.
+//!
+//! Promises: children of a server count as the server, as under the model `process`.
+//! Source: proc_pid_stat(5), proc_pid_smaps(5), proc_pid_task(5), sysconf(3) on clock ticks.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// The kernel shows times in hundredths of a second, on every machine that Linux runs on
+/// (`USER_HZ`).
+const TICK: Duration = Duration::from_millis(10);
+
+/// The time that processors spent for `pid` and its children, in the kernel and outside.
+///
+/// # Errors
+/// - There is no such process.
+pub(super) fn cpu_time(pid: u32) -> io::Result<Duration> {
+    let mut ticks = 0;
+    for pid in family(pid)? {
+        // A child may leave at any time; what it used goes with it.
+        if let Ok(stat) = fs::read_to_string(proc_of(pid).join("stat")) {
+            ticks += ticks_in(&stat).unwrap_or(0);
+        }
+    }
+    Ok(TICK * ticks)
+}
+
+/// The bytes of memory that `pid` and its children have for themselves: neither files nor shared
+/// segments, and what several of them share counts once.
+///
+/// # Errors
+/// - There is no such process.
+pub(super) fn private_bytes(pid: u32) -> io::Result<u64> {
+    sum_of_rollup(pid, "Pss_Anon:")
+}
+
+fn sum_of_rollup(pid: u32, name: &str) -> io::Result<u64> {
+    let mut bytes = 0;
+    for pid in family(pid)? {
+        if let Ok(rollup) = fs::read_to_string(proc_of(pid).join("smaps_rollup")) {
+            bytes += bytes_in(&rollup, name).unwrap_or(0);
+        }
+    }
+    Ok(bytes)
+}
+
+/// A process and its children; those have none here.
+fn family(pid: u32) -> io::Result<Vec<u32>> {
+    let mut family = vec![pid];
+    for task in fs::read_dir(proc_of(pid).join("task"))? {
+        // Kernels without the file have no way to tell, and a thread may be gone by now.
+        let children = fs::read_to_string(task?.path().join("children")).unwrap_or_default();
+        family.extend(children.split_whitespace().filter_map(|pid| pid.parse::<u32>().ok()));
+    }
+    Ok(family)
+}
+
+/// User and system time in a `stat` file: fields 14 and 15, counted from the last `)`, which ends
+/// the second.
+fn ticks_in(stat: &str) -> Option<u32> {
+    let (_, rest) = stat.rsplit_once(')')?;
+    let mut fields = rest.split_whitespace().skip(11);
+    let user: u32 = fields.next()?.parse().ok()?;
+    let system: u32 = fields.next()?.parse().ok()?;
+    Some(user + system)
+}
+
+/// The bytes in the line of `name`, which are counted in KiB.
+fn bytes_in(rollup: &str, name: &str) -> Option<u64> {
+    let line = rollup.lines().find_map(|line| line.strip_prefix(name))?;
+    let kib: u64 = line.split_whitespace().next()?.parse().ok()?;
+    Some(kib << 10)
+}
+
+fn proc_of(pid: u32) -> PathBuf {
+    Path::new("/proc").join(pid.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_and_bytes_are_found_in_their_files() {
+        let stat = "7 (a) b) S 1 2 3 4 5 6 7 8 9 10 30 12 0 0 20 0 1 0 99";
+        assert_eq!(ticks_in(stat), Some(42));
+        let rollup = "Rss:  9 kB\nPss_Anon:     3 kB\n";
+        assert_eq!(bytes_in(rollup, "Pss_Anon:"), Some(3 << 10));
+        assert_eq!(bytes_in(rollup, "Swap:"), None);
+    }
+
+    #[test]
+    fn we_use_memory_and_nobody_uses_none() {
+        assert!(private_bytes(std::process::id()).unwrap() > 0);
+        assert!(cpu_time(std::process::id()).is_ok());
+        assert!(cpu_time(u32::MAX).is_err());
+    }
+}
