@@ -1,5 +1,5 @@
-//! Workloads: small programs that ask a malloc for one kind of thing, as much of it as half a second
-//! takes.
+//! Workloads: small programs that ask a malloc for one kind of thing, as much of it as half a
+//! second takes.
 //!
 //! They call the allocator as any Rust program does: `Vec`, `Box` and `String` end in the C names
 //! malloc, calloc, realloc, posix_memalign and free, which a preloaded library replaces. What is

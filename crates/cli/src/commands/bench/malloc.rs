@@ -57,7 +57,8 @@ pub(crate) struct Malloc {
     #[arg(long, hide = true, value_parser = workload)]
     play: Option<&'static Workload>,
     /// What part of that
-    #[arg(long, hide = true, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, hide = true, default_value_t = 1)]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..))]
     part: u32,
     /// What everything random is made from
     #[arg(long, env = "SEED", default_value_t = 1)]

@@ -7,8 +7,8 @@
 //! round 3                          c a b
 //! ```
 //!
-//! Promises: a contestant's n-th sample was taken in the same round as every other's n-th, so two of
-//! them may be compared pair by pair; the one that begins changes from round to round.
+//! Promises: a contestant's n-th sample was taken in the same round as every other's n-th, so two
+//! of them may be compared pair by pair; the one that begins changes from round to round.
 //!
 //! Knows nothing of what is measured.
 //! Source: T. Kalibera and R. Jones, "Rigorous Benchmarking in Reasonable Time", ISMM 2013.

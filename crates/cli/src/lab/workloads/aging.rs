@@ -6,8 +6,8 @@
 //! phase 2   sizes around 72 ...
 //! ```
 //!
-//! Asks: how much memory does it take in the end for what is live? Time is beside the point. Like
-//! `rptest`, and the case that R. B. Johnstone's and J. Robson's papers on fragmentation look at.
+//! Asks: how much memory does it take in the end for what is live? Like `rptest`.
+//! Source: M. S. Johnstone and P. R. Wilson, The Memory Fragmentation Problem: Solved?, ISMM 1998.
 
 use fastrand::Rng;
 

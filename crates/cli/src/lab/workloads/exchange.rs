@@ -50,8 +50,8 @@ pub(super) fn eight(measure: Measure) -> u64 {
     })
 }
 
-/// Sends and receives in turn, then receives what is left. Whoever sends has received all but one of
-/// as many, so the ring cannot be full everywhere, and nobody waits for ever.
+/// Sends and receives in turn, then receives what is left. Whoever sends has received all but one
+/// of as many, so the ring cannot be full everywhere, and nobody waits for ever.
 fn station(
     measure: Measure,
     index: usize,

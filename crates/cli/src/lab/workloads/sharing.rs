@@ -1,8 +1,8 @@
 //! False sharing: each thread writes to a tiny payload of its own, over and over.
 //!
-//! Asks: do payloads of two threads lie in one cache line, so that every write of one takes the line
-//! from the other? Like `cache-thrash` (its own payloads) and `cache-scratch` (payloads that another
-//! thread asked for; freed, they must not give the line to two).
+//! Asks: do payloads of two threads lie in one cache line, so that every write of one takes the
+//! line from the other? Like `cache-thrash` (its own payloads) and `cache-scratch` (payloads that
+//! another thread asked for; freed, they must not give the line to two).
 
 use std::hint::black_box;
 

@@ -1,7 +1,7 @@
 //! Trees: equal small nodes, built depth first, walked, and dropped.
 //!
-//! Asks: what does a node cost, and do nodes that are made together lie together? Like the benchmark
-//! `binary-trees` and `glibc-thread`'s simple loops.
+//! Asks: what does a node cost, and do nodes that are made together lie together? Like the
+//! benchmark `binary-trees` and `glibc-thread`'s simple loops.
 
 use super::Measure;
 

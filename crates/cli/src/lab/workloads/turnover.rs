@@ -1,7 +1,7 @@
 //! Turnover: thousands of short threads, each with a little to do.
 //!
-//! Asks: what does a thread's first malloc cost, and its end? A malloc that builds much for a thread
-//! loses here.
+//! Asks: what does a thread's first malloc cost, and its end? A malloc that builds much for a
+//! thread loses here.
 
 use super::{Measure, give_back, in_threads, payload, small};
 

@@ -105,8 +105,8 @@ impl Report {
         Report { contestants, outcomes, missing, effort, measure }
     }
 
-    /// For people: a table a quantity, the means, what is much worse than elsewhere, what failed, and
-    /// what was not there.
+    /// For people: a table a quantity, the means, what is much worse than elsewhere, what failed,
+    /// and what was not there.
     pub(super) fn print(&self, out: &mut Out) -> Result<(), Failure> {
         let (count, rounds, seed) = (self.outcomes.len(), self.effort.rounds(), self.measure.seed);
         writeln!(
