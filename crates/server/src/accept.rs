@@ -78,7 +78,11 @@ impl<'a> Doorkeeper<'a> {
     fn accept_one(&mut self, door: &Door) -> Result<(), Failed> {
         let (socket, remote) = socket::accept(&door.socket, self.running.wait())?;
         if self.shared.clients.count() >= self.shared.options.clients_most as usize {
-            self.turn_away(&socket);
+            self.turn_away(&socket, FULL);
+            return Ok(());
+        }
+        if let Some(words) = self.running.refuses(&socket) {
+            self.turn_away(&socket, words);
             return Ok(());
         }
         let origin = match &door.place {
@@ -104,11 +108,11 @@ impl<'a> Doorkeeper<'a> {
         Ok(())
     }
 
-    /// Tells a client that there is no room. A fresh socket takes so few bytes at once; one that
-    /// does not has lost its client.
-    fn turn_away(&self, socket: &Descriptor) {
+    /// Tells a client why there is no room for it. A fresh socket takes so few bytes at once; one
+    /// that does not has lost its client.
+    fn turn_away(&self, socket: &Descriptor, words: &[u8]) {
         self.shared.rejected.fetch_add(1, Relaxed);
-        let _gone = socket::send(socket, FULL);
+        let _gone = socket::send(socket, words);
     }
 
     /// What a failed accept means; returns whether the next may do better.
@@ -121,7 +125,7 @@ impl<'a> Doorkeeper<'a> {
             _ if self.reserve.take().is_some() => {
                 let accepted = socket::accept(&door.socket, self.running.wait());
                 if let Ok((socket, _)) = &accepted {
-                    self.turn_away(socket);
+                    self.turn_away(socket, FULL);
                 }
                 let is_more = accepted.is_ok();
                 drop(accepted);

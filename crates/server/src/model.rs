@@ -4,13 +4,15 @@
 //! client is answered never depends on the model. On stop, what has arrived is still answered.
 //! Knows nothing of protocols and stores.
 
-mod epoll;
+mod loops;
 mod thread;
+mod watch;
 
 use std::io;
 use std::time::{Duration, Instant};
 
 use morecore_sys::descriptor::Descriptor;
+use morecore_sys::ready::{Epoll, Select};
 use morecore_sys::socket::Wait;
 
 use crate::clients::Place;
@@ -25,9 +27,15 @@ pub(crate) struct Arrival {
 
 /// A model at work.
 pub(crate) enum Running {
-    Epoll(epoll::Loops),
+    Epoll(loops::Loops),
+    Select(loops::Loops),
     Thread(thread::Threads),
 }
+
+/// What a client hears whose descriptor select(2) cannot wait for. It begins as the words for a
+/// full house, which is what clients' libraries know.
+const BEYOND_SELECT: &[u8] =
+    b"-ERR max number of clients reached: select(2) has no descriptors beyond 1023\r\n";
 
 /// How long a stopping server waits for clients that do not take their replies.
 const STOP_MOST: Duration = Duration::from_secs(2);
@@ -36,7 +44,8 @@ impl Running {
     /// Starts the threads of `model`; each desk is a thread's worth of work.
     pub(crate) fn start(model: Model, desks: Vec<Desk>) -> io::Result<Self> {
         Ok(match model {
-            Model::Epoll => Self::Epoll(epoll::Loops::start(desks)?),
+            Model::Epoll => Self::Epoll(loops::Loops::start::<Epoll>(desks)?),
+            Model::Select => Self::Select(loops::Loops::start::<Select>(desks)?),
             Model::Thread => Self::Thread(thread::Threads::new(desks)),
         })
     }
@@ -44,15 +53,21 @@ impl Running {
     /// How the sockets of clients are to be made.
     pub(crate) const fn wait(&self) -> Wait {
         match self {
-            Self::Epoll(_) => Wait::Nonblocking,
+            Self::Epoll(_) | Self::Select(_) => Wait::Nonblocking,
             Self::Thread(_) => Wait::Blocking,
         }
+    }
+
+    /// What a client is told that this model cannot serve, if it cannot.
+    pub(crate) fn refuses(&self, socket: &Descriptor) -> Option<&'static [u8]> {
+        let is_beyond = matches!(self, Self::Select(_)) && !Select::takes(socket);
+        is_beyond.then_some(BEYOND_SELECT)
     }
 
     /// Serves a client from now on.
     pub(crate) fn serve(&self, arrival: Arrival) -> io::Result<()> {
         match self {
-            Self::Epoll(loops) => {
+            Self::Epoll(loops) | Self::Select(loops) => {
                 loops.serve(arrival);
                 Ok(())
             }
@@ -64,7 +79,7 @@ impl Running {
     pub(crate) fn finish(self) {
         let until = Instant::now() + STOP_MOST;
         match self {
-            Self::Epoll(loops) => loops.finish(until),
+            Self::Epoll(loops) | Self::Select(loops) => loops.finish(until),
             Self::Thread(threads) => threads.finish(until),
         }
     }

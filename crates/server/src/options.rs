@@ -8,6 +8,8 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
+use morecore_sys::ready::Select;
+
 use crate::log::Level;
 
 /// What a server is told before it starts.
@@ -22,7 +24,8 @@ pub struct Options {
     /// How clients are served.
     pub model: Model,
     /// How many threads execute commands at once, each attached to the store: the loops of
-    /// `epoll`, the attachments that the threads of `thread` share. `None`: one a core.
+    /// `epoll`, the attachments that the threads of `thread` share; `select` has one whatever is
+    /// said. `None`: one a core.
     pub threads: Option<NonZeroUsize>,
     /// At most this many clients at once; more are refused.
     pub clients_most: u32,
@@ -47,19 +50,39 @@ pub struct Options {
 pub enum Model {
     /// A few threads, each waiting for many sockets at once.
     Epoll,
+    /// One thread, waiting with select(2), which knows 1024 descriptors.
+    Select,
     /// A thread for each client.
     Thread,
 }
 
 impl Model {
     /// Every model, the default first.
-    pub const ALL: [Self; 2] = [Self::Epoll, Self::Thread];
+    pub const ALL: [Self; 3] = [Self::Epoll, Self::Select, Self::Thread];
+
+    /// How many threads execute commands, if that is not for the options to say.
+    pub(crate) const fn threads(self) -> Option<NonZeroUsize> {
+        match self {
+            Self::Epoll | Self::Thread => None,
+            Self::Select => Some(NonZeroUsize::MIN),
+        }
+    }
+
+    /// How many clients it can serve at most, if there is a limit.
+    pub(crate) const fn clients_most(self) -> Option<u32> {
+        match self {
+            Self::Epoll | Self::Thread => None,
+            // Some descriptors are the server's own: which of them, is seen when a client comes.
+            Self::Select => Some(Select::END as u32),
+        }
+    }
 
     /// Returns its name, as the command line has it.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
             Self::Epoll => "epoll",
+            Self::Select => "select",
             Self::Thread => "thread",
         }
     }

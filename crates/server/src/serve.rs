@@ -61,18 +61,17 @@ impl Listening {
     /// # Errors
     /// The address is taken or not ours, or a limit of the system is in the way.
     pub fn open(mut options: Options) -> Result<Self, Error> {
-        let threads = options.threads.or(available_parallelism().ok()).unwrap_or(NonZeroUsize::MIN);
+        let threads = options.model.threads().or(options.threads);
+        let threads = threads.or(available_parallelism().ok()).unwrap_or(NonZeroUsize::MIN);
         options.threads = Some(threads);
-        let lowered = allow_descriptors(&mut options, threads)?;
+        let lowered = allow_clients(&mut options, threads)?;
         let doors = listen::open(&options)?;
         let port = doors.iter().find_map(|door| door.address().map(|address| address.port()));
         let shared = Arc::new(Shared::new(options, port, threads.get()));
-        if let Some(wanted) = lowered {
+        if let Some((wanted, why)) = lowered {
             let most = shared.options.clients_most;
-            shared.log.line(
-                Level::Warning,
-                format_args!("at most {most} clients instead of {wanted}: the system's limit"),
-            );
+            let words = format_args!("at most {most} clients instead of {wanted}: {why}");
+            shared.log.line(Level::Warning, words);
         }
         Ok(Self { doors, shared, threads: threads.get() })
     }
@@ -192,15 +191,23 @@ fn keep_doors(
 }
 
 /// Raises the limit of descriptors to what the clients need, or lowers the clients to what the
-/// limit allows; returns how many were wanted if they are fewer now.
-fn allow_descriptors(options: &mut Options, threads: NonZeroUsize) -> Result<Option<u32>, Error> {
+/// limit and the model allow; returns how many were wanted if they are fewer now, and why.
+fn allow_clients(
+    options: &mut Options,
+    threads: NonZeroUsize,
+) -> Result<Option<(u32, &'static str)>, Error> {
     let own = DESCRIPTORS_OWN + 2 * threads.get() as u64;
     let wanted = options.clients_most;
-    let most = raise_limit(u64::from(wanted) + own)?;
+    let served = options.model.clients_most().map_or(wanted, |most| most.min(wanted));
+    let most = raise_limit(u64::from(served) + own)?;
     let left = u32::try_from(most.saturating_sub(own)).unwrap_or(u32::MAX);
     if left == 0 {
         return Err(Error::Descriptors { most, needed: own });
     }
-    options.clients_most = wanted.min(left);
-    Ok((left < wanted).then_some(wanted))
+    options.clients_most = served.min(left);
+    Ok(match (left < served, served < wanted) {
+        (true, _) => Some((wanted, "the system's limit of descriptors")),
+        (false, true) => Some((wanted, "the model's limit")),
+        (false, false) => None,
+    })
 }

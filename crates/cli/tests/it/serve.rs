@@ -1,6 +1,8 @@
-//! `morecore serve`: the ready line, both models, and what stays when it has gone.
+//! `morecore serve`: the ready line, the models, and what stays when it has gone.
 
 use std::io::{BufRead, BufReader, Read, Write};
+
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use crate::support::{TestServer, failed, told};
 
@@ -18,7 +20,7 @@ fn the_ready_line_says_where_and_what() {
 
 #[test]
 fn what_is_set_over_tcp_is_read_without_the_server() {
-    for model in ["epoll", "thread"] {
+    for model in ["epoll", "select", "thread"] {
         let mut server = TestServer::start(&format!("--model {model}"));
         assert_eq!(server.say("SET greeting hello"), "+OK", "{model}");
         assert_eq!(told(&server.store.ask("get greeting")), "hello", "{model}");
@@ -34,6 +36,37 @@ fn what_is_set_over_tcp_is_read_without_the_server() {
 fn both_signals_end_it_well() {
     assert_eq!(TestServer::start("").end_with("INT"), Some(0));
     assert_eq!(TestServer::start("--model thread").end_with("TERM"), Some(0));
+}
+
+#[test]
+fn select_refuses_whom_it_has_no_descriptor_for_and_serves_the_others() {
+    // Our own ends are as many.
+    let (_, most) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
+    setrlimit(Resource::RLIMIT_NOFILE, most, most).unwrap();
+    let server = TestServer::start("--model select");
+    let mut inside = Vec::new();
+    let refusal = loop {
+        let mut socket = server.connect();
+        socket.write_all(b"PING\r\n").unwrap();
+        let mut answer = String::new();
+        BufReader::new(&socket).read_line(&mut answer).unwrap();
+        if answer != "+PONG\r\n" {
+            break answer;
+        }
+        inside.push(socket);
+        assert!(inside.len() < 1024);
+    };
+    assert!(refusal.starts_with("-ERR max number of clients reached: select(2)"), "{refusal}");
+    // Some descriptors are the server's own, and not many.
+    assert!(inside.len() > 1000, "{}", inside.len());
+    for mut socket in inside {
+        socket.write_all(b"PING\r\n").unwrap();
+        let mut answer = [0; 7];
+        socket.read_exact(&mut answer).unwrap();
+        assert_eq!(&answer, b"+PONG\r\n");
+    }
+    // Those have left; the server has room as soon as it has noticed.
+    while server.say("PING") != "+PONG" {}
 }
 
 #[test]

@@ -110,6 +110,30 @@ impl Events {
         Self { room: [libc::epoll_event { events: 0, u64: 0 }; Self::MOST], count: 0 }
     }
 
+    /// Forgets what was told.
+    pub(super) const fn clear(&mut self) {
+        self.count = 0;
+    }
+
+    /// How many are told.
+    pub(super) const fn count(&self) -> usize {
+        self.count
+    }
+
+    /// Tells one more, if there is room; returns whether there was.
+    pub(super) fn push(&mut self, token: u64, is_readable: bool, is_writable: bool) -> bool {
+        let Some(event) = self.room.get_mut(self.count) else { return false };
+        let interest = match (is_readable, is_writable) {
+            (true, true) => Interest::Both,
+            (true, false) => Interest::Read,
+            (false, true) => Interest::Write,
+            (false, false) => Interest::None,
+        };
+        *event = libc::epoll_event { events: bits(interest), u64: token };
+        self.count += 1;
+        true
+    }
+
     /// Returns each event of the last wait.
     pub fn iter(&self) -> impl Iterator<Item = Event> {
         self.room[..self.count].iter().map(|event| {

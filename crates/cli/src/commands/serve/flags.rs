@@ -142,6 +142,8 @@ fn policy(text: &str) -> Result<Evict, String> {
 enum ModelName {
     /// A few threads, each waiting for many sockets
     Epoll,
+    /// One thread, waiting with select(2): up to about a thousand clients
+    Select,
     /// A thread for each client
     Thread,
 }
@@ -150,6 +152,7 @@ impl From<ModelName> for Model {
     fn from(name: ModelName) -> Model {
         match name {
             ModelName::Epoll => Model::Epoll,
+            ModelName::Select => Model::Select,
             ModelName::Thread => Model::Thread,
         }
     }

@@ -1,4 +1,5 @@
-//! A few loops, each with an epoll set of many sockets, each one thread with a desk of its own.
+//! Loops that wait for many sockets at once, each one thread with a desk of its own: a few with
+//! epoll, or one with select.
 //!
 //! ```text
 //!   accepted --> mailbox of the loop with the fewest clients --wake--> loop: seats
@@ -21,10 +22,11 @@ use std::thread::JoinHandle;
 use std::time::Instant;
 
 use morecore_sys::descriptor::Descriptor;
-use morecore_sys::ready::{Epoll, Event, Events, Interest, Waker};
+use morecore_sys::ready::{Event, Events, Interest, Waker};
 use morecore_sys::socket;
 
 use super::Arrival;
+use super::watch::Watch;
 use crate::clients::locked;
 use crate::connection::Connection;
 use crate::desk::{Desk, Spares};
@@ -65,8 +67,8 @@ struct Letters {
 }
 
 /// One thread's loop.
-struct Loop {
-    epoll: Epoll,
+struct Loop<W> {
+    watch: W,
     mailbox: Arc<Mailbox>,
     seats: Seats<Seat>,
     desk: Desk,
@@ -85,8 +87,9 @@ struct Seat {
 }
 
 impl Loops {
-    pub(crate) fn start(desks: Vec<Desk>) -> io::Result<Self> {
-        let start = |(index, desk)| Handle::start(index, desk);
+    /// Starts a loop for each desk, which waits with `W`.
+    pub(crate) fn start<W: Watch>(desks: Vec<Desk>) -> io::Result<Self> {
+        let start = |(index, desk)| Handle::start::<W>(index, desk);
         Ok(Self(desks.into_iter().enumerate().map(start).collect::<io::Result<_>>()?))
     }
 
@@ -113,25 +116,25 @@ impl Loops {
 }
 
 impl Handle {
-    fn start(index: usize, desk: Desk) -> io::Result<Self> {
+    fn start<W: Watch>(index: usize, desk: Desk) -> io::Result<Self> {
         let mailbox = Arc::new(Mailbox {
             waker: Waker::new().map_err(system)?,
             clients: AtomicUsize::new(0),
             letters: Mutex::default(),
         });
-        let mut serving = Loop::new(desk, Arc::clone(&mailbox))?;
-        let name = format!("epoll-{index}");
+        let mut serving = Loop::<W>::new(desk, Arc::clone(&mailbox))?;
+        let name = format!("{}-{index}", W::NAME);
         let thread = std::thread::Builder::new().name(name).spawn(move || serving.run())?;
         Ok(Self { mailbox, thread })
     }
 }
 
-impl Loop {
+impl<W: Watch> Loop<W> {
     fn new(desk: Desk, mailbox: Arc<Mailbox>) -> io::Result<Self> {
-        let epoll = Epoll::new().map_err(system)?;
-        epoll.add(mailbox.waker.descriptor(), WAKER, Interest::Read).map_err(system)?;
+        let mut watch = W::new()?;
+        watch.add(mailbox.waker.descriptor(), WAKER, Interest::Read)?;
         Ok(Self {
-            epoll,
+            watch,
             mailbox,
             seats: Seats::default(),
             swept_ms: desk.now_ms,
@@ -145,7 +148,7 @@ impl Loop {
     fn run(&mut self) {
         let mut events = Events::new();
         while !self.is_over() {
-            if let Err(failed) = self.epoll.wait(&mut events, self.patience_ms()) {
+            if let Err(failed) = self.watch.wait(&mut events, self.patience_ms()) {
                 // Only a broken set fails to be waited for, and nothing is served without it.
                 panic!("cannot wait for clients: {failed}");
             }
@@ -195,8 +198,8 @@ impl Loop {
         let seat = Seat { socket, connection, interest: Interest::Read };
         let index = self.seats.add(seat);
         let Some(seat) = self.seats.get(index) else { return };
-        if self.epoll.add(&seat.socket, index as u64, Interest::Read).is_err() {
-            // The user's limit of watches is reached; this client cannot be served.
+        if self.watch.add(&seat.socket, index as u64, Interest::Read).is_err() {
+            // A limit of the kernel's is reached; this client cannot be served.
             self.leave(index);
         }
     }
@@ -226,7 +229,7 @@ impl Loop {
         let interest = seat.wanted();
         if interest != seat.interest {
             seat.interest = interest;
-            if self.epoll.change(&seat.socket, index as u64, interest).is_err() {
+            if self.watch.change(&seat.socket, index as u64, interest).is_err() {
                 self.leave(index);
             }
         }
@@ -234,6 +237,7 @@ impl Loop {
 
     fn leave(&mut self, index: usize) {
         if let Some(seat) = self.seats.remove(index) {
+            self.watch.remove(&seat.socket);
             seat.connection.give_back(&mut self.spares);
             self.mailbox.clients.fetch_sub(1, Relaxed);
         }
