@@ -47,7 +47,7 @@ pub(crate) struct About {
     pub(crate) name: Vec<u8>,
     pub(crate) library_name: Vec<u8>,
     pub(crate) library_version: Vec<u8>,
-    /// The version of RESP that it speaks.
+    /// The version of RESP that it speaks; 0: it speaks memcached's language.
     pub(crate) version: u8,
     /// The last command, `NULL` before the first, as Redis has it.
     pub(crate) command: &'static str,
@@ -98,6 +98,13 @@ impl Clients {
     /// Returns how many are here.
     pub(crate) fn count(&self) -> usize {
         locked(&self.here).len()
+    }
+
+    /// Calls `each` with every client and what it is known by, in the order in which they came.
+    pub(crate) fn each(&self, mut each: impl FnMut(&Origin, &About)) {
+        for client in locked(&self.here).values() {
+            each(&client.origin, &client.about());
+        }
     }
 
     /// Appends a line about each client that `is_wanted` by its id.

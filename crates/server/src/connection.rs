@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!              receive                                       output, sent
-//!   socket ---> input --parse--> command --execute--> reply ---> output ---> socket
+//!   socket ---> input --language--> command --execute--> reply --> output ---> socket
 //!
 //!   open --the client ends--> finishing --all answered and sent--> over
 //!     |--QUIT, a protocol error--> closing --all sent-------------> over
@@ -14,14 +14,15 @@
 //! from: its input is at most one read and one command, its output [`OUTPUT_BYTES_MOST`] and one
 //! reply; and where many do so at once, all together have the bound of the options. An idle
 //! connection keeps no buffer.
-//! Knows nothing of descriptors and models.
+//! Knows nothing of descriptors and models, nor of what the bytes mean (`language.rs`).
 
-use morecore_wire::{Encoder, Limits, Parser, Progress, Refusal};
+mod language;
 
 use crate::caller::Caller;
 use crate::clients::Place;
+use crate::connection::language::{Language, Step};
 use crate::desk::{Desk, Spares};
-use crate::execute::{After, execute};
+use crate::execute::After;
 use crate::options::Options;
 
 /// Bytes of replies that may wait for a client before its next command is put off. A client that
@@ -33,7 +34,7 @@ const OUTPUT_BYTES_MOST: usize = 16 << 20;
 const OUTPUT_BYTES_CROWDED: usize = 64 << 10;
 
 /// What a client hears that sends a large argument at such a time.
-const CROWDED: &str = "ERR the buffers of all clients are full";
+const CROWDED: &str = "the buffers of all clients are full";
 
 /// Bytes of a command that is not whole yet; a client that sends more is cut off. It is Redis's
 /// `client-query-buffer-limit`.
@@ -42,8 +43,7 @@ const INPUT_BYTES_MOST: usize = 1 << 30;
 /// One client's side of the talk, and ours.
 pub(crate) struct Connection {
     caller: Caller,
-    parser: Parser,
-    limits: Limits,
+    language: Language,
     /// What came and is not executed yet.
     input: Vec<u8>,
     /// Replies; those before `sent` are gone.
@@ -67,14 +67,10 @@ enum Phase {
 impl Connection {
     pub(crate) fn new(place: Place, options: &Options) -> Self {
         let caller = Caller::new(place, options);
-        let bulk_bytes_most = usize::try_from(options.bulk_bytes_most).unwrap_or(usize::MAX);
-        let limits = Limits { bulk_bytes_most, ..Limits::DEFAULT };
-        let first = if caller.is_authenticated { limits } else { Limits::UNAUTHENTICATED };
         Self {
             active_ms: caller.place.since_ms(),
+            language: Language::new(options, &caller),
             caller,
-            parser: Parser::new(first),
-            limits,
             input: Vec::new(),
             output: Vec::new(),
             sent: 0,
@@ -193,40 +189,22 @@ impl Connection {
                 break;
             }
             let input = &bytes[done..];
-            match self.parser.parse(input) {
-                Ok(Progress::Whole { consumed }) => {
-                    self.execute_one(input, desk);
+            match self.language.step(input, &mut self.caller, desk, &mut self.output) {
+                Step::Executed(consumed, after) => {
+                    if after == After::Close {
+                        self.phase = Phase::Closing;
+                    }
                     done += consumed;
                     if done >= fetched && done < bytes.len() {
-                        fetched = done + desk.fetch_ahead(&bytes[done..]);
+                        fetched = done + self.language.fetch_ahead(&bytes[done..], desk);
                     }
                 }
-                Ok(Progress::Nothing { consumed }) => done += consumed,
-                Ok(Progress::Partial { .. }) => break,
-                Err(malformed) => {
-                    desk.counts.refusals += 1;
-                    let refusal = Refusal::from(malformed);
-                    Encoder::new(&mut self.output, self.caller.version).refusal(&refusal);
-                    self.phase = Phase::Closing;
-                }
+                Step::Passed(consumed) => done += consumed,
+                Step::Waits => break,
+                Step::Broken => self.phase = Phase::Closing,
             }
         }
         if self.phase == Phase::Closing { bytes.len() } else { done }
-    }
-
-    /// Executes the command that the parser has just found in `input`.
-    fn execute_one(&mut self, input: &[u8], desk: &mut Desk) {
-        let was_authenticated = self.caller.is_authenticated;
-        let mut reply = Encoder::new(&mut self.output, self.caller.version);
-        let arguments = self.parser.arguments(input);
-        if execute(arguments, &mut self.caller, desk, &mut reply) == After::Close {
-            self.phase = Phase::Closing;
-        }
-        match (was_authenticated, self.caller.is_authenticated) {
-            (false, true) => self.parser.set_limits(self.limits),
-            (true, false) => self.parser.set_limits(Limits::UNAUTHENTICATED),
-            _ => {}
-        }
     }
 
     fn has_room(&self) -> bool {
@@ -268,7 +246,7 @@ impl Connection {
         self.count_buffers();
         let is_large = !self.is_put_off && self.input.len() > OUTPUT_BYTES_CROWDED;
         if is_large && self.caller.place.is_crowded() {
-            Encoder::new(&mut self.output, self.caller.version).error(CROWDED);
+            self.language.fail(CROWDED, &self.caller, &mut self.output);
             self.phase = Phase::Closing;
             self.input = Vec::new();
             self.count_buffers();

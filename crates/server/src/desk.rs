@@ -2,12 +2,14 @@
 //!
 //! Promises: the clock is read once a turn. A desk serves one client at a time.
 
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
 use morecore_store::Store;
-use morecore_wire::{Parser, Progress};
+use morecore_wire::{Parser, Progress, memcached};
 
 use crate::clients::locked;
+use crate::execute::each_key;
 use crate::shared::{Counts, Shared, now_ms};
 
 /// What executes commands: one for each loop, or a few that many threads share.
@@ -23,8 +25,9 @@ pub(crate) struct Desk {
     pub(crate) scratch: Vec<u8>,
     /// The length of the last value that was found: a guess at the next.
     pub(crate) expected_bytes: usize,
-    /// Reads ahead of the connection's own parser.
+    /// Each reads ahead of a connection's own parser.
     scout: Parser,
+    memcached_scout: memcached::Parser,
 }
 
 /// Buffers that connections borrow while they have something in them, so that an idle client
@@ -61,6 +64,7 @@ impl Desk {
             scratch: Vec::new(),
             expected_bytes: 0,
             scout: Parser::default(),
+            memcached_scout: memcached::Parser::default(),
         }
     }
 
@@ -68,6 +72,21 @@ impl Desk {
     pub(crate) fn begin_turn(&mut self) {
         self.now_ms = now_ms();
         self.store.set_now(Some(self.now_ms));
+        let at_ms = self.shared.flush_at_ms.load(Relaxed);
+        if at_ms != 0 && at_ms <= self.now_ms {
+            self.flush_late(at_ms);
+        }
+    }
+
+    /// Removes every entry, as somebody wished for this time; only one desk does.
+    #[cold]
+    fn flush_late(&mut self, at_ms: u64) {
+        let due = &self.shared.flush_at_ms;
+        if due.compare_exchange(at_ms, 0, Relaxed, Relaxed).is_ok() && self.store.clear().is_err() {
+            // A stopped process holds a part of the store: the next turn tries again, unless there
+            // is a later wish.
+            let _later = due.compare_exchange(0, at_ms, Relaxed, Relaxed);
+        }
     }
 
     /// Ends a turn.
@@ -97,6 +116,28 @@ impl Desk {
                 // The end, or what only the connection's own parser may judge.
                 Ok(Progress::Partial { .. }) | Err(_) => {
                     self.scout = Parser::default();
+                    return input.len();
+                }
+            }
+            if done == input.len() {
+                break;
+            }
+        }
+        done
+    }
+
+    /// The same for a pipeline of memcached's.
+    pub(crate) fn fetch_ahead_memcached(&mut self, input: &[u8]) -> usize {
+        let mut done = 0;
+        for _ in 0..COMMANDS_AHEAD {
+            match self.memcached_scout.parse(&input[done..]) {
+                Ok(memcached::Progress::Whole { consumed, command: Ok(command) }) => {
+                    each_key(&command, COMMANDS_AHEAD, |key| self.store.prefetch(key));
+                    done += consumed;
+                }
+                // The end, or what only the connection's own parser may judge.
+                _ => {
+                    self.memcached_scout = memcached::Parser::default();
                     return input.len();
                 }
             }

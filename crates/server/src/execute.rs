@@ -15,6 +15,7 @@ mod connection;
 mod expiry;
 mod info;
 mod keys;
+mod memcached;
 mod numbers;
 mod strings;
 
@@ -23,6 +24,8 @@ use morecore_wire::{Arguments, Command, Encoder, Refusal, find};
 
 use crate::caller::Caller;
 use crate::desk::Desk;
+
+pub(crate) use memcached::{each_key, execute as execute_memcached};
 
 /// What becomes of the connection after a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,7 +1,7 @@
 //! Face 3: sockets on one side, the store on the other.
 //!
 //! ```text
-//!   accept --> model: socket --bytes--> connection --arguments--> execute --> store
+//!   accept --> model: socket --bytes--> connection ---commands--> execute --> store
 //!                     socket <--bytes-- connection <---replies--- execute <-- store
 //! ```
 //!
@@ -39,5 +39,6 @@ mod tidy;
 
 pub use error::Error;
 pub use log::Level;
+pub use morecore_wire::Protocol;
 pub use options::{Model, Options};
 pub use serve::{Listening, Server, Stopper};

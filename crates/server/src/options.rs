@@ -10,6 +10,8 @@ use std::path::PathBuf;
 
 use morecore_sys::ready::Select;
 
+use morecore_wire::Protocol;
+
 use crate::log::Level;
 
 /// What a server is told before it starts.
@@ -23,6 +25,8 @@ pub struct Options {
     pub unix_socket: Option<PathBuf>,
     /// How clients are served.
     pub model: Model,
+    /// The language of all clients; `None`: each tells by its first bytes.
+    pub protocol: Option<Protocol>,
     /// How many threads execute commands at once, each attached to the store: the loops of
     /// `epoll`, the attachments that the threads of `thread` share; `select` has one whatever is
     /// said. `None`: one a core.
@@ -101,6 +105,7 @@ impl Default for Options {
             port: Some(6379),
             unix_socket: None,
             model: Model::Epoll,
+            protocol: None,
             threads: None,
             clients_most: 10_000,
             password: None,

@@ -4,11 +4,11 @@
 //! nothing that another thread could feel.
 
 use std::hash::{BuildHasher, RandomState};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use crate::clients::Clients;
+use crate::clients::{Clients, locked};
 use crate::log::Log;
 use crate::options::Options;
 
@@ -23,6 +23,10 @@ pub(crate) struct Shared {
     /// Clients that were let in, and clients that were sent away.
     pub(crate) connections: AtomicU64,
     pub(crate) rejected: AtomicU64,
+    /// When memcached's `flush_all` with a delay is due, in unix milliseconds; 0: none is.
+    pub(crate) flush_at_ms: AtomicU64,
+    /// Where memcached's `stats reset` had the counters begin anew.
+    counted_before: Mutex<Counts>,
     /// What each desk counted.
     pub(crate) totals: Box<[Totals]>,
     pub(crate) started_ms: u64,
@@ -38,6 +42,9 @@ pub(crate) struct Counts {
     pub(crate) refusals: u64,
     pub(crate) hits: u64,
     pub(crate) misses: u64,
+    /// Values that clients of memcached put, and their calls of `flush_all`.
+    pub(crate) puts: u64,
+    pub(crate) flushes: u64,
     pub(crate) in_bytes: u64,
     pub(crate) out_bytes: u64,
 }
@@ -51,6 +58,8 @@ pub(crate) struct Totals {
     pub(crate) refusals: AtomicU64,
     pub(crate) hits: AtomicU64,
     pub(crate) misses: AtomicU64,
+    pub(crate) puts: AtomicU64,
+    pub(crate) flushes: AtomicU64,
     pub(crate) in_bytes: AtomicU64,
     pub(crate) out_bytes: AtomicU64,
 }
@@ -63,11 +72,48 @@ impl Shared {
             clients: Arc::new(Clients::new(options.buffer_bytes_most)),
             connections: AtomicU64::new(0),
             rejected: AtomicU64::new(0),
+            flush_at_ms: AtomicU64::new(0),
+            counted_before: Mutex::default(),
             totals: (0..desks).map(|_| Totals::default()).collect(),
             started_ms: now_ms(),
             run_id: run_id(),
             log,
             options,
+        }
+    }
+
+    /// What was counted since the last [`Shared::reset_counts`].
+    pub(crate) fn counts(&self) -> Counts {
+        // In this order: what was counted only rises.
+        let before = *locked(&self.counted_before);
+        let all = self.all_counts();
+        Counts {
+            commands: all.commands - before.commands,
+            refusals: all.refusals - before.refusals,
+            hits: all.hits - before.hits,
+            misses: all.misses - before.misses,
+            puts: all.puts - before.puts,
+            flushes: all.flushes - before.flushes,
+            in_bytes: all.in_bytes - before.in_bytes,
+            out_bytes: all.out_bytes - before.out_bytes,
+        }
+    }
+
+    /// Has [`Shared::counts`] begin anew.
+    pub(crate) fn reset_counts(&self) {
+        *locked(&self.counted_before) = self.all_counts();
+    }
+
+    fn all_counts(&self) -> Counts {
+        Counts {
+            commands: self.sum(|totals| &totals.commands),
+            refusals: self.sum(|totals| &totals.refusals),
+            hits: self.sum(|totals| &totals.hits),
+            misses: self.sum(|totals| &totals.misses),
+            puts: self.sum(|totals| &totals.puts),
+            flushes: self.sum(|totals| &totals.flushes),
+            in_bytes: self.sum(|totals| &totals.in_bytes),
+            out_bytes: self.sum(|totals| &totals.out_bytes),
         }
     }
 
@@ -86,6 +132,8 @@ impl Totals {
             (&self.refusals, counts.refusals),
             (&self.hits, counts.hits),
             (&self.misses, counts.misses),
+            (&self.puts, counts.puts),
+            (&self.flushes, counts.flushes),
             (&self.in_bytes, counts.in_bytes),
             (&self.out_bytes, counts.out_bytes),
         ] {

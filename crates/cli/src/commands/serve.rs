@@ -18,7 +18,7 @@ use crate::target::Target;
 /// The size of a store that nobody gave a size, as `create` has it.
 const MEMORY_BYTES: u64 = 1 << 30;
 
-/// Serves a store over TCP, to Redis clients
+/// Serves a store over TCP, to clients of Redis and memcached
 #[derive(clap::Args)]
 pub(crate) struct Serve {
     #[command(flatten)]

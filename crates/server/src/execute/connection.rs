@@ -117,7 +117,7 @@ fn speak(version: Version, caller: &mut Caller, reply: &mut Encoder<'_>) {
 }
 
 /// Lets the caller in if it knows the password.
-fn authenticate<'a>(
+pub(super) fn authenticate<'a>(
     credentials: Credentials<'a>,
     caller: &mut Caller,
     desk: &Desk,

@@ -6,6 +6,7 @@ mod crowd;
 mod differential;
 mod house;
 mod limits;
+mod memcached;
 mod redis;
 mod redis_crate;
 mod stopping;

@@ -74,6 +74,25 @@ impl Talk {
         }
     }
 
+    /// Returns the next line without its end, or `closed`: memcached's replies are lines.
+    pub(crate) fn line(&mut self) -> String {
+        let mut searched = 0;
+        loop {
+            let found = self.received[searched..].iter().position(|byte| *byte == b'\n');
+            if let Some(end) = found.map(|at| searched + at) {
+                let line = self.received[..end].strip_suffix(b"\r").expect("a line ends with both");
+                let line = line.escape_ascii().to_string();
+                self.received.drain(..=end);
+                return line;
+            }
+            searched = self.received.len();
+            if !self.read() {
+                assert_eq!(self.received, b"", "closed within a line");
+                return "closed".into();
+            }
+        }
+    }
+
     /// Reads once; returns whether the server is still there.
     fn read(&mut self) -> bool {
         let mut piece = [0; 16 << 10];

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //!   ! requirepass secret      how the server is started (first lines; also `! ours`, see below)
+//!   ! memcached               the language: `>` sends a line, `<` expects one
 //!   # words                   a comment
 //!   > SET k "a \x00 b"        a command, sent as an array of bulks; quotes as in Rust
 //!   >> *1\r\n$4\r\nPING\r\n   bytes, sent as they are
@@ -11,7 +12,7 @@
 //! ```
 //!
 //! A new file is a new test. Where a redis-server is installed, every file that is not `! ours` is
-//! replayed against it too: so it is Redis that says what Redis's words are.
+//! replayed against it too: so it is Redis that says what Redis's words are. So it is with memcached.
 
 use std::path::{Path, PathBuf};
 
@@ -19,6 +20,7 @@ use morecore_server::Options;
 use morecore_wire::encode_command;
 
 use crate::house::{House, under_every_model};
+use crate::memcached::Memcached;
 use crate::redis::Redis;
 use crate::talk::Talk;
 
@@ -26,6 +28,7 @@ use crate::talk::Talk;
 struct Transcript {
     name: String,
     is_ours: bool,
+    is_memcached: bool,
     password: Option<String>,
     turns: Vec<Turn>,
 }
@@ -70,17 +73,23 @@ fn every_transcript_holds_under_every_model_and_cut() {
 }
 
 #[test]
-fn every_transcript_holds_for_redis_where_it_is_installed() {
+fn every_transcript_holds_for_redis_and_memcached_where_they_are_installed() {
     for transcript in all().iter().filter(|transcript| !transcript.is_ours) {
-        let Some(redis) = Redis::start(transcript.password.as_deref()) else { return };
-        transcript.replay(&mut redis.talk(), Cut::Turns);
+        if transcript.is_memcached {
+            let Some(memcached) = Memcached::start() else { continue };
+            transcript.replay(&mut memcached.talk(), Cut::Turns);
+        } else {
+            let Some(redis) = Redis::start(transcript.password.as_deref()) else { continue };
+            transcript.replay(&mut redis.talk(), Cut::Turns);
+        }
     }
 }
 
 impl Transcript {
     fn read(path: &Path) -> Self {
         let name = path.file_name().unwrap().to_string_lossy().into_owned();
-        let mut transcript = Self { name, is_ours: false, password: None, turns: Vec::new() };
+        let mut transcript =
+            Self { name, is_ours: false, is_memcached: false, password: None, turns: Vec::new() };
         for (index, line) in std::fs::read_to_string(path).unwrap().lines().enumerate() {
             let (mark, rest) = line.split_once(' ').unwrap_or((line, ""));
             let turns = &mut transcript.turns;
@@ -92,7 +101,11 @@ impl Transcript {
                 "<~" => expect(Expected::Like(rest.into())),
                 "<*" => expect(Expected::AnyOrder(rest.into())),
                 ">" | ">>" => {
-                    let sent = if mark == ">" { encode(rest) } else { unescape(rest) };
+                    let sent = match (mark, transcript.is_memcached) {
+                        (">", false) => encode(rest),
+                        (">", true) => [&unescape(rest)[..], b"\r\n"].concat(),
+                        _ => unescape(rest),
+                    };
                     turns.push(Turn { line: index + 1, sent, expected: Vec::new() });
                 }
                 _ => panic!("{}:{}: what is {mark:?}?", transcript.name, index + 1),
@@ -104,6 +117,7 @@ impl Transcript {
     fn set(&mut self, setting: &str) {
         match setting.split_once(' ') {
             None if setting == "ours" => self.is_ours = true,
+            None if setting == "memcached" => self.is_memcached = true,
             Some(("requirepass", password)) => self.password = Some(password.into()),
             _ => panic!("{}: what is ! {setting}?", self.name),
         }
@@ -128,7 +142,7 @@ impl Transcript {
                 talk.send(&turn.sent);
             }
             for expected in &turn.expected {
-                let found = talk.reply();
+                let found = if self.is_memcached { talk.line() } else { talk.reply() };
                 if !expected.holds(&found) {
                     wrong +=
                         &format!("line {}: {found}\n  wanted {}\n", turn.line, expected.text());

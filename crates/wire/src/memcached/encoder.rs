@@ -122,6 +122,12 @@ impl<'a> Encoder<'a> {
         self.line(refusal.words().as_bytes());
     }
 
+    /// The line that says that the server cannot do what it should.
+    pub fn failure(&mut self, what: impl std::fmt::Display) {
+        use std::io::Write;
+        write!(self.out, "SERVER_ERROR {what}\r\n").expect("writing to a Vec cannot fail");
+    }
+
     /// One entry of a `get`, whose value `write` appends; nothing when `write` says there is none.
     ///
     /// Nothing is copied when the entry has as many digits as one of `expected` bytes, without

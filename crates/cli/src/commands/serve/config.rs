@@ -20,7 +20,7 @@ use super::flags::Flags;
 use crate::failure::Failure;
 
 /// The settings that are flags of the same name and take one value.
-const SAME_NAME: [&str; 11] = [
+const SAME_NAME: [&str; 12] = [
     "port",
     "unixsocket",
     "maxmemory",
@@ -31,6 +31,7 @@ const SAME_NAME: [&str; 11] = [
     "tcp-keepalive",
     "loglevel",
     "model",
+    "protocol",
     "threads",
 ];
 

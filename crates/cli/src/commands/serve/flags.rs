@@ -9,7 +9,7 @@ use std::num::NonZeroUsize;
 use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 
-use morecore_server::{Level, Model, Options};
+use morecore_server::{Level, Model, Options, Protocol};
 
 use super::config;
 use crate::commands::Evict;
@@ -31,6 +31,9 @@ pub(crate) struct Flags {
     /// How clients are served [default: epoll]
     #[arg(long, value_enum)]
     model: Option<ModelName>,
+    /// The language of all clients [default: auto, told by the first bytes of each]
+    #[arg(long, value_enum)]
+    protocol: Option<ProtocolName>,
     /// Threads that execute commands [default: number of cores]
     #[arg(short, long, value_name = "COUNT")]
     threads: Option<NonZeroUsize>,
@@ -84,6 +87,7 @@ impl Flags {
             bind: if self.bind.is_empty() { below.bind } else { self.bind },
             unix_socket: self.unix_socket.or(below.unix_socket),
             model: self.model.or(below.model),
+            protocol: self.protocol.or(below.protocol),
             threads: self.threads.or(below.threads),
             memory: self.memory.or(below.memory),
             evict: self.evict.or(self.policy).or(below.evict),
@@ -115,6 +119,7 @@ impl Flags {
             port: self.port.or(usual.port),
             unix_socket: self.unix_socket.clone(),
             model: self.model.map_or(usual.model, Model::from),
+            protocol: self.protocol.map_or(usual.protocol, ProtocolName::protocol),
             threads: self.threads,
             clients_most: self.clients_most.unwrap_or(usual.clients_most),
             password: self.password.clone().map(OsString::into_vec),
@@ -154,6 +159,27 @@ impl From<ModelName> for Model {
             ModelName::Epoll => Model::Epoll,
             ModelName::Select => Model::Select,
             ModelName::Thread => Model::Thread,
+        }
+    }
+}
+
+/// The languages, as the command line has them.
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum ProtocolName {
+    /// Told by the first bytes of each connection
+    Auto,
+    /// Redis's
+    Resp,
+    /// memcached's text and meta commands
+    Memcached,
+}
+
+impl ProtocolName {
+    fn protocol(self) -> Option<Protocol> {
+        match self {
+            ProtocolName::Auto => None,
+            ProtocolName::Resp => Some(Protocol::Resp),
+            ProtocolName::Memcached => Some(Protocol::Memcached),
         }
     }
 }

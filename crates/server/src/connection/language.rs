@@ -1,0 +1,168 @@
+//! The language of one client: whole commands out of its bytes, executed one by one.
+//!
+//! ```text
+//!   untold --the first bytes tell--> RESP
+//!                             +----> memcached
+//! ```
+//!
+//! Promises: told once. What comes before it is told is kept, and executed then. A client that has
+//! not told its password is read within narrow limits.
+//! Knows nothing of buffers and sockets.
+
+use morecore_wire::{Encoder, Limits, Parser, Progress, Protocol, Refusal, memcached};
+
+use crate::caller::Caller;
+use crate::desk::Desk;
+use crate::execute::{After, execute, execute_memcached};
+use crate::options::Options;
+
+/// The language of one client, and what reads it.
+pub(super) enum Language {
+    /// What came does not tell yet.
+    Untold,
+    Resp(Parser),
+    Memcached(memcached::Parser),
+}
+
+/// What the next bytes were.
+pub(super) enum Step {
+    /// A command of so many bytes.
+    Executed(usize, After),
+    /// So many bytes of nothing.
+    Passed(usize),
+    /// The beginning of something.
+    Waits,
+    /// Nothing that can be gone on from; the client was told.
+    Broken,
+}
+
+impl Language {
+    /// What reads a new client.
+    pub(super) fn new(options: &Options, caller: &Caller) -> Self {
+        match options.protocol {
+            None => Self::Untold,
+            Some(protocol) => Self::of(protocol, options, caller),
+        }
+    }
+
+    fn of(protocol: Protocol, options: &Options, caller: &Caller) -> Self {
+        let is_authenticated = caller.is_authenticated;
+        match protocol {
+            Protocol::Resp => Self::Resp(Parser::new(resp_limits(options, is_authenticated))),
+            Protocol::Memcached => {
+                caller.place.about().version = 0;
+                let limits = memcached_limits(options, is_authenticated);
+                Self::Memcached(memcached::Parser::new(limits))
+            }
+        }
+    }
+
+    /// Reads on where the last command ended, and executes the next one if it is whole.
+    #[inline]
+    pub(super) fn step(
+        &mut self,
+        input: &[u8],
+        caller: &mut Caller,
+        desk: &mut Desk,
+        output: &mut Vec<u8>,
+    ) -> Step {
+        match self {
+            Self::Resp(parser) => resp_step(parser, input, caller, desk, output),
+            Self::Memcached(parser) => memcached_step(parser, input, caller, desk, output),
+            Self::Untold => {
+                let Some(protocol) = Protocol::told_by(input) else { return Step::Waits };
+                *self = Self::of(protocol, &desk.shared.options, caller);
+                self.step(input, caller, desk, output)
+            }
+        }
+    }
+
+    /// Has the memory of the keys in the next commands of a pipeline on its way; returns how many
+    /// bytes of `input` these commands are.
+    pub(super) fn fetch_ahead(&self, input: &[u8], desk: &mut Desk) -> usize {
+        match self {
+            Self::Untold => input.len(),
+            Self::Resp(_) => desk.fetch_ahead(input),
+            Self::Memcached(_) => desk.fetch_ahead_memcached(input),
+        }
+    }
+
+    /// Tells the client that the server cannot serve it now.
+    pub(super) fn fail(&self, what: &str, caller: &Caller, output: &mut Vec<u8>) {
+        match self {
+            Self::Memcached(_) => memcached::Encoder::new(output).failure(what),
+            Self::Untold | Self::Resp(_) => {
+                Encoder::new(output, caller.version).error(&format!("ERR {what}"));
+            }
+        }
+    }
+}
+
+fn resp_step(
+    parser: &mut Parser,
+    input: &[u8],
+    caller: &mut Caller,
+    desk: &mut Desk,
+    output: &mut Vec<u8>,
+) -> Step {
+    match parser.parse(input) {
+        Ok(Progress::Whole { consumed }) => {
+            let was_authenticated = caller.is_authenticated;
+            let mut reply = Encoder::new(output, caller.version);
+            let after = execute(parser.arguments(input), caller, desk, &mut reply);
+            if caller.is_authenticated != was_authenticated {
+                parser.set_limits(resp_limits(&desk.shared.options, caller.is_authenticated));
+            }
+            Step::Executed(consumed, after)
+        }
+        Ok(Progress::Nothing { consumed }) => Step::Passed(consumed),
+        Ok(Progress::Partial { .. }) => Step::Waits,
+        Err(malformed) => {
+            desk.counts.refusals += 1;
+            Encoder::new(output, caller.version).refusal(&Refusal::from(malformed));
+            Step::Broken
+        }
+    }
+}
+
+fn memcached_step(
+    parser: &mut memcached::Parser,
+    input: &[u8],
+    caller: &mut Caller,
+    desk: &mut Desk,
+    output: &mut Vec<u8>,
+) -> Step {
+    let mut reply = memcached::Encoder::new(output);
+    match parser.parse(input) {
+        Ok(memcached::Progress::Whole { consumed, command }) => {
+            let was_authenticated = caller.is_authenticated;
+            let after = execute_memcached(command, caller, desk, &mut reply);
+            if caller.is_authenticated != was_authenticated {
+                parser.set_limits(memcached_limits(&desk.shared.options, true));
+            }
+            Step::Executed(consumed, after)
+        }
+        Ok(memcached::Progress::Nothing { consumed }) => Step::Passed(consumed),
+        Ok(memcached::Progress::Partial { .. }) => Step::Waits,
+        Err(refusal) => {
+            desk.counts.refusals += 1;
+            reply.refusal(refusal);
+            Step::Broken
+        }
+    }
+}
+
+fn resp_limits(options: &Options, is_authenticated: bool) -> Limits {
+    if !is_authenticated {
+        return Limits::UNAUTHENTICATED;
+    }
+    let bulk_bytes_most = usize::try_from(options.bulk_bytes_most).unwrap_or(usize::MAX);
+    Limits { bulk_bytes_most, ..Limits::DEFAULT }
+}
+
+/// A value of memcached's may have what memcached grants, if RESP may have as much.
+fn memcached_limits(options: &Options, is_authenticated: bool) -> memcached::Limits {
+    let usual = memcached::Limits::DEFAULT.entry_bytes_most;
+    let most = usize::try_from(options.bulk_bytes_most).unwrap_or(usize::MAX);
+    memcached::Limits { entry_bytes_most: usual.min(most), is_unauthenticated: !is_authenticated }
+}
