@@ -1,4 +1,4 @@
-//! `morecore bench server`: our models against each other and against the servers that others wrote.
+//! `morecore bench server`: our models beside each other, and beside servers that others wrote.
 //!
 //! ```text
 //! core 0: the servers, all started, one of them asked        core 1: the load

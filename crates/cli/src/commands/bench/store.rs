@@ -1,4 +1,4 @@
-//! `morecore bench store`: a look-up in shared memory beside one in a process and one over a socket.
+//! `morecore bench store`: a look-up in shared memory, beside one in a process and over a socket.
 //!
 //! ```text
 //! bench --starts--> workers, each a process:  ours       attached to one store

@@ -43,11 +43,6 @@ impl Distribution {
         }
     }
 
-    /// The distribution of this name.
-    pub(crate) fn named(name: &str) -> Option<Distribution> {
-        Distribution::ALL.into_iter().find(|distribution| distribution.name() == name)
-    }
-
     /// Draws `count` keys out of those of `items` items.
     pub(crate) fn draw(self, items: u32, count: usize, seed: u64) -> Vec<Key> {
         let mut rng = Rng::with_seed(seed);
@@ -125,7 +120,6 @@ mod tests {
             let draw = |seed| distribution.draw(1000, 100, seed);
             assert_eq!(draw(1), draw(1));
             assert_ne!(draw(1), draw(2));
-            assert_eq!(Distribution::named(distribution.name()), Some(distribution));
         }
     }
 

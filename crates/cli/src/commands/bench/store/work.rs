@@ -61,7 +61,9 @@ pub(super) fn work(
                 writeln!(out, "done")?;
             }
             ["run", distribution, mix, ms] => {
-                let known = Distribution::named(distribution).zip(Mix::named(mix));
+                let named = |known: &Distribution| known.name() == distribution;
+                let distribution = Distribution::ALL.into_iter().find(named);
+                let known = distribution.zip(Mix::named(mix));
                 let Some(((distribution, mix), ms)) = known.zip(ms.parse().ok()) else {
                     return Err(unknown(&line));
                 };
