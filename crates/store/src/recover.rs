@@ -81,14 +81,20 @@ impl Session {
                 continue;
             }
             let owner = self.identity_of(slot);
-            let is_free = self.me.knows_dead(owner) && self.free_claims_of(slot).is_ok();
-            if is_free {
+            if self.me.knows_dead(owner) && self.finish(slot).is_ok() {
                 let word = self.view.word(self.plan.slot_at(slot) + slot::IDENTITY);
                 // Release pairs with the Acquire of whoever claims the slot next.
                 let _ = word.compare_exchange(owner.0, 0, Release, Relaxed);
             }
             self.end_rescue(slot);
         }
+    }
+
+    /// Frees all that a dead participant claims; we are its rescuer.
+    fn finish(&mut self, slot: u64) -> Result<(), Error> {
+        // Since we recovered the slot, another may have freed it, and its next owner died in it.
+        self.roll_back(slot);
+        self.free_claims_of(slot)
     }
 
     /// Takes a dead participant's slot over, with what it claims: that is ours to free from here

@@ -101,8 +101,11 @@ impl Session {
             mapping,
         };
         session.join()?;
-        session.recover_all()?;
-        Ok(session)
+        let recovered = session.recover_all();
+        if recovered.is_err() {
+            session.leave();
+        }
+        recovered.map(|()| session)
     }
 
     /// Claims a slot.

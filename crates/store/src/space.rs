@@ -126,23 +126,30 @@ impl Session {
 
     /// Frees what we claim from the `from`-th claim on.
     pub(crate) fn free_claims(&mut self, from: u64) -> Result<(), Error> {
-        if self.claims > from {
-            self.free_claims_in(self.slot, from, self.claims)?;
-            self.claims = from;
+        let (slot, to) = (self.slot, self.claims);
+        if to <= from {
+            return Ok(());
         }
+        // All claims are ours when the slot was a dead one's: then see `free_claims_of`.
+        let may_be_adopted = to == slot::CLAIMS_MOST;
+        let is_used = |claim| self.view.load(self.plan.claim_at(slot, claim)) != 0;
+        if may_be_adopted || (from..to).any(is_used) {
+            self.free_claims_in(slot, from, to)?;
+        }
+        self.claims = from;
         Ok(())
     }
 
-    /// Frees all that a dead participant claims; we are its rescuer.
+    /// Frees all that a dead participant claims; we are its rescuer. The heap is held before its
+    /// claims are read: an earlier rescuer may have died over them, and then they read as free
+    /// until that one's journal is rolled back.
     pub(crate) fn free_claims_of(&mut self, dead: u64) -> Result<(), Error> {
         self.free_claims_in(dead, 0, slot::CLAIMS_MOST)
     }
 
     fn free_claims_in(&mut self, slot: u64, from: u64, to: u64) -> Result<(), Error> {
-        let is_used = |claim: &u64| self.view.load(self.plan.claim_at(slot, *claim)) != 0;
-        let Some(first) = (from..to).find(is_used) else { return Ok(()) };
         self.hold_heap()?;
-        for claim in first..to {
+        for claim in from..to {
             let at = Offset(self.plan.claim_at(slot, claim));
             let payload = Offset(self.core.read(at));
             if payload.is_none() {

@@ -128,3 +128,54 @@ fn steps_of_one_change_see_one_another() {
     let verified = one.verify().unwrap();
     assert_eq!((verified.entries, verified.claimed), (1, 0));
 }
+
+/// Gives `store` a payload that it claims: a set that stopped before it was published.
+fn claim_one(store: &mut Store, key: &[u8]) {
+    let sought = Sought::new(store.session.seed, key);
+    store.session.prepare(&sought, &[4; 300], 0).unwrap();
+}
+
+#[test]
+fn who_died_in_a_slot_that_was_recovered_before_is_rolled_back_too() {
+    let (mut dead, mut slow) = two_sessions();
+    let mut living = dead.try_clone().unwrap();
+    living.set(b"k", &[1; 500], &Set::default()).unwrap();
+    claim_one(&mut dead, b"k");
+    let slot = dead.session.slot;
+    bury_others(&mut slow);
+    // The slow one rolls it back, and does not come to free what it claims ...
+    slow.session.recover_if_dead(slot);
+    // ... before another one did, and the slot's next owner died with a change half done.
+    living.session.me.presumed_dead = slow.session.me.presumed_dead.clone();
+    living.session.recover_if_dead(slot);
+    living.session.finish_others();
+    let mut second = slow.try_clone().unwrap();
+    assert_eq!(second.session.slot, slot);
+    set_half(&mut second, b"k", &[3; 500]);
+    slow.session.finish_others();
+    living.session.me.presumed_dead.clear();
+    assert_eq!(value_of(&mut living, b"k").unwrap(), [1; 500]);
+    slow.set(b"k", &[5; 500], &Set::default()).unwrap();
+    std::mem::forget((dead, second));
+    assert_eq!(slow.verify().unwrap().claimed, 0);
+}
+
+#[test]
+fn claims_that_a_dead_rescuer_had_half_freed_are_freed() {
+    let (mut dead, mut rescuer) = two_sessions();
+    let mut living = dead.try_clone().unwrap();
+    claim_one(&mut dead, b"k");
+    let slot = dead.session.slot;
+    bury_others(&mut rescuer);
+    rescuer.session.recover_if_dead(slot);
+    // It dies before the commit: the claim reads as free, and is not.
+    rescuer.session.hold_heap().unwrap();
+    let claim = morecore_heap::Offset(rescuer.session.plan.claim_at(slot, 0));
+    rescuer.session.core.write(claim, 0);
+    bury_others(&mut living);
+    living.session.recover_if_dead(slot);
+    living.session.finish_others();
+    living.tidy().unwrap();
+    assert_eq!(living.verify().unwrap().claimed, 0);
+    std::mem::forget((dead, rescuer));
+}
