@@ -306,8 +306,13 @@ impl Arena {
             self.growing = Region::between(begin, spare.begin);
             return true;
         }
-        // This source keeps it, so it is core again.
+        // This source keeps it, so it is core again. The last tag of what was left is a stale word
+        // inside the top then.
+        let short = chunks().top(&core());
         chunks().add_region(&mut core(), spare);
+        if let Some(short) = short {
+            core().write(short.last_tag(), 0);
+        }
         false
     }
 
@@ -331,7 +336,9 @@ impl Arena {
             }
             (_, Some(top)) => {
                 self.growing = Region::between(top.begin, region.end());
-                self.fresh = top.begin + 8;
+                // The top may begin with what was free, and used before, at an earlier region's
+                // end.
+                self.fresh = region.begin.max(top.begin + 8);
             }
             (_, None) => {}
         }

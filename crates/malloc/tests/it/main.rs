@@ -6,6 +6,7 @@ mod collections;
 mod forks;
 mod misuse;
 mod threads;
+mod zeros;
 
 /// Every collection, string and thread of these tests lives on the heap that they test.
 #[global_allocator]
@@ -21,12 +22,17 @@ fn random() -> fastrand::Rng {
 /// Runs `work` in a child of its own, so that no other test disturbs it (or is disturbed): the test
 /// called `name` is run again, alone, and then does `work` itself.
 fn alone(name: &str, work: impl FnOnce()) {
+    alone_with(name, "", work);
+}
+
+/// As [`alone`], in a child whose heap is as `conf` (of `MORECORE_CONF`) has it.
+fn alone_with(name: &str, conf: &str, work: impl FnOnce()) {
     if std::env::var_os(ALONE).is_some() {
         return work();
     }
     let mut child = std::process::Command::new(std::env::current_exe().unwrap());
     child.args(["--exact", name, "--nocapture", "--test-threads=1"]);
-    let output = child.env(ALONE, "1").output().unwrap();
+    let output = child.env(ALONE, "1").env("MORECORE_CONF", conf).output().unwrap();
     let told = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{name}: {}: {told}", output.status);
 }
