@@ -112,17 +112,17 @@ pub(crate) unsafe fn resize(payload: *mut u8, bytes: usize) -> *mut u8 {
         }
         has
     } else if unit == Unit::CHUNKS {
-        let mut arena = arena::hold();
-        let has = rightly(arena.payload_bytes(at));
+        let has = chunk_bytes(at);
         let is_chunk = wanted > COPIED_MOST && wanted < LARGE_LEAST;
-        if is_chunk && rightly(arena.resize_in_place(at, wanted)) {
+        if is_chunk && resize_chunk(at, wanted) {
             return payload;
         }
         has
     } else {
         let has = mapping_bytes(at);
-        if wanted >= LARGE_LEAST / 2 {
-            return resize_mapping(at, has, wanted);
+        let is_mapping = (LARGE_LEAST / 2..=REQUEST_MOST).contains(&wanted);
+        if is_mapping && let Some(resized) = resize_mapping(at, has, wanted) {
+            return resized;
         }
         has
     };
@@ -146,7 +146,7 @@ pub(crate) unsafe fn payload_bytes(payload: *mut u8) -> usize {
     let unit = arena::units().entry(&core(), at);
     let bytes = match unit.class() {
         Some(class) => small_bytes(slab_of(unit, at), class, at),
-        None if unit == Unit::CHUNKS => rightly(arena::hold().payload_bytes(at)),
+        None if unit == Unit::CHUNKS => chunk_bytes(at),
         None => mapping_bytes(at),
     };
     bytes as usize
@@ -230,8 +230,9 @@ fn given_beyond(bytes: u64, align: u64) -> Option<Given> {
     if bytes > REQUEST_MOST || align > REQUEST_MOST {
         return None;
     }
-    let given =
-        if bytes < LARGE_LEAST { arena::hold().allocate(bytes, align.max(16)) } else { None };
+    // What is aligned to more than that would cost as much core as its alignment.
+    let is_chunk = bytes.max(align) < LARGE_LEAST;
+    let given = if is_chunk { arena::hold().allocate(bytes, align.max(16)) } else { None };
     // Where chunks have no room, the system may still have some.
     given.or_else(|| given_mapping(bytes, align))
 }
@@ -272,43 +273,47 @@ fn map(bytes: u64, align: u64, page: u64) -> Option<Mapping> {
 #[inline(never)]
 fn free_beyond(unit: Unit, at: Offset) {
     if unit == Unit::CHUNKS {
-        return rightly(arena::hold().free(at));
+        // A misuse is told of without the arena: a handler of SIGABRT may allocate.
+        let freed = arena::hold().free(at);
+        return rightly(freed);
     }
     if at.is_none() {
         return;
     }
-    let unneeded = {
-        let mut arena = arena::hold();
-        let Some(mapping) = arena.mappings.remove(at.0) else { abort_for(&foreign(at)) };
-        arena.mappings.keep(mapping)
-    };
-    if let Some(mapping) = unneeded {
-        unmap(mapping);
+    let mut arena = arena::hold();
+    let removed = arena.mappings.remove(at.0);
+    let unneeded = removed.map(|mapping| arena.mappings.keep(mapping));
+    drop(arena);
+    match unneeded {
+        Some(Some(mapping)) => unmap(mapping),
+        Some(None) => {}
+        None => abort_for(&foreign(at)),
     }
 }
 
-/// Makes a mapping longer or shorter; its pages move, its bytes are not copied.
-fn resize_mapping(at: Offset, has: u64, wanted: u64) -> *mut u8 {
-    let page = memory::page_bytes();
-    if wanted > REQUEST_MOST {
-        return refused();
-    }
-    let wanted = align_up(wanted, page);
+/// Makes a chunk's payload larger or smaller where it is; `false` if it can not grow there.
+fn resize_chunk(at: Offset, wanted: u64) -> bool {
+    let resized = arena::hold().resize_in_place(at, wanted);
+    rightly(resized)
+}
+
+/// Makes a mapping longer or shorter; its pages move, its bytes are not copied. `None`: the system
+/// refuses. It does so where memory is short, but also if the program has given different advice
+/// (madvise(2)) for different parts of the payload, for then it is several mappings to the system.
+fn resize_mapping(at: Offset, has: u64, wanted: u64) -> Option<*mut u8> {
+    let wanted = align_up(wanted, memory::page_bytes());
     if wanted == has {
-        return address(at.0);
+        return Some(address(at.0));
     }
     // While it moves, nobody may find it: its old place may be somebody else's at once.
     let taken = arena::hold().mappings.remove(at.0);
     let Some(old) = taken else { abort_for(&foreign(at)) };
     // SAFETY: the mapping is the caller's, who uses only the new place afterwards.
     let now = keeping_errno(|| unsafe { memory::resize(old.at, old.bytes, wanted, true) });
-    let new = match now {
-        Ok(now) => Mapping { at: now, bytes: wanted },
-        Err(_) => old,
-    };
+    let new = now.as_ref().map_or(old, |now| Mapping { at: *now, bytes: wanted });
     // There was room in the table for the one that was removed, so there is for this.
     arena::hold().mappings.insert(new);
-    if now.is_ok() { address(new.at) } else { refused() }
+    now.ok().map(address)
 }
 
 /// Gives a mapping's pages and addresses back. If the system refuses (too many mappings), at least
@@ -335,6 +340,12 @@ fn small_bytes(slab: Slab, class: Class, at: Offset) -> u64 {
         abort_for(&slab.twice(class, at));
     }
     u64::from(class.shape().bytes)
+}
+
+/// The bytes of a chunk's payload.
+fn chunk_bytes(at: Offset) -> u64 {
+    let bytes = arena::hold().payload_bytes(at);
+    rightly(bytes)
 }
 
 /// The bytes of a mapping.

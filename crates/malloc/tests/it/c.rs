@@ -142,6 +142,23 @@ fn resizing_keeps_what_fits() {
 }
 
 #[test]
+fn a_payload_of_which_the_program_advised_a_part_can_be_resized() {
+    const LONG: usize = 8 << 20;
+    let payload = malloc(LONG);
+    bytes(payload, LONG).fill(7);
+    let part = payload.wrapping_byte_add(PAGE);
+    // numpy asks for huge pages in all but the first page of its large arrays; any advice that
+    // splits the mapping will do, and this one every kernel has.
+    // SAFETY: the part is the test's own, and the advice changes no contents.
+    assert_eq!(unsafe { libc::madvise(part, LONG - 2 * PAGE, libc::MADV_DONTDUMP) }, 0);
+    // SAFETY: just given.
+    let longer = unsafe { realloc(payload, 2 * LONG) };
+    assert!(!longer.is_null());
+    assert!(bytes(longer, LONG).iter().all(|byte| *byte == 7));
+    give_back(longer);
+}
+
+#[test]
 fn resizing_null_allocates_and_resizing_to_nothing_frees() {
     // SAFETY: null is nothing.
     let payload = unsafe { realloc(ptr::null_mut(), 100) };

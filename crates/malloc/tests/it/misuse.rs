@@ -84,6 +84,14 @@ unsafe fn wrong(deed: &str) {
             thread::spawn(move || free(there(first))).join().unwrap();
             free(there(first));
         }
+        "medium twice, with a handler" | "large twice, with a handler" => {
+            let handler = allocates as *const () as libc::sighandler_t;
+            // SAFETY: the handler is for signals that this thread raises itself.
+            unsafe { libc::signal(libc::SIGABRT, handler) };
+            let twice = payload(if deed.starts_with("medium") { 100_000 } else { 30_000_000 });
+            free(twice);
+            free(twice);
+        }
         "inside a block" => free(payload(100).wrapping_add(16)),
         "inside a chunk" => free(payload(100_000).wrapping_add(4096)),
         "inside a mapping" => free(payload(30_000_000).wrapping_add(4096)),
@@ -120,6 +128,23 @@ fn a_second_free_is_a_double_free() {
     check("medium twice, others between", &["double free of 0x"]);
     check("large twice", &["free of 0x"]);
     check("resize of a freed", &["of 0x"]);
+}
+
+/// What a program that wants to tell more of its end does: it allocates, in every tier.
+extern "C" fn allocates(_signal: i32) {
+    // If the heap were not to be had here, the child would be ended by another signal than the
+    // awaited one.
+    // SAFETY: `alarm` has no preconditions.
+    unsafe { libc::alarm(10) };
+    for bytes in [40, 100_000, 30_000_000] {
+        assert!(!malloc(bytes).is_null());
+    }
+}
+
+#[test]
+fn a_handler_of_the_end_may_allocate() {
+    check("medium twice, with a handler", &["double free of 0x"]);
+    check("large twice, with a handler", &["free of 0x"]);
 }
 
 #[test]
