@@ -3,7 +3,7 @@
 //! Promises: allocates nothing, calls no constructor, and leaves `errno` as it was (but for a
 //! [`Stream`], which may do both).
 //!
-//! Source: environ(7), proc_pid_environ(5).
+//! Source: environ(7), proc_pid_environ(5), getauxval(3).
 
 use core::ffi::{CStr, c_char, c_int, c_void};
 use core::fmt;
@@ -23,11 +23,15 @@ unsafe extern "C" {
 }
 
 /// Copies the value of the variable `name` to the front of `into`, cut off if it is longer, and
-/// returns what was copied; `None` if it is not set.
+/// returns what was copied; `None` if it is not set, or if the program runs with rights that whoever
+/// started it may not have (setuid; `AT_SECURE` of getauxval(3)), for then what he wants is ignored.
 ///
 /// # Safety
 /// - No other thread changes the environment meanwhile (`setenv` is never safe beside threads).
 pub unsafe fn value<'a>(name: &[u8], into: &'a mut [u8]) -> Option<&'a [u8]> {
+    if has_rights_of_others() {
+        return None;
+    }
     // SAFETY: the word is the C library's; nobody changes it, by our own contract.
     let entries = unsafe { environ };
     let count = if entries.is_null() {
@@ -38,6 +42,15 @@ pub unsafe fn value<'a>(name: &[u8], into: &'a mut [u8]) -> Option<&'a [u8]> {
         unsafe { from_list(entries, name, into)? }
     };
     Some(&into[..count])
+}
+
+/// Does the kernel say that this program has rights that its caller does not have?
+fn has_rights_of_others() -> bool {
+    let errno = Errno::last();
+    // SAFETY: `getauxval` has no preconditions.
+    let is_secure = unsafe { libc::getauxval(libc::AT_SECURE) } != 0;
+    errno.set();
+    is_secure
 }
 
 /// Writes all of `bytes` to standard error, or as much as it takes.
