@@ -33,6 +33,16 @@ fn what_is_set_over_tcp_is_read_without_the_server() {
 }
 
 #[test]
+fn the_language_is_told_by_the_first_line_or_by_a_flag() {
+    let server = TestServer::start("");
+    assert_eq!(server.say("set greeting 5 0 5\r\nhello"), "STORED");
+    assert_eq!(server.say("STRLEN greeting"), ":5");
+    assert_eq!(told(&server.store.ask("get greeting")), "hello");
+    assert_eq!(TestServer::start("--protocol memcached").say("STRLEN greeting"), "ERROR");
+    assert_eq!(TestServer::start("--protocol resp").say("get greeting"), "$-1");
+}
+
+#[test]
 fn both_signals_end_it_well() {
     assert_eq!(TestServer::start("").end_with("INT"), Some(0));
     assert_eq!(TestServer::start("--model thread").end_with("TERM"), Some(0));
