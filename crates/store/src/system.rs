@@ -54,10 +54,11 @@ pub(crate) fn create(name: &Name, how: &Create) -> Result<Arc<Mapping>, Error> {
             Ok(id) => id,
             Err(failed) if failed.errno.0 == EEXIST => {
                 // Somebody else's, or somebody was quicker with the same name.
-                if locate(name).is_ok() {
-                    return Err(exists());
+                match locate(name) {
+                    Err(Error::NoSuchStore { .. }) => continue,
+                    Ok(_) | Err(Error::Layout { .. }) => return Err(exists()),
+                    Err(error) => return Err(error),
                 }
-                continue;
             }
             Err(failed) => return Err(failed.into()),
         };
@@ -65,10 +66,11 @@ pub(crate) fn create(name: &Name, how: &Create) -> Result<Arc<Mapping>, Error> {
             lay_out(&mapping.view(), Some(name), how)?;
             Ok(Arc::new(mapping))
         });
-        if made.is_err() || is_second(name, probe) {
+        let is_second = is_second(name, probe);
+        if made.is_err() || is_second {
             segment::remove(id)?;
         }
-        return if is_second(name, probe) { Err(exists()) } else { made };
+        return if is_second { Err(exists()) } else { made };
     }
     Err(exists())
 }
@@ -187,7 +189,8 @@ fn look(id: Id, wanted: Option<&Name>) -> Found {
         return Found::Strange;
     }
     let (magic, state) = (view.load(header::MAGIC_AT), view.load(header::STATE_AT));
-    if magic != MAGIC && (magic != 0 || state != header::RAW) {
+    // The maker writes the magic last of what stands in the header's first words.
+    if magic != MAGIC && (magic != 0 || !matches!(state, header::RAW | header::MAKING)) {
         return Found::Strange;
     }
     let name = name_of(&view);

@@ -132,23 +132,30 @@ fn another_layout_is_left_alone() {
 
 #[test]
 fn what_a_dead_maker_left_is_replaced() {
-    let name = Removed::new("carcass");
-    drop(name.create());
-    let listed = name.segment();
-    let at = segment::attach(segment::Id(listed.id), false).unwrap();
     let mut child = std::process::Command::new("true").spawn().unwrap();
     let pid = child.id();
     child.wait().unwrap();
-    // Being made, by a process that is gone.
-    header_word(at, 3).store(1, Relaxed);
-    let maker = header_word(at, 4);
-    maker.store(maker.load(Relaxed) >> 22 << 22 | u64::from(pid), Relaxed);
-    // SAFETY: attached above, and used no more.
-    unsafe { segment::detach(at) }.unwrap();
-    assert!(matches!(Store::attach(&name.0), Err(Error::NoSuchStore { .. })));
-    let mut store = name.create();
-    assert_ne!(name.segment().id, listed.id);
-    prove(&mut store);
+    // It died before it wrote the state, before the magic, and later.
+    for (test, words) in
+        [("raw", &[(3, 0), (0, 0)][..]), ("state", &[(3, 1), (0, 0)]), ("magic", &[(3, 1)])]
+    {
+        let name = Removed::new(test);
+        drop(name.create());
+        let listed = name.segment();
+        let at = segment::attach(segment::Id(listed.id), false).unwrap();
+        for &(index, word) in words {
+            header_word(at, index).store(word, Relaxed);
+        }
+        let maker = header_word(at, 4);
+        maker.store(maker.load(Relaxed) >> 22 << 22 | u64::from(pid), Relaxed);
+        // SAFETY: attached above, and used no more.
+        unsafe { segment::detach(at) }.unwrap();
+        assert!(matches!(Store::attach(&name.0), Err(Error::NoSuchStore { .. })));
+        let mut store = name.create();
+        assert_eq!(name.segment().key, listed.key, "{test}");
+        assert_ne!(name.segment().id, listed.id, "{test}");
+        prove(&mut store);
+    }
 }
 
 #[test]
