@@ -76,7 +76,7 @@ impl Server {
         let host = Host::new(&mess)?;
         let cores = Cores::find()?;
         let wanted = self.peers.as_deref().unwrap_or(&Peer::ALL);
-        let mut report = Report::new(self.effort, cores, wanted);
+        let mut report = Report::new(self.effort, cores, wanted)?;
         for transport in [Transport::Tcp, Transport::Unix] {
             let contestants = start(&host, transport, report.installed(), cores)?;
             self.measure(transport, &contestants, &mut report)?;

@@ -103,7 +103,7 @@ impl Store {
         let mess = Mess::new()?;
         let host = Host::new(&mess)?;
         let wanted = self.peers.as_deref().unwrap_or(&Peer::ALL);
-        let mut report = Report::new(self.effort, self.items(), wanted);
+        let mut report = Report::new(self.effort, self.items(), wanted)?;
         for value_bytes in VALUE_BYTES {
             let content = Content { items: self.items(), value_bytes };
             self.measure(content, &mess, &host, &mut report)?;

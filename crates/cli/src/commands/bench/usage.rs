@@ -1,7 +1,8 @@
 //! What a server uses, as the system counts it: time of processors, and memory of its own.
 //!
 //! Promises: children of a server count as the server, as under the model `process`.
-//! Source: proc_pid_stat(5), proc_pid_smaps(5), proc_pid_task(5), sysconf(3) on clock ticks.
+//! Source: proc_pid_stat(5), proc_pid_smaps(5), proc_pid_task(5), proc_loadavg(5), sysconf(3) on
+//! clock ticks.
 
 use std::fs;
 use std::io;
@@ -11,6 +12,9 @@ use std::time::Duration;
 /// The kernel shows times in hundredths of a second, on every machine that Linux runs on
 /// (`USER_HZ`).
 const TICK: Duration = Duration::from_millis(10);
+
+/// A machine where half a core is taken disturbs what is measured on the others.
+const LOAD_MOST: f64 = 0.5;
 
 /// The time that processors spent for `pid` and its children, in the kernel and outside.
 ///
@@ -34,6 +38,23 @@ pub(super) fn cpu_time(pid: u32) -> io::Result<Duration> {
 /// - There is no such process.
 pub(super) fn private_bytes(pid: u32) -> io::Result<u64> {
     sum_of_rollup(pid, "Pss_Anon:")
+}
+
+/// How many threads wanted to run in the last minute, on average: on a quiet machine none did.
+///
+/// # Errors
+/// - What the system says of a `/proc` that is not there.
+pub(super) fn machine_load() -> io::Result<f64> {
+    let text = fs::read_to_string("/proc/loadavg")?;
+    let first = text.split_whitespace().next().and_then(|word| word.parse().ok());
+    first.ok_or_else(|| io::Error::other(format!("/proc/loadavg says `{}`", text.trim_end())))
+}
+
+/// A sentence about a machine that has other things to do, or nothing.
+pub(super) fn say_if_busy(load: f64) -> Option<String> {
+    (load > LOAD_MOST).then(|| {
+        format!("this machine is busy with other things (load {load:.1}): expect wide spreads")
+    })
 }
 
 fn sum_of_rollup(pid: u32, name: &str) -> io::Result<u64> {
@@ -89,6 +110,13 @@ mod tests {
         let rollup = "Rss:  9 kB\nPss_Anon:     3 kB\n";
         assert_eq!(bytes_in(rollup, "Pss_Anon:"), Some(3 << 10));
         assert_eq!(bytes_in(rollup, "Swap:"), None);
+    }
+
+    #[test]
+    fn a_busy_machine_is_told() {
+        assert!(machine_load().unwrap() >= 0.0);
+        assert_eq!(say_if_busy(0.1), None);
+        assert!(say_if_busy(3.0).unwrap().contains("3.0"));
     }
 
     #[test]

@@ -8,11 +8,14 @@ use super::contest::{Answer, Row, Sample};
 use crate::commands::bench::cores::Cores;
 use crate::commands::bench::peers::{Peer, Transport};
 use crate::commands::bench::rounds::{Effort, Spread, geometric_mean};
+use crate::commands::bench::usage;
 use crate::output::{Color, Out};
 
 /// All that a run found.
 pub(super) struct Report {
     rounds: u32,
+    /// Of the machine, before the bench began.
+    load: f64,
     cores: Option<Cores>,
     /// The peers, with their versions.
     peers: Vec<(Peer, String)>,
@@ -33,7 +36,7 @@ struct Summary<'a> {
 
 impl Report {
     /// Nothing measured yet; of the peers that are `wanted`, some may not be installed.
-    pub(super) fn new(effort: Effort, cores: Option<Cores>, wanted: &[Peer]) -> Report {
+    pub(super) fn new(effort: Effort, cores: Option<Cores>, wanted: &[Peer]) -> io::Result<Report> {
         let (mut peers, mut missing) = (Vec::new(), Vec::new());
         for peer in wanted {
             match peer.version() {
@@ -43,7 +46,8 @@ impl Report {
         }
         let installed = peers.iter().map(|(peer, _)| *peer).collect();
         let (answers, memory) = (Vec::new(), Vec::new());
-        Report { rounds: effort.rounds(), cores, peers, installed, missing, answers, memory }
+        let (rounds, load) = (effort.rounds(), usage::machine_load()?);
+        Ok(Report { rounds, load, cores, peers, installed, missing, answers, memory })
     }
 
     /// The peers that can be started here.
@@ -63,6 +67,9 @@ impl Report {
             writeln!(out, "{} {version}", peer.name())?;
         }
         writeln!(out, "medians of {} rounds; behind ~ the least and the most", self.rounds)?;
+        if let Some(sentence) = usage::say_if_busy(self.load) {
+            writeln!(out, "{}", out.colored(Color::Red, sentence))?;
+        }
         for answer in &self.answers {
             print_answer(answer, out)?;
         }
@@ -137,6 +144,7 @@ impl Report {
         json!({
             "bench": "server",
             "rounds": self.rounds,
+            "machine_load": self.load,
             "pinned": self.cores.is_some(),
             "peers": peers,
             "missing": missing,

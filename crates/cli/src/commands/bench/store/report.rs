@@ -7,12 +7,15 @@ use serde_json::{Value, json};
 use super::setting::Setting;
 use crate::commands::bench::peers::Peer;
 use crate::commands::bench::rounds::{Effort, Spread, geometric_mean};
+use crate::commands::bench::usage;
 use crate::output::{Color, Out};
 use crate::quantity::show_count;
 
 /// All that a run found.
 pub(super) struct Report {
     rounds: u32,
+    /// Of the machine, before the bench began.
+    load: f64,
     items: u32,
     /// The peers, with their versions.
     peers: Vec<(Peer, String)>,
@@ -38,7 +41,7 @@ pub(super) struct Row {
 
 impl Report {
     /// Nothing measured yet; of the peers that are `wanted`, some may not be installed.
-    pub(super) fn new(effort: Effort, items: u32, wanted: &[Peer]) -> Report {
+    pub(super) fn new(effort: Effort, items: u32, wanted: &[Peer]) -> io::Result<Report> {
         let (mut peers, mut missing) = (Vec::new(), Vec::new());
         for peer in wanted {
             match peer.version() {
@@ -48,7 +51,8 @@ impl Report {
         }
         let installed = peers.iter().map(|(peer, _)| *peer).collect();
         let (answers, item_bytes) = (Vec::new(), Vec::new());
-        Report { rounds: effort.rounds(), items, peers, installed, missing, answers, item_bytes }
+        let (rounds, load) = (effort.rounds(), usage::machine_load()?);
+        Ok(Report { rounds, load, items, peers, installed, missing, answers, item_bytes })
     }
 
     /// The peers that can be started here.
@@ -63,6 +67,9 @@ impl Report {
             writeln!(out, "{} {version}, over a Unix socket", peer.name())?;
         }
         writeln!(out, "medians of {} rounds; behind ~ the least and the most", self.rounds)?;
+        if let Some(sentence) = usage::say_if_busy(self.load) {
+            writeln!(out, "{}", out.colored(Color::Red, sentence))?;
+        }
         for answer in &self.answers {
             answer.print(out)?;
         }
@@ -129,6 +136,7 @@ impl Report {
         json!({
             "bench": "store",
             "rounds": self.rounds,
+            "machine_load": self.load,
             "items": self.items,
             "peers": peers,
             "missing": missing,
