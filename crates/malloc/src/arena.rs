@@ -182,10 +182,7 @@ impl Arena {
     pub(crate) fn allocate(&mut self, bytes: u64, align: u64) -> Option<Given> {
         let payload = match chunks().allocate(&mut core(), bytes, align) {
             Some(payload) => payload,
-            None => {
-                self.grow(core_for(bytes, align))?;
-                chunks().allocate(&mut core(), bytes, align)?
-            }
+            None => self.make_room(bytes, align)?,
         };
         let chunk = Chunk::at(&core(), payload - 8);
         let clean_from = self.clean_from(payload);
@@ -193,6 +190,28 @@ impl Arena {
         self.used_bytes += chunk.bytes;
         self.warm_bytes = self.warm_bytes.saturating_sub(chunk.bytes);
         Some(Given { payload, clean_from })
+    }
+
+    /// A payload for which no chunk is large enough: before the source is asked, what others freed
+    /// in the slabs of threads that ended makes room.
+    #[cold]
+    fn make_room(&mut self, bytes: u64, align: u64) -> Option<Offset> {
+        self.tidy_idle();
+        if let Some(payload) = chunks().allocate(&mut core(), bytes, align) {
+            return Some(payload);
+        }
+        self.grow(core_for(bytes, align))?;
+        chunks().allocate(&mut core(), bytes, align)
+    }
+
+    /// Takes the slabs that others have emptied out of the records of threads that ended.
+    fn tidy_idle(&mut self) {
+        let mut idle = self.idle;
+        // SAFETY: records are never given back, and the idle ones are ours while we hold.
+        while let Some(record) = unsafe { idle.as_ref() } {
+            record.tidy(self);
+            idle = record.next_idle.get();
+        }
     }
 
     /// Takes a payload of the chunk tier back.
@@ -283,6 +302,7 @@ impl Arena {
 
     /// Gives back what is free, but for `keep` bytes of the top. `true` if anything went back.
     pub(crate) fn trim(&mut self, keep: u64) -> bool {
+        self.tidy_idle();
         let before = self.warm_bytes;
         for part in Walk::new(&core(), chunks(), units()) {
             match part {

@@ -217,6 +217,16 @@ impl Thread {
         for class in Class::all() {
             self.give_loan(Some(arena), class);
             self.told.0[class.index()].store(1, Relaxed);
+        }
+        self.tidy(arena);
+    }
+
+    /// Gives back what others have emptied: for the record of a thread that ended.
+    pub(crate) fn tidy(&self, arena: &mut Arena) {
+        for class in Class::all() {
+            if self.told.0[class.index()].load(Relaxed) == 0 {
+                continue;
+            }
             self.collect(Some(arena), class, u32::MAX);
             if let Some(spare) = self.slabs().spare(&core(), class) {
                 self.unseat(Some(arena), spare, class);

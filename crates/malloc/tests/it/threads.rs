@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 use std::ffi::c_void;
-use std::sync::mpsc;
+use std::sync::{Barrier, mpsc};
 use std::thread;
 
 use morecore_malloc::c::{free, malloc, malloc_usable_size, realloc};
@@ -144,6 +144,29 @@ fn the_others_use_what_a_thread_left_behind() {
         let here = work();
         let grown = resident_bytes().saturating_sub(before);
         assert!(grown < 2_000_000, "{grown} bytes for {}", here.len());
+    });
+}
+
+#[test]
+fn what_many_threads_left_behind_makes_room_for_other_sizes() {
+    crate::alone("threads::what_many_threads_left_behind_makes_room_for_other_sizes", || {
+        let parcels = |bytes| (0..4_000).map(move |_| Parcel::new(bytes, 1)).collect::<Vec<_>>();
+        // All live at once, so that each has a record of its own.
+        let all_have_some = Barrier::new(24);
+        let left: Vec<_> = thread::scope(|scope| {
+            let work = || {
+                let some = parcels(300);
+                all_have_some.wait();
+                some
+            };
+            let threads: Vec<_> = (0..24).map(|_| scope.spawn(work)).collect();
+            threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+        });
+        drop(left);
+        let before = resident_bytes();
+        let here: Vec<_> = (0..24).map(|_| parcels(200)).collect();
+        let grown = resident_bytes().saturating_sub(before);
+        assert!(grown < 8_000_000, "{grown} bytes for {}", here.len());
     });
 }
 
