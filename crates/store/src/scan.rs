@@ -49,6 +49,10 @@ impl Reading for Stretch {
         let Some(group) = group else {
             return Ok((Vec::new(), end_of(self.from, shard_bits + directory.depth)));
         };
+        if group.depth > directory.depth {
+            // Stretches would be so short that nobody sees the last one.
+            return Err(Error::Damaged { what: "a group deeper than its directory", at: group.at });
+        }
         // Each bit more of the hash halves what is shown.
         let parts = (group.buckets / self.count.max(1)).max(1);
         let bits = (shard_bits + group.depth + parts.next_power_of_two().trailing_zeros()).min(63);
@@ -116,10 +120,10 @@ impl Reader<'_> {
         random: u64,
         key: &mut Vec<u8>,
     ) -> Result<bool, Error> {
-        let mut from = random;
+        let (mut from, mut count) = (random, 1u64);
         let mut has_wrapped = false;
         loop {
-            let (mut entries, end) = self.stretch(seed, now, from, 1)?;
+            let (mut entries, end) = self.stretch(seed, now, from, count)?;
             if !entries.is_empty() {
                 let index = random as usize % entries.len();
                 key.extend_from_slice(&entries.swap_remove(index).key);
@@ -130,6 +134,8 @@ impl Reader<'_> {
             }
             has_wrapped |= end == 0;
             from = end;
+            // Each stretch reads its whole group: in an empty table, that once is enough.
+            count = count.saturating_mul(2);
         }
     }
 

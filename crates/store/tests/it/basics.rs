@@ -1,7 +1,7 @@
 //! One call each.
 
 use crate::{ALWAYS, prove, small, value_of};
-use morecore_store::{Change, Condition, Error, Evict, Expiry, Set, SetDone};
+use morecore_store::{Change, Condition, Create, Error, Evict, Expiry, Set, SetDone, Store};
 
 #[test]
 fn what_is_set_is_got_inline_and_in_payloads() {
@@ -156,4 +156,23 @@ fn a_large_value_among_small_ones_costs_few_of_them() {
     store.update_many(&[b"one", b"two", b"three"], |_| (vec![set(), set(), set()], ())).unwrap();
     assert_eq!(value_of(&mut store, b"two").unwrap(), vec![3; 100_000]);
     prove(&mut store);
+}
+
+#[test]
+fn a_random_key_is_none_in_an_emptied_table_and_the_only_one_when_there_is_one() {
+    let how = Create { memory_bytes: 64 << 20, mode: 0o600, evict: Evict::None };
+    let mut store = Store::anonymous(&how).unwrap();
+    for number in 0..50_000u32 {
+        store.set(&number.to_le_bytes(), b"", &ALWAYS).unwrap();
+    }
+    for number in 0..50_000u32 {
+        store.delete(&number.to_le_bytes()).unwrap();
+    }
+    let begin = std::time::Instant::now();
+    assert!(!store.random_key(&mut Vec::new()).unwrap());
+    eprintln!("{:?} to look through all", begin.elapsed());
+    store.set(b"only", b"", &ALWAYS).unwrap();
+    let mut key = Vec::new();
+    assert!(store.random_key(&mut key).unwrap());
+    assert_eq!(key, b"only");
 }

@@ -77,3 +77,18 @@ fn noise_is_no_store() {
     pages.iter_mut().flat_map(|page| &mut page.0).for_each(|word| *word = chance.u64(..));
     look(&mut pages, &[b"k".to_vec()]);
 }
+
+#[test]
+fn a_group_that_claims_to_be_deep_ends_a_search_for_a_random_key() {
+    let how = Create { memory_bytes: 1 << 20, mode: 0o600, evict: Evict::None };
+    let mut store = Store::anonymous(&how).unwrap();
+    store.set(b"k", b"v", &ALWAYS).unwrap();
+    store.delete(b"k").unwrap();
+    let mut pages = image(&store);
+    let words: Vec<u64> = pages.iter().flat_map(|page| page.0).collect();
+    // A group's word says 16 buckets, a place in the heap, and its depth in the lowest bits.
+    let is_group = |word: u64| word >> 48 == 16 && word & 0x3f == 0 && (word << 16 >> 16) < 1 << 20;
+    let at = words.iter().position(|&word| is_group(word)).unwrap();
+    pages[at / 512].0[at % 512] |= 63;
+    look(&mut pages, &[b"k".to_vec()]);
+}
