@@ -92,6 +92,24 @@ fn bytes_one_by_one_give_the_same_replies() {
     check(&pieces, &replies());
 }
 
+/// The same in memcached's language, which the first line tells at its end; with a key in base64,
+/// values that look like commands, one that is refused, and one that is passed over.
+const MEMCACHED_INPUT: &[u8] = b"set k 7 0 8\r\nget k\r\n1\r\nget k none\r\n\r\n\
+    ms Zm9v 2 b F3\r\n\r\n\r\nget foo\r\nset k 0 0 1\r\ntoo long\r\n\
+    set k 0 0 1 noreply\r\n9\r\nincr k 1\r\nms k 3 Z\r\nmn \r\nmg k v f\r\nquit\r\nmn\r\n";
+
+#[test]
+fn every_split_of_memcacheds_language_gives_the_same_replies() {
+    let expected = b"STORED\r\nVALUE k 7 8\r\nget k\r\n1\r\nEND\r\nERROR\r\n\
+        HD\r\nVALUE foo 3 2\r\n\r\n\r\nEND\r\nCLIENT_ERROR bad data chunk\r\nERROR\r\n\
+        10\r\nCLIENT_ERROR invalid flag\r\nVA 2 f0\r\n10\r\n";
+    for at in 0..=MEMCACHED_INPUT.len() {
+        let (first, second) = MEMCACHED_INPUT.split_at(at);
+        check(&[first, second], expected);
+    }
+    check(&MEMCACHED_INPUT.chunks(1).collect::<Vec<_>>(), expected);
+}
+
 #[test]
 fn an_idle_connection_keeps_no_buffer() {
     let mut bench = Bench::new();

@@ -104,8 +104,8 @@ pub(super) fn copy<'a>(asked: Copy<'a>, desk: &mut Desk, reply: &mut Encoder<'_>
     Ok(())
 }
 
-/// Gives `to` the value, expiry and flags of `from`, and changes `from`, at once. Returns whether it
-/// was done (not if something stands at `to` and may not be replaced); `None` without a `from`.
+/// Gives `to` the value, expiry and flags of `from`, and changes `from`, at once. Returns whether
+/// it was done (not if something stands at `to` and may not be replaced); `None` without a `from`.
 fn transfer(
     from: &[u8],
     to: &[u8],

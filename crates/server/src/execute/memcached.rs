@@ -3,15 +3,15 @@
 //! ```text
 //!   get, touch, delete                 one call of the store
 //!   set, add, replace, cas             one call, with a condition
-//!   append, prepend, incr, decr, md x  read, then set if the version is still the one that was read;
-//!                                      else again
+//!   append, prepend, incr, decr, md x  read, then set if the version is still the one that was
+//!                                      read; else again
 //! ```
 //!
-//! Promises: each command is whole or did not happen, and answered in memcached's words. An entry is
-//! the same one that clients of RESP see. Nothing is allocated for a command in steady state, but
-//! for `touch`, `gat` and their kin, which the store shows a copy of the value.
-//! What a store cannot tell: an entry that is invalidated (I) goes, and a recache (R, N) is won by
-//! each who asks. A version that a client chooses (E) is passed over.
+//! Promises: each command is whole or did not happen, and answered in memcached's words. An entry
+//! is the same one that clients of RESP see. Nothing is allocated for a command in steady state, but
+//! where the store shows us a copy of the value: `touch`, `gat`, T of `mg`, C of `md`.
+//! What a store cannot tell: an entry that is invalidated (I) goes, and a recache (R) is won by each
+//! who asks. A version that a client chooses (E) is passed over.
 //! Source: doc/protocol.txt of memcached, and the behaviour of memcached 1.6.18.
 
 mod change;

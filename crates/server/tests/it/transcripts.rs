@@ -12,7 +12,8 @@
 //! ```
 //!
 //! A new file is a new test. Where a redis-server is installed, every file that is not `! ours` is
-//! replayed against it too: so it is Redis that says what Redis's words are. So it is with memcached.
+//! replayed against it too: so it is Redis that says what Redis's words are. So it is with
+//! memcached.
 
 use std::path::{Path, PathBuf};
 

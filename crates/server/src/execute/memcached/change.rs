@@ -6,8 +6,8 @@
 //!     +------------------------------------------------------------+
 //! ```
 //!
-//! Promises: whoever has to begin again was overtaken by somebody who got on, so all together always
-//! get on. The version that is told is that of the value that was set.
+//! Promises: whoever has to begin again was overtaken by somebody who got on, so all together
+//! always get on. The version that is told is that of the value that was set.
 //! Source: do_store_item, do_add_delta and the proto_text.c of memcached 1.6.18.
 
 use std::io::Write;
