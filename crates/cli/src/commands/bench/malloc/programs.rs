@@ -39,7 +39,7 @@ t = json.dumps(d)
 assert json.loads(t) == d
 words = {}
 for i in range({count} * 3): words.setdefault('word%d' % (i * 7919 % 50021), []).append(str(i))
-for w in sorted(words): t += w + ','.join(words[w])
+t += ';'.join(w + ','.join(words[w]) for w in sorted(words))
 print(hashlib.sha256(t.encode()).hexdigest())";
 
 const PERL: &str = "my (%h, $n);
