@@ -1,14 +1,15 @@
 //! Who is attached, and is it alive?
 //!
 //! ```text
-//!   identity   pid 22 | pid namespace 20 | start time 22        0 = nobody
+//!   identity   pid 22 | namespaces 20 | start time 22        0 = nobody
 //! ```
 //!
 //! One word tells a process from all others, so that one compare-and-swap claims a slot whole: a
 //! process can die before it or after it, but not in the middle.
 //!
 //! Promises: `is_dead` is true only if the process runs no more. A process of another pid namespace
-//! counts as alive, for its number means nothing here.
+//! counts as alive, for its number means nothing here; and one of another time namespace, for its
+//! start time does not.
 //! Source: proc_pid_stat(5); a pid is below 2^22 (PID_MAX_LIMIT in the kernel).
 
 use std::sync::OnceLock;
@@ -38,7 +39,7 @@ impl Identity {
     fn find_own() -> Self {
         let pid = process::id();
         let start = process::stat(pid).map_or(0, |stat| stat.start);
-        Self::new(pid, process::pid_namespace(), start)
+        Self::new(pid, own_namespaces(), start)
     }
 
     fn new(pid: u32, namespace: u64, start: u64) -> Self {
@@ -72,6 +73,12 @@ impl Identity {
         let is_same = |start: u64| meant == 0 || start & ((1 << START_BITS) - 1) == meant;
         !process::is_alive(self.pid(), is_same)
     }
+}
+
+/// The pid and the time namespace as one number. Inodes of namespaces are small and dense beside
+/// the bits that count, so an odd factor keeps pairs apart.
+fn own_namespaces() -> u64 {
+    process::pid_namespace().wrapping_add(process::time_namespace().wrapping_mul(0x9e37))
 }
 
 /// Set in a process that knows its own identity; zero again in a child of fork.
@@ -149,7 +156,7 @@ mod tests {
         let me = Me::new(vec![]).unwrap();
         let mut child = std::process::Command::new("true").spawn().unwrap();
         let start = process::stat(child.id()).unwrap().start;
-        let identity = Identity::new(child.id(), process::pid_namespace(), start);
+        let identity = Identity::new(child.id(), own_namespaces(), start);
         child.wait().unwrap();
         assert!(me.knows_dead(identity));
     }

@@ -5,7 +5,8 @@
 //!
 //! Knows nothing of processes in other pid namespaces: their numbers mean nothing here.
 //!
-//! Source: proc_pid_stat(5), pid_namespaces(7), fork(2), wait4(2), getrusage(2).
+//! Source: proc_pid_stat(5), proc_pid_status(5), pid_namespaces(7), time_namespaces(7), fork(2),
+//! wait4(2), getrusage(2).
 
 use core::ffi::CStr;
 use core::fmt::Write;
@@ -24,6 +25,10 @@ pub fn id() -> u32 {
     unsafe { libc::getpid() as u32 }
 }
 
+/// The bytes of `/proc/self/status` that are read: `NSpid` is its 13th line, behind the name, some
+/// numbers, and the groups, of which there may be many.
+const STATUS_BYTES: usize = 4096;
+
 /// What `/proc/PID/stat` says that tells one process from the next of the same number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ProcessStat {
@@ -35,9 +40,15 @@ pub struct ProcessStat {
     pub start: u64,
 }
 
-/// Returns what the system says of a process, or `None` if it cannot be read.
+/// Returns what the system says of a process, or `None` if it cannot be read, or if /proc tells of
+/// another pid namespace than ours: there the number is somebody else's.
 #[must_use]
 pub fn stat(pid: u32) -> Option<ProcessStat> {
+    let mut status = [0u8; STATUS_BYTES];
+    let count = read_file(c"/proc/self/status", &mut status)?;
+    if !is_of_own_namespace(&status[..count]) {
+        return None;
+    }
     let mut path = Text::<32>::new();
     write!(path, "/proc/{pid}/stat\0").ok()?;
     let mut bytes = [0u8; STAT_BYTES];
@@ -104,9 +115,20 @@ pub fn is_alive(pid: u32, is_same: impl FnOnce(u64) -> bool) -> bool {
 /// Returns the inode of this process's pid namespace, or 0 if /proc does not tell.
 #[must_use]
 pub fn pid_namespace() -> u64 {
+    inode(c"/proc/self/ns/pid")
+}
+
+/// Returns the inode of this process's time namespace, or 0 if /proc does not tell. In another one
+/// every process seems to have started at another time.
+#[must_use]
+pub fn time_namespace() -> u64 {
+    inode(c"/proc/self/ns/time")
+}
+
+fn inode(path: &CStr) -> u64 {
     let mut status = core::mem::MaybeUninit::<libc::stat>::zeroed();
     // SAFETY: the path ends with a zero and the structure is ours to write.
-    let failed = unsafe { libc::stat(c"/proc/self/ns/pid".as_ptr(), status.as_mut_ptr()) };
+    let failed = unsafe { libc::stat(path.as_ptr(), status.as_mut_ptr()) };
     if failed != 0 {
         return 0;
     }
@@ -156,6 +178,14 @@ fn parse(text: &[u8]) -> Option<ProcessStat> {
     let threads = number(fields.nth(16)?)?;
     let start = number(fields.nth(1)?)?;
     Some(ProcessStat { state, threads, start })
+}
+
+/// Whether our `status` has one number for us: it lists one for each pid namespace from that of
+/// /proc down to ours. A kernel without namespaces says nothing of them.
+fn is_of_own_namespace(status: &[u8]) -> bool {
+    let mut lines = status.split(|&byte| byte == b'\n');
+    let numbers = lines.find_map(|line| line.strip_prefix(b"NSpid:\t"));
+    numbers.is_none_or(|numbers| !numbers.contains(&b'\t'))
 }
 
 fn number(digits: &[u8]) -> Option<u64> {
@@ -208,6 +238,13 @@ mod tests {
         let text = b"42 (a) b (c)) Z 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 9 18 77 20";
         let found = parse(text).unwrap();
         assert_eq!(found, ProcessStat { state: b'Z', threads: 9, start: 77 });
+    }
+
+    #[test]
+    fn a_proc_of_an_outer_namespace_is_known_by_its_second_number() {
+        assert!(is_of_own_namespace(b"Name:\tx\nNStgid:\t7\t1\nNSpid:\t7\nNSpgid:\t7\n"));
+        assert!(!is_of_own_namespace(b"Name:\tx\nNSpid:\t5391\t4\nNSpgid:\t7\n"));
+        assert!(is_of_own_namespace(b"Name:\tx\n"));
     }
 
     #[test]
