@@ -8,8 +8,8 @@
 //! ```
 //!
 //! Promises: each command is whole or did not happen, and answered in memcached's words. An entry
-//! is the same one that clients of RESP see. Nothing is allocated for a command in steady state, but
-//! where the store shows us a copy of the value: `touch`, `gat`, T of `mg`, C of `md`.
+//! is the same one that clients of RESP see. In steady state nothing is allocated for a command,
+//! but where the store shows us a copy of the value: `touch`, `gat`, T of `mg`, C of `md`.
 //! What a store cannot tell: an entry that is invalidated (I) goes, and a recache (R) is won by
 //! each who asks. A version that a client chooses (E) is passed over.
 //! Source: doc/protocol.txt of memcached, and the behaviour of memcached 1.6.18.
