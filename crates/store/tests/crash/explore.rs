@@ -185,7 +185,8 @@ fn killed_twice(
     explored: &mut Explored,
     at: &str,
 ) {
-    let [mut first, mut seen, mut copy] = [(); 3].map(|()| Image::new(bytes, &expected.pages));
+    let pages = rescuer_pages(last, bytes, pid, expected);
+    let [mut first, mut seen, mut copy] = [(); 3].map(|()| Image::new(bytes, &pages));
     first.copy(last.base());
     let rescuer = Traced::spawn(|| (), |()| drop(first.attach(&[pid])));
     while rescuer.step() == Stop::Stepped {
@@ -200,6 +201,16 @@ fn killed_twice(
         let at = format!("{at}, rescuer's instruction {}", explored.rescuer_instructions);
         examine(&mut survivor, expected, &at);
     }
+    let touched = Pages::touched(&[first.base()], bytes);
+    assert!(pages.contain(&touched), "{at}: a page of the rescuer's was not looked at");
+}
+
+/// The pages that a rescuer touches beside those of the operation: it is tried on a copy.
+fn rescuer_pages(last: &Image, bytes: u64, pid: u32, expected: &Expected) -> Pages {
+    let mut trial = Image::new(bytes, &expected.pages);
+    trial.copy(last.base());
+    drop(trial.attach(&[pid]));
+    Pages::touched(&[last.base(), trial.base()], bytes)
 }
 
 /// Proves a survivor's store whole, and its contents entire. Returns whether they are as after.
