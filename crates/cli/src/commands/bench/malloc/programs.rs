@@ -4,8 +4,8 @@
 //! much is done.
 
 use std::ffi::OsString;
-use std::fmt::Write;
-use std::fs;
+use std::fs::File;
+use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -95,7 +95,7 @@ pub(super) const PROGRAMS: [Program; 9] = [
         // The same order of hashes in every run.
         environment: &[("PERL_HASH_SEED", "0")],
         arguments: &["-e", PERL],
-        count: 700_000,
+        count: 350_000,
         ..DEFAULT
     },
     Program {
@@ -104,7 +104,7 @@ pub(super) const PROGRAMS: [Program; 9] = [
         command: "lua",
         package: "lua5.4",
         arguments: &["-e", LUA],
-        count: 500_000,
+        count: 250_000,
         ..DEFAULT
     },
     Program {
@@ -161,7 +161,7 @@ pub(super) const PROGRAMS: [Program; 9] = [
             "--logfile",
             "/dev/null",
         ],
-        count: 150_000,
+        count: 60_000,
         load: Some(REDIS_LOAD),
         ..DEFAULT
     },
@@ -210,7 +210,8 @@ pub(super) fn behind(program: &Program, path: PathBuf) -> PathBuf {
     }
 }
 
-/// Writes what the programs among `subjects` read.
+/// Writes what the programs among `subjects` read, piece by piece: what this process has resident
+/// counts as the least peak of all that it starts.
 pub(super) fn write_inputs(
     subjects: &[Subject],
     measure: Measure,
@@ -218,24 +219,27 @@ pub(super) fn write_inputs(
 ) -> Result<(), Failure> {
     let mut rng = Rng::with_seed(measure.seed);
     let share = |count: usize| (count / measure.part as usize).max(1);
+    let create = |name: &str| File::create(directory.join(name)).map(BufWriter::new);
     for subject in subjects.iter().filter(|subject| subject.is_program) {
         match subject.name {
-            "gcc" => fs::write(directory.join("large.c"), source(share(600)))?,
-            "sort" => fs::write(directory.join("lines"), text(&mut rng, share(500_000)))?,
-            "git" => make_repository(&directory.join("repo"), &history(&mut rng, share(1500)))?,
+            "gcc" => write_source(share(300), create("large.c")?)?,
+            "sort" => write_text(&mut rng, share(500_000), create("lines")?)?,
+            "git" => {
+                write_history(&mut rng, share(1500), create("history")?)?;
+                make_repository(&directory.join("repo"), &directory.join("history"))?;
+            }
             _ => {}
         }
     }
     Ok(())
 }
 
-/// A C file of so many functions, no two alike.
-fn source(functions: usize) -> String {
-    let mut source = String::from("typedef struct { int a, b; double c[4]; } record;\n");
+/// A C file of so many pairs of functions, no two alike.
+fn write_source(functions: usize, mut file: impl Write) -> io::Result<()> {
+    writeln!(file, "typedef struct {{ int a, b; double c[4]; }} record;")?;
     for number in 0..functions {
-        // Writing into a string cannot fail.
-        let _ = write!(
-            source,
+        write!(
+            file,
             "static int helper{number}(record *r, int n) {{\n\
              int sum = {number};\n\
              for (int i = 0; i < n; i++) {{\n\
@@ -245,49 +249,48 @@ fn source(functions: usize) -> String {
              }}\nreturn sum;\n}}\n\
              int function{number}(record *r, int n) {{\n\
              return helper{number}(r, n) + helper{number}(r + 1, n / 2) * n;\n}}\n"
-        );
+        )?;
     }
-    source
+    file.flush()
 }
 
 /// Lines of a few words, in no order.
-fn text(rng: &mut Rng, lines: usize) -> String {
-    let mut text = String::new();
+fn write_text(rng: &mut Rng, lines: usize, mut file: impl Write) -> io::Result<()> {
     for _ in 0..lines {
-        let (word, number) = (rng.u32(..50_000), rng.u32(..));
-        let _ = writeln!(text, "word{word} {number:x} and some more of line {}", rng.u32(..1000));
+        writeln!(file, "{}", line(rng))?;
     }
-    text
+    file.flush()
+}
+
+fn line(rng: &mut Rng) -> String {
+    let (word, number) = (rng.u32(..50_000), rng.u32(..));
+    format!("word{word} {number:x} and some more of line {}", rng.u32(..1000))
 }
 
 /// A history for `git fast-import`: each commit changes a line of one of 40 files.
-fn history(rng: &mut Rng, commits: usize) -> String {
+fn write_history(rng: &mut Rng, commits: usize, mut file: impl Write) -> io::Result<()> {
     let mut files: Vec<Vec<String>> =
-        (0..40).map(|_| text(rng, 120).lines().map(str::to_string).collect()).collect();
-    let mut history = String::new();
+        (0..40).map(|_| (0..120).map(|_| line(rng)).collect()).collect();
     for commit in 0..commits {
         let index = commit % files.len();
-        let line = rng.usize(..files[index].len());
-        files[index][line] = format!("changed by commit {commit}");
+        let changed = rng.usize(..files[index].len());
+        files[index][changed] = format!("changed by commit {commit}");
         let contents = files[index].join("\n");
         let (length, time) = (contents.len(), 1_700_000_000 + commit);
-        let _ = write!(
-            history,
+        write!(
+            file,
             "commit refs/heads/main\ncommitter A <a@example.org> {time} +0000\ndata 1\nx\n\
              M 100644 inline file{index}\ndata {length}\n{contents}\n"
-        );
+        )?;
     }
-    history
+    file.flush()
 }
 
 /// A bare repository with that history.
-fn make_repository(path: &Path, history: &str) -> Result<(), Failure> {
-    let input = path.with_extension("history");
-    fs::write(&input, history)?;
-    let path = path.as_os_str();
+fn make_repository(path: &Path, history: &Path) -> Result<(), Failure> {
+    let history = File::open(history)?;
     run_git(Command::new("git").args(["init", "-q", "--bare"]).arg(path))?;
-    let import = fs::File::open(&input)?;
-    run_git(Command::new("git").arg("-C").arg(path).args(["fast-import", "--quiet"]).stdin(import))
+    run_git(Command::new("git").arg("-C").arg(path).args(["fast-import", "--quiet"]).stdin(history))
 }
 
 fn run_git(command: &mut Command) -> Result<(), Failure> {

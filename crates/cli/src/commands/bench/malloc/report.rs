@@ -146,7 +146,7 @@ impl Report {
         }
         let mut row = format!("{:<15} {:<16}", "geometric mean", "");
         for peer in 1..self.contestants.len() {
-            let _ = write!(row, " {:<16.3}", self.mean(0, peer, quantity, |_| true));
+            let _ = write!(row, " {:<16}", show_mean(self.mean(0, peer, quantity, |_| true)));
         }
         Ok(writeln!(out, "{}\n", row.trim_end())?)
     }
@@ -176,8 +176,8 @@ impl Report {
         writeln!(out, "{:<15} {}", "", titles.trim_end())?;
         for (index, contestant) in self.contestants.iter().enumerate() {
             let means = Quantity::ALL.map(|quantity| {
-                let [all, workloads, programs] = self.means(index, unit, quantity);
-                format!("{all:<6.3}{workloads:<6.3}{programs:<7.3}")
+                let [all, workloads, programs] = self.means(index, unit, quantity).map(show_mean);
+                format!("{all:<6}{workloads:<6}{programs:<7}")
             });
             writeln!(out, "{:<15} {}", contestant.name, means.join(" ").trim_end())?;
         }
@@ -303,6 +303,11 @@ impl Report {
         let Subject { name, about, is_program, .. } = &outcome.subject;
         json!({ "name": name, "about": about, "is_program": is_program, "results": results })
     }
+}
+
+/// A mean for people; that of nothing is a dash.
+fn show_mean(mean: f64) -> String {
+    if mean.is_nan() { "-".to_string() } else { format!("{mean:.3}") }
 }
 
 /// Every sample on a line of its own, for those who want to reckon themselves.
