@@ -77,7 +77,7 @@ impl<'a> Doorkeeper<'a> {
 
     fn accept_one(&mut self, door: &Door) -> Result<(), Failed> {
         let (socket, remote) = socket::accept(&door.socket, self.running.wait())?;
-        if self.shared.clients.count() >= self.shared.options.clients_most as usize {
+        if self.shared.clients.count_own() >= self.shared.options.clients_most as usize {
             self.turn_away(&socket, FULL);
             return Ok(());
         }

@@ -1,10 +1,8 @@
 //! What a connection knows of who speaks through it.
 
-use std::sync::MutexGuard;
-
 use morecore_wire::Version;
 
-use crate::clients::{About, Place};
+use crate::clients::{Place, Seen};
 use crate::options::Options;
 
 /// What a connection knows of who speaks through it.
@@ -31,9 +29,9 @@ impl Caller {
     }
 
     /// Lets others see what it did last; returns what else they may see, for a change.
-    pub(crate) fn publish(&self, now_ms: u64) -> MutexGuard<'_, About> {
+    pub(crate) fn publish(&self, now_ms: u64) -> Seen<'_> {
         let mut about = self.place.about();
-        about.command = self.last_command;
+        about.command = self.last_command.into();
         about.active_ms = now_ms;
         about
     }

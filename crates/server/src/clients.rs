@@ -4,10 +4,14 @@
 //! batch stands behind one uncontended lock a client.
 //! Knows nothing of sockets and protocols.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt::Write;
+use std::ops::{Deref, DerefMut};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::board::Board;
 
 /// Everyone who is connected.
 #[derive(Debug)]
@@ -18,6 +22,8 @@ pub(crate) struct Clients {
     buffered_bytes: AtomicU64,
     buffer_bytes_most: u64,
     here: Mutex<BTreeMap<u64, Arc<Client>>>,
+    /// Where clients of other processes are seen, if there are such.
+    board: Option<Arc<Board>>,
 }
 
 /// One client, as others may see it.
@@ -26,6 +32,14 @@ pub(crate) struct Client {
     pub(crate) id: u64,
     origin: Origin,
     about: Mutex<About>,
+    /// Its row where other processes see it.
+    shown: Option<(Arc<Board>, usize)>,
+}
+
+/// What others may see of a client, for a look or a change; a change is shown when this is dropped.
+pub(crate) struct Seen<'a> {
+    client: &'a Client,
+    about: MutexGuard<'a, About>,
 }
 
 /// Where a client came from; it does not change.
@@ -50,7 +64,7 @@ pub(crate) struct About {
     /// The version of RESP that it speaks; 0: it speaks memcached's language.
     pub(crate) version: u8,
     /// The last command, `NULL` before the first, as Redis has it.
-    pub(crate) command: &'static str,
+    pub(crate) command: Cow<'static, str>,
     /// When it last sent something, in unix milliseconds.
     pub(crate) active_ms: u64,
     /// Bytes that came and do not make a whole command yet.
@@ -75,44 +89,72 @@ pub(crate) struct Place {
 const BUFFER_GRAIN_BYTES: u64 = 64 << 10;
 
 impl Clients {
-    /// Nobody yet; their buffers together may have so many bytes.
-    pub(crate) fn new(buffer_bytes_most: u64) -> Self {
+    /// Nobody yet; their buffers together may have so many bytes. With a board they are of several
+    /// processes.
+    pub(crate) fn new(buffer_bytes_most: u64, board: Option<Board>) -> Self {
         let (last_id, buffered_bytes) = (AtomicU64::new(0), AtomicU64::new(0));
-        Self { last_id, buffered_bytes, buffer_bytes_most, here: Mutex::default() }
+        let (here, board) = (Mutex::default(), board.map(Arc::new));
+        Self { last_id, buffered_bytes, buffer_bytes_most, here, board }
     }
 
     /// Enters a client.
     pub(crate) fn enter(self: &Arc<Self>, origin: Origin) -> Place {
         let id = self.last_id.fetch_add(1, Relaxed) + 1;
-        let about = Mutex::new(About::new(origin.since_ms));
-        let client = Arc::new(Client { id, origin, about });
+        let about = About::new(origin.since_ms);
+        let shown = self
+            .board
+            .as_ref()
+            .and_then(|board| Some((Arc::clone(board), board.enter(id, &origin, &about)?)));
+        let client = Arc::new(Client { id, origin, about: Mutex::new(about), shown });
         locked(&self.here).insert(id, Arc::clone(&client));
         Place { clients: Arc::clone(self), client, buffered_bytes: 0 }
     }
 
     /// Returns how many bytes are in the large buffers of all clients.
     pub(crate) fn buffered_bytes(&self) -> u64 {
-        self.buffered_bytes.load(Relaxed)
+        match &self.board {
+            Some(board) => board.buffered_bytes(),
+            None => self.buffered_bytes.load(Relaxed),
+        }
     }
 
     /// Returns how many are here.
     pub(crate) fn count(&self) -> usize {
+        match &self.board {
+            Some(board) => board.count(),
+            None => self.count_own(),
+        }
+    }
+
+    /// Returns how many places this process has given and not got back.
+    pub(crate) fn count_own(&self) -> usize {
         locked(&self.here).len()
     }
 
     /// Calls `each` with every client and what it is known by, in the order in which they came.
     pub(crate) fn each(&self, mut each: impl FnMut(&Origin, &About)) {
-        for client in locked(&self.here).values() {
-            each(&client.origin, &client.about());
+        self.each_with_id(|_, origin, about| each(origin, about));
+    }
+
+    fn each_with_id(&self, mut each: impl FnMut(u64, &Origin, &About)) {
+        match &self.board {
+            Some(board) => board.each(each),
+            None => {
+                for client in locked(&self.here).values() {
+                    each(client.id, &client.origin, &client.about());
+                }
+            }
         }
     }
 
     /// Appends a line about each client that `is_wanted` by its id.
     pub(crate) fn list(&self, now_ms: u64, is_wanted: impl Fn(u64) -> bool, lines: &mut String) {
-        for client in locked(&self.here).values().filter(|client| is_wanted(client.id)) {
-            client.describe(now_ms, lines);
-            lines.push('\n');
-        }
+        self.each_with_id(|id, origin, about| {
+            if is_wanted(id) {
+                describe(id, origin, about, now_ms, lines);
+                lines.push('\n');
+            }
+        });
     }
 }
 
@@ -123,15 +165,26 @@ impl Client {
     }
 
     /// What may change, for a look or a change.
-    pub(crate) fn about(&self) -> MutexGuard<'_, About> {
-        locked(&self.about)
+    pub(crate) fn about(&self) -> Seen<'_> {
+        Seen { client: self, about: locked(&self.about) }
     }
 
-    /// Appends what `CLIENT LIST` tells about it, without an end of line. What this server has
-    /// not (subscriptions, transactions) stands there as Redis shows a client without them,
-    /// because clients' parsers look for it.
+    /// Which row of what processes share is this client's; 0 where nothing is shared.
+    pub(crate) fn row(&self) -> usize {
+        self.shown.as_ref().map_or(0, |(_, row)| *row)
+    }
+
+    /// Appends what `CLIENT LIST` tells about it, without an end of line.
     pub(crate) fn describe(&self, now_ms: u64, line: &mut String) {
-        let (origin, about) = (&self.origin, self.about());
+        describe(self.id, &self.origin, &self.about(), now_ms, line);
+    }
+}
+
+/// Appends what `CLIENT LIST` tells about a client. What this server has not (subscriptions,
+/// transactions) stands there as Redis shows a client without them, because clients' parsers look
+/// for it.
+fn describe(id: u64, origin: &Origin, about: &About, now_ms: u64, line: &mut String) {
+    {
         let age = now_ms.saturating_sub(origin.since_ms) / 1000;
         let idle = now_ms.saturating_sub(about.active_ms) / 1000;
         let flags = match (about.is_no_evict, about.is_no_touch) {
@@ -146,7 +199,7 @@ impl Client {
             "id={} addr={} laddr={} fd={} name={} age={age} idle={idle} flags={flags} db=0 sub=0 \
              psub=0 ssub=0 multi=-1 qbuf={} omem={} tot-mem={} events=r cmd={} user=default \
              redir=-1 resp={} lib-name={} lib-ver={}",
-            self.id,
+            id,
             origin.remote,
             origin.local,
             origin.descriptor,
@@ -163,13 +216,13 @@ impl Client {
 }
 
 impl About {
-    fn new(now_ms: u64) -> Self {
+    pub(crate) fn new(now_ms: u64) -> Self {
         Self {
             name: Vec::new(),
             library_name: Vec::new(),
             library_version: Vec::new(),
             version: 2,
-            command: "NULL",
+            command: "NULL".into(),
             active_ms: now_ms,
             pending_bytes: 0,
             unsent_bytes: 0,
@@ -187,6 +240,9 @@ impl Place {
         if more != 0 {
             // Wrapping, so that a negative difference takes away.
             self.clients.buffered_bytes.fetch_add(more, Relaxed);
+            if let Some((board, row)) = &self.client.shown {
+                board.count_buffers(*row, bytes);
+            }
             self.buffered_bytes = bytes;
         }
     }
@@ -197,7 +253,29 @@ impl Place {
     }
 }
 
-impl std::ops::Deref for Place {
+impl Deref for Seen<'_> {
+    type Target = About;
+
+    fn deref(&self) -> &About {
+        &self.about
+    }
+}
+
+impl DerefMut for Seen<'_> {
+    fn deref_mut(&mut self) -> &mut About {
+        &mut self.about
+    }
+}
+
+impl Drop for Seen<'_> {
+    fn drop(&mut self) {
+        if let Some((board, row)) = &self.client.shown {
+            board.show(*row, &self.about);
+        }
+    }
+}
+
+impl Deref for Place {
     type Target = Client;
 
     fn deref(&self) -> &Client {
@@ -208,6 +286,9 @@ impl std::ops::Deref for Place {
 impl Drop for Place {
     fn drop(&mut self) {
         self.count_buffers(0);
+        if let Some((board, row)) = &self.client.shown {
+            board.leave(*row, self.client.id);
+        }
         locked(&self.clients.here).remove(&self.client.id);
     }
 }
@@ -224,7 +305,7 @@ mod tests {
 
     #[test]
     fn a_client_is_listed_while_it_is_here() {
-        let clients = Arc::new(Clients::new(1 << 20));
+        let clients = Arc::new(Clients::new(1 << 20, None));
         let origin = Origin {
             remote: "127.0.0.1:4000".into(),
             local: "127.0.0.1:6379".into(),
@@ -243,7 +324,7 @@ mod tests {
 
     #[test]
     fn large_buffers_are_counted_until_their_client_leaves() {
-        let clients = Arc::new(Clients::new(1 << 20));
+        let clients = Arc::new(Clients::new(1 << 20, None));
         let origin =
             || Origin { remote: String::new(), local: String::new(), descriptor: 0, since_ms: 0 };
         let (mut one, mut two) = (clients.enter(origin()), clients.enter(origin()));

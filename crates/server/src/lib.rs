@@ -22,6 +22,7 @@
 #![forbid(unsafe_code)]
 
 mod accept;
+mod board;
 mod caller;
 mod clients;
 mod connection;

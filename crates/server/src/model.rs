@@ -5,6 +5,8 @@
 //! Knows nothing of protocols and stores.
 
 mod loops;
+mod process;
+mod talk;
 mod thread;
 mod watch;
 
@@ -28,6 +30,7 @@ pub(crate) struct Arrival {
 /// A model at work.
 pub(crate) enum Running {
     Epoll(loops::Loops),
+    Process(Box<process::Children>),
     Select(loops::Loops),
     Thread(thread::Threads),
 }
@@ -45,6 +48,7 @@ impl Running {
     pub(crate) fn start(model: Model, desks: Vec<Desk>) -> io::Result<Self> {
         Ok(match model {
             Model::Epoll => Self::Epoll(loops::Loops::start::<Epoll>(desks)?),
+            Model::Process => Self::Process(Box::new(process::Children::new(desks)?)),
             Model::Select => Self::Select(loops::Loops::start::<Select>(desks)?),
             Model::Thread => Self::Thread(thread::Threads::new(desks)),
         })
@@ -54,7 +58,22 @@ impl Running {
     pub(crate) const fn wait(&self) -> Wait {
         match self {
             Self::Epoll(_) | Self::Select(_) => Wait::Nonblocking,
-            Self::Thread(_) => Wait::Blocking,
+            Self::Process(_) | Self::Thread(_) => Wait::Blocking,
+        }
+    }
+
+    /// What the accepting thread is to wait for and how long, at most, until it [`Self::tend`]s.
+    pub(crate) fn tended(&self) -> Option<(&Descriptor, u32)> {
+        match self {
+            Self::Process(children) => Some(children.tended()),
+            Self::Epoll(_) | Self::Select(_) | Self::Thread(_) => None,
+        }
+    }
+
+    /// Does what is to be done by the accepting thread, if anything is.
+    pub(crate) fn tend(&self) {
+        if let Self::Process(children) = self {
+            children.tend();
         }
     }
 
@@ -71,6 +90,7 @@ impl Running {
                 loops.serve(arrival);
                 Ok(())
             }
+            Self::Process(children) => children.serve(arrival),
             Self::Thread(threads) => threads.serve(arrival),
         }
     }
@@ -80,6 +100,7 @@ impl Running {
         let until = Instant::now() + STOP_MOST;
         match self {
             Self::Epoll(loops) | Self::Select(loops) => loops.finish(until),
+            Self::Process(children) => children.finish(until),
             Self::Thread(threads) => threads.finish(until),
         }
     }

@@ -28,8 +28,8 @@ pub struct Options {
     /// The language of all clients; `None`: each tells by its first bytes.
     pub protocol: Option<Protocol>,
     /// How many threads execute commands at once, each attached to the store: the loops of
-    /// `epoll`, the attachments that the threads of `thread` share; `select` has one whatever is
-    /// said. `None`: one a core.
+    /// `epoll`, the attachments that the threads of `thread` share; `select` and a
+    /// child of `process` have one whatever is said. `None`: one a core.
     pub threads: Option<NonZeroUsize>,
     /// At most this many clients at once; more are refused.
     pub clients_most: u32,
@@ -54,6 +54,8 @@ pub struct Options {
 pub enum Model {
     /// A few threads, each waiting for many sockets at once.
     Epoll,
+    /// A process for each client.
+    Process,
     /// One thread, waiting with select(2), which knows 1024 descriptors.
     Select,
     /// A thread for each client.
@@ -62,13 +64,13 @@ pub enum Model {
 
 impl Model {
     /// Every model, the default first.
-    pub const ALL: [Self; 3] = [Self::Epoll, Self::Select, Self::Thread];
+    pub const ALL: [Self; 4] = [Self::Epoll, Self::Process, Self::Select, Self::Thread];
 
     /// How many threads execute commands, if that is not for the options to say.
     pub(crate) const fn threads(self) -> Option<NonZeroUsize> {
         match self {
             Self::Epoll | Self::Thread => None,
-            Self::Select => Some(NonZeroUsize::MIN),
+            Self::Process | Self::Select => Some(NonZeroUsize::MIN),
         }
     }
 
@@ -76,8 +78,19 @@ impl Model {
     pub(crate) const fn clients_most(self) -> Option<u32> {
         match self {
             Self::Epoll | Self::Thread => None,
+            // A store has no more participants' places.
+            Self::Process => Some(1024),
             // Some descriptors are the server's own: which of them, is seen when a client comes.
             Self::Select => Some(Select::END as u32),
+        }
+    }
+
+    /// How many descriptors a client costs the process that accepts.
+    pub(crate) const fn descriptors_a_client(self) -> u32 {
+        match self {
+            Self::Epoll | Self::Select | Self::Thread => 1,
+            // Its socket, and its child's end.
+            Self::Process => 2,
         }
     }
 
@@ -86,6 +99,7 @@ impl Model {
     pub const fn name(self) -> &'static str {
         match self {
             Self::Epoll => "epoll",
+            Self::Process => "process",
             Self::Select => "select",
             Self::Thread => "thread",
         }

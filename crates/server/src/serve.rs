@@ -67,7 +67,11 @@ impl Listening {
         let lowered = allow_clients(&mut options, threads)?;
         let doors = listen::open(&options)?;
         let port = doors.iter().find_map(|door| door.address().map(|address| address.port()));
-        let shared = Arc::new(Shared::new(options, port, threads.get()));
+        let desks = match options.model {
+            Model::Process => options.clients_most as usize,
+            Model::Epoll | Model::Select | Model::Thread => threads.get(),
+        };
+        let shared = Arc::new(Shared::new(options, port, desks)?);
         if let Some((wanted, why)) = lowered {
             let most = shared.options.clients_most;
             let words = format_args!("at most {most} clients instead of {wanted}: {why}");
@@ -80,8 +84,11 @@ impl Listening {
     ///
     /// # Errors
     /// The store has no room for as many threads, or the system refuses a descriptor.
-    pub fn before(self, store: Store) -> Result<Server, Error> {
-        let Self { doors, shared, threads } = self;
+    pub fn before(self, mut store: Store) -> Result<Server, Error> {
+        let Self { doors, mut shared, threads } = self;
+        if let (Model::Process, Some(shared)) = (shared.options.model, Arc::get_mut(&mut shared)) {
+            leave_places(shared, &mut store);
+        }
         let desk = |index| Ok(Desk::new(store.try_clone()?, Arc::clone(&shared), index));
         let desks = (0..threads).map(desk).collect::<Result<_, Error>>()?;
         let stop = Arc::new(Waker::new()?);
@@ -137,12 +144,22 @@ impl Server {
     /// The system refuses a thread or a descriptor at the start, or waiting for clients fails.
     pub fn run(self) -> Result<(), Error> {
         let Self { doors, shared, desks, spare, stop, signals } = self;
-        let tidying = Tidying::start(spare, shared.log)
-            .map_err(|error| Error::System { call: "starting a thread", error })?;
+        let tidying = match shared.options.model {
+            // It forks, so it has one thread, which tidies too.
+            Model::Process => {
+                drop(spare);
+                Ok(None)
+            }
+            Model::Epoll | Model::Select | Model::Thread => {
+                Tidying::start(spare, shared.log).map(Some)
+            }
+        };
+        let tidying =
+            tidying.map_err(|error| Error::System { call: "starting a thread", error })?;
         let running = Running::start(shared.options.model, desks)
             .map_err(|error| Error::System { call: "starting the model", error })?;
         let mut doorkeeper = Doorkeeper::new(&shared, &running)?;
-        let kept = keep_doors(&mut doorkeeper, &doors, &stop, signals.as_ref());
+        let kept = keep_doors(&mut doorkeeper, &running, &doors, &stop, signals.as_ref());
         // Whoever the kernel has let in before now was accepted, as far as they can tell.
         doors.iter().for_each(|door| doorkeeper.accept_last(door));
         drop(doorkeeper);
@@ -164,6 +181,7 @@ impl Stopper {
 /// Lets clients in until something asks to stop.
 fn keep_doors(
     doorkeeper: &mut Doorkeeper<'_>,
+    running: &Running,
     doors: &[Door],
     stop: &Waker,
     signals: Option<&Signals>,
@@ -171,13 +189,17 @@ fn keep_doors(
     let mut all: Vec<_> = doors.iter().map(|door| Polled::readable(&door.socket)).collect();
     all.push(Polled::readable(stop.descriptor()));
     all.extend(signals.map(|signals| Polled::readable(signals.descriptor())));
+    let stops = doors.len()..all.len();
+    all.extend(running.tended().map(|(descriptor, _)| Polled::readable(descriptor)));
+    let patience_ms = running.tended().map(|(_, ms)| ms);
     loop {
         // While the doors are shut only what stops us is waited for.
         let shut_ms = doorkeeper.shut_ms();
         let first = if shut_ms.is_some() { doors.len() } else { 0 };
         let waited = &mut all[first..];
-        poll(waited, shut_ms)?;
-        if all[doors.len()..].iter().any(Polled::is_ready) {
+        poll(waited, shut_ms.or(patience_ms))?;
+        running.tend();
+        if all[stops.clone()].iter().any(Polled::is_ready) {
             return Ok(());
         }
         if shut_ms.is_some() {
@@ -190,6 +212,18 @@ fn keep_doors(
     }
 }
 
+/// Lets in no more clients than the store has participants' places for, beside those who are there
+/// and us: each has a process of its own.
+fn leave_places(shared: &mut Shared, store: &mut Store) {
+    let stat = store.stat();
+    let left = stat.participants_most.saturating_sub(stat.participants.len() as u32 + 1).max(1);
+    if left < shared.options.clients_most {
+        shared.options.clients_most = left;
+        let words = format_args!("at most {left} clients: the store has no more places");
+        shared.log.line(Level::Warning, words);
+    }
+}
+
 /// Raises the limit of descriptors to what the clients need, or lowers the clients to what the
 /// limit and the model allow; returns how many were wanted if they are fewer now, and why.
 fn allow_clients(
@@ -199,8 +233,9 @@ fn allow_clients(
     let own = DESCRIPTORS_OWN + 2 * threads.get() as u64;
     let wanted = options.clients_most;
     let served = options.model.clients_most().map_or(wanted, |most| most.min(wanted));
-    let most = raise_limit(u64::from(served) + own)?;
-    let left = u32::try_from(most.saturating_sub(own)).unwrap_or(u32::MAX);
+    let each = u64::from(options.model.descriptors_a_client());
+    let most = raise_limit(u64::from(served) * each + own)?;
+    let left = u32::try_from(most.saturating_sub(own) / each).unwrap_or(u32::MAX);
     if left == 0 {
         return Err(Error::Descriptors { most, needed: own });
     }

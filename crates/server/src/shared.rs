@@ -4,13 +4,22 @@
 //! nothing that another thread could feel.
 
 use std::hash::{BuildHasher, RandomState};
+use std::ops::Deref;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use crate::clients::{Clients, locked};
+use morecore_sys::Failed;
+use morecore_sys::process::SharedWords;
+
+use crate::board::Board;
+use crate::clients::Clients;
 use crate::log::Log;
-use crate::options::Options;
+use crate::options::{Model, Options};
+
+/// Words that one thread or process counts in, 128 bytes: two lines, because processors fetch
+/// pairs.
+const BLOCK: usize = 16;
 
 /// What every connection of a server shares.
 #[derive(Debug)]
@@ -21,18 +30,25 @@ pub(crate) struct Shared {
     pub(crate) port: Option<u16>,
     pub(crate) clients: Arc<Clients>,
     /// Clients that were let in, and clients that were sent away.
-    pub(crate) connections: AtomicU64,
-    pub(crate) rejected: AtomicU64,
+    pub(crate) connections: Count,
+    pub(crate) rejected: Count,
     /// When memcached's `flush_all` with a delay is due, in unix milliseconds; 0: none is.
-    pub(crate) flush_at_ms: AtomicU64,
-    /// Where memcached's `stats reset` had the counters begin anew.
-    counted_before: Mutex<Counts>,
+    pub(crate) flush_at_ms: Count,
+    /// What the counters said when memcached's `stats reset` had them begin anew.
+    counted_before: Totals,
     /// What each desk counted.
     pub(crate) totals: Box<[Totals]>,
     pub(crate) started_ms: u64,
     /// 40 hexadecimal digits that differ at each start.
     pub(crate) run_id: String,
     pub(crate) log: Log,
+}
+
+/// A word that all processes of the server share.
+#[derive(Debug)]
+pub(crate) struct Count {
+    words: Arc<SharedWords>,
+    at: usize,
 }
 
 /// What a thread counted in one turn.
@@ -50,58 +66,76 @@ pub(crate) struct Counts {
 }
 
 /// What one desk counted since the start: only it writes them, so that nobody has to lock a line;
-/// a line pair of their own (two, because processors fetch pairs) keeps others' writes away.
-#[derive(Debug, Default)]
-#[repr(align(128))]
+/// [`BLOCK`] words of their own keep others' writes away.
+#[derive(Debug)]
 pub(crate) struct Totals {
-    pub(crate) commands: AtomicU64,
-    pub(crate) refusals: AtomicU64,
-    pub(crate) hits: AtomicU64,
-    pub(crate) misses: AtomicU64,
-    pub(crate) puts: AtomicU64,
-    pub(crate) flushes: AtomicU64,
-    pub(crate) in_bytes: AtomicU64,
-    pub(crate) out_bytes: AtomicU64,
+    pub(crate) commands: Count,
+    pub(crate) refusals: Count,
+    pub(crate) hits: Count,
+    pub(crate) misses: Count,
+    pub(crate) puts: Count,
+    pub(crate) flushes: Count,
+    pub(crate) in_bytes: Count,
+    pub(crate) out_bytes: Count,
 }
 
 impl Shared {
-    pub(crate) fn new(options: Options, port: Option<u16>, desks: usize) -> Self {
+    pub(crate) fn new(options: Options, port: Option<u16>, desks: usize) -> Result<Self, Failed> {
         let log = Log(options.log);
-        Self {
+        let words = Arc::new(SharedWords::new((2 + desks) * BLOCK)?);
+        let board = match options.model {
+            Model::Process => Some(Board::new(desks)?),
+            Model::Epoll | Model::Select | Model::Thread => None,
+        };
+        let mut at = 0..;
+        let mut count = || Count { words: Arc::clone(&words), at: at.next().unwrap_or_default() };
+        Ok(Self {
             port,
-            clients: Arc::new(Clients::new(options.buffer_bytes_most)),
-            connections: AtomicU64::new(0),
-            rejected: AtomicU64::new(0),
-            flush_at_ms: AtomicU64::new(0),
-            counted_before: Mutex::default(),
-            totals: (0..desks).map(|_| Totals::default()).collect(),
+            clients: Arc::new(Clients::new(options.buffer_bytes_most, board)),
+            connections: count(),
+            rejected: count(),
+            flush_at_ms: count(),
+            counted_before: Totals::new(&words, (1 + desks) * BLOCK),
+            totals: (1..=desks).map(|desk| Totals::new(&words, desk * BLOCK)).collect(),
             started_ms: now_ms(),
             run_id: run_id(),
             log,
             options,
-        }
+        })
     }
 
     /// What was counted since the last [`Shared::reset_counts`].
     pub(crate) fn counts(&self) -> Counts {
-        // In this order: what was counted only rises.
-        let before = *locked(&self.counted_before);
-        let all = self.all_counts();
+        let (all, before) = (self.all_counts(), &self.counted_before);
+        // Another may have them begin anew between these reads.
+        let since = |all: u64, before: &Count| all.saturating_sub(before.load(Relaxed));
         Counts {
-            commands: all.commands - before.commands,
-            refusals: all.refusals - before.refusals,
-            hits: all.hits - before.hits,
-            misses: all.misses - before.misses,
-            puts: all.puts - before.puts,
-            flushes: all.flushes - before.flushes,
-            in_bytes: all.in_bytes - before.in_bytes,
-            out_bytes: all.out_bytes - before.out_bytes,
+            commands: since(all.commands, &before.commands),
+            refusals: since(all.refusals, &before.refusals),
+            hits: since(all.hits, &before.hits),
+            misses: since(all.misses, &before.misses),
+            puts: since(all.puts, &before.puts),
+            flushes: since(all.flushes, &before.flushes),
+            in_bytes: since(all.in_bytes, &before.in_bytes),
+            out_bytes: since(all.out_bytes, &before.out_bytes),
         }
     }
 
     /// Has [`Shared::counts`] begin anew.
     pub(crate) fn reset_counts(&self) {
-        *locked(&self.counted_before) = self.all_counts();
+        let (all, before) = (self.all_counts(), &self.counted_before);
+        for (before, all) in [
+            (&before.commands, all.commands),
+            (&before.refusals, all.refusals),
+            (&before.hits, all.hits),
+            (&before.misses, all.misses),
+            (&before.puts, all.puts),
+            (&before.flushes, all.flushes),
+            (&before.in_bytes, all.in_bytes),
+            (&before.out_bytes, all.out_bytes),
+        ] {
+            before.store(all, Relaxed);
+        }
     }
 
     fn all_counts(&self) -> Counts {
@@ -123,7 +157,29 @@ impl Shared {
     }
 }
 
+impl Deref for Count {
+    type Target = AtomicU64;
+
+    fn deref(&self) -> &AtomicU64 {
+        &self.words[self.at]
+    }
+}
+
 impl Totals {
+    fn new(words: &Arc<SharedWords>, from: usize) -> Self {
+        let count = |index| Count { words: Arc::clone(words), at: from + index };
+        Self {
+            commands: count(0),
+            refusals: count(1),
+            hits: count(2),
+            misses: count(3),
+            puts: count(4),
+            flushes: count(5),
+            in_bytes: count(6),
+            out_bytes: count(7),
+        }
+    }
+
     /// Adds what the desk counted, and has it begin anew.
     pub(crate) fn add(&self, counts: &mut Counts) {
         // These are only told to people; nothing is decided by them, so Relaxed is enough.

@@ -13,7 +13,7 @@ use morecore_store::Store;
 use crate::log::{Level, Log};
 
 /// Ten times a second, as often as Redis looks for expired keys (`hz`).
-const EVERY: Duration = Duration::from_millis(100);
+pub(crate) const EVERY: Duration = Duration::from_millis(100);
 
 /// The thread.
 pub(crate) struct Tidying {
@@ -27,13 +27,18 @@ impl Tidying {
         let (stop, stopped) = channel();
         let work = move || {
             while stopped.recv_timeout(EVERY) == Err(RecvTimeoutError::Timeout) {
-                if let Err(error) = store.tidy() {
-                    log.line(Level::Warning, format_args!("cannot tidy the store: {error}"));
-                }
+                tidy(&mut store, log);
             }
         };
         let thread = thread::Builder::new().name("tidy".into()).spawn(work)?;
         Ok(Self { stop: Some(stop), thread: Some(thread) })
+    }
+}
+
+/// Tidies once.
+pub(crate) fn tidy(store: &mut Store, log: Log) {
+    if let Err(error) = store.tidy() {
+        log.line(Level::Warning, format_args!("cannot tidy the store: {error}"));
     }
 }
 

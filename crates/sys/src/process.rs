@@ -1,4 +1,4 @@
-//! Who am I, is that process alive, and what has it used?
+//! Who am I, is that process alive, and what has it used? Children, and what they share with us.
 //!
 //! Promises: nothing here allocates. [`is_alive`] says `false` only when it is sure: the process is
 //! gone, or is another one than was meant, or is a zombie without a living thread.
@@ -6,13 +6,14 @@
 //! Knows nothing of processes in other pid namespaces: their numbers mean nothing here.
 //!
 //! Source: proc_pid_stat(5), proc_pid_status(5), pid_namespaces(7), time_namespaces(7), fork(2),
-//! wait4(2), getrusage(2).
+//! pidfd_open(2), close_range(2), prctl(2), wait4(2), getrusage(2).
 
 use core::ffi::CStr;
 use core::fmt::Write;
-use core::sync::atomic::{AtomicU32, Ordering::Acquire, Ordering::Release};
+use core::sync::atomic::{AtomicU32, AtomicU64, Ordering::Acquire, Ordering::Release};
 
-use crate::{Failed, memory};
+use crate::descriptor::Descriptor;
+use crate::{Errno, Failed, memory, segment};
 
 /// The bytes of `/proc/PID/stat` that are read: the fields up to the 22nd fit, for the command's
 /// name is at most 64 bytes and each number at most 20.
@@ -168,6 +169,156 @@ impl ForkWord {
     }
 }
 
+/// A child of fork.
+#[derive(Debug)]
+pub struct Child {
+    pid: u32,
+    end: Descriptor,
+}
+
+/// Starts a child: a copy of this process that does `work` and ends. Of the descriptors beyond the
+/// standard ones it has `kept` alone, so `work` must use no other. It does not outlive the thread
+/// that started it.
+///
+/// # Errors
+/// As fork(2) and `pidfd_open`(2); `EBUSY` where other threads run, because what they have in hand
+/// would stay in hand for ever in the child.
+pub fn fork(kept: &Descriptor, work: impl FnOnce()) -> Result<Child, Failed> {
+    let parent = id();
+    if stat(parent).is_some_and(|found| found.threads > 1) {
+        return Err(Failed { call: "fork", errno: Errno(libc::EBUSY) });
+    }
+    // SAFETY: no other thread runs, so the child finds nothing half done.
+    match unsafe { libc::fork() } {
+        -1 => Err(Failed::last("fork")),
+        0 => {
+            live(parent, kept, work);
+            unreachable!("a child ends in `live`")
+        }
+        pid => Child::new(pid as u32),
+    }
+}
+
+/// A child's whole life.
+fn live(parent: u32, kept: &Descriptor, work: impl FnOnce()) {
+    let end = EndHere;
+    // SAFETY: the calls take no pointers.
+    unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) };
+    // SAFETY: `getppid` has no preconditions and cannot fail.
+    let is_orphan = unsafe { libc::getppid() } as u32 != parent;
+    let number = kept.number() as u32;
+    close(3, number.saturating_sub(1));
+    close(number.saturating_add(1).max(3), u32::MAX);
+    if !is_orphan {
+        work();
+    }
+    drop(end);
+}
+
+/// Closes the descriptors from `first` to `last`.
+fn close(first: u32, last: u32) {
+    if first <= last {
+        // SAFETY: no pointers are passed; nobody in this process uses these descriptors any more.
+        unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) };
+    }
+}
+
+/// Ends the process when it is dropped, also by a panic: a child never goes on as its parent.
+struct EndHere;
+
+impl Drop for EndHere {
+    fn drop(&mut self) {
+        // SAFETY: `_exit` has no preconditions.
+        unsafe { libc::_exit(0) };
+    }
+}
+
+impl Child {
+    fn new(pid: u32) -> Result<Self, Failed> {
+        // SAFETY: no pointers are passed.
+        let made = unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) };
+        // SAFETY: `made` is what pidfd_open returned in the line above.
+        match unsafe { Descriptor::from_call("pidfd_open", made as i32) } {
+            Ok(end) => Ok(Self { pid, end }),
+            Err(failed) => {
+                kill(pid);
+                wait(pid)?;
+                Err(failed)
+            }
+        }
+    }
+
+    /// Returns its number.
+    #[must_use]
+    pub const fn pid(&self) -> u32 {
+        self.pid
+    }
+
+    /// Returns a descriptor that is readable from the child's end on.
+    #[must_use]
+    pub const fn descriptor(&self) -> &Descriptor {
+        &self.end
+    }
+
+    /// Ends it at once. Its number is its own until it is waited for.
+    pub fn kill(&self) {
+        kill(self.pid);
+    }
+
+    /// Waits for its end.
+    ///
+    /// # Errors
+    /// As [`wait`].
+    pub fn wait(self) -> Result<Ended, Failed> {
+        wait(self.pid)
+    }
+}
+
+fn kill(pid: u32) {
+    // SAFETY: no pointers are passed. It fails only if the process is gone.
+    unsafe { libc::kill(pid as i32, libc::SIGKILL) };
+}
+
+/// Words that a process shares with its children of fork; all zero at first.
+#[derive(Debug)]
+pub struct SharedWords {
+    at: *const AtomicU64,
+    count: usize,
+}
+
+// SAFETY: the words are atomics, mapped until this is dropped.
+unsafe impl Send for SharedWords {}
+// SAFETY: as above.
+unsafe impl Sync for SharedWords {}
+
+impl SharedWords {
+    /// Makes `count` words, at least one.
+    ///
+    /// # Errors
+    /// As mmap(2) has it.
+    pub fn new(count: usize) -> Result<Self, Failed> {
+        let at = segment::map_shared((count * size_of::<AtomicU64>()) as u64)?;
+        Ok(Self { at: at.cast(), count })
+    }
+}
+
+impl core::ops::Deref for SharedWords {
+    type Target = [AtomicU64];
+
+    fn deref(&self) -> &[AtomicU64] {
+        // SAFETY: as many words are mapped while this lives, and used as atomics only.
+        unsafe { core::slice::from_raw_parts(self.at, self.count) }
+    }
+}
+
+impl Drop for SharedWords {
+    fn drop(&mut self) {
+        let bytes = (self.count * size_of::<AtomicU64>()) as u64;
+        // SAFETY: mapped in `new`; whoever borrowed the words borrowed this.
+        let _unmapped = unsafe { segment::unmap_shared(self.at.cast_mut().cast(), bytes) };
+    }
+}
+
 /// The fields that we want: the command's name, the second, may hold blanks and parentheses, so
 /// fields are counted from its last `)`.
 fn parse(text: &[u8]) -> Option<ProcessStat> {
@@ -274,6 +425,36 @@ mod tests {
         assert_eq!(ended.status, 7 << 8);
         assert!(ended.peak > 0);
         assert_eq!(wait(child.id()).unwrap_err().errno.0, libc::ECHILD);
+    }
+
+    #[test]
+    fn a_child_shares_words_keeps_one_descriptor_and_does_not_go_on_as_its_parent() {
+        let words = SharedWords::new(4).unwrap();
+        let waker = crate::ready::Waker::new().unwrap();
+        let other = crate::ready::Waker::new().unwrap();
+        let among_threads = fork(waker.descriptor(), || ()).unwrap_err();
+        assert_eq!(among_threads.errno.0, libc::EBUSY);
+        // SAFETY: the child uses atomics and system calls only, and ends with `_exit`.
+        let pid = unsafe { libc::fork() };
+        if pid == 0 {
+            let end = EndHere;
+            let child = fork(waker.descriptor(), || {
+                words[0].store(u64::from(id()), Release);
+                words[1].store(u64::from(waker.descriptor().write(&[0; 8]).is_ok()), Release);
+                words[2].store(u64::from(other.descriptor().write(&[0; 8]).is_err()), Release);
+                panic!("as a child may");
+            });
+            let ended = child.and_then(|child| {
+                words[3].store(u64::from(child.pid()), Release);
+                child.wait()
+            });
+            assert!(ended.is_ok());
+            drop(end);
+        }
+        wait(pid as u32).unwrap();
+        assert_ne!(words[0].load(Acquire), 0);
+        assert_eq!(words[0].load(Acquire), words[3].load(Acquire));
+        assert_eq!((words[1].load(Acquire), words[2].load(Acquire)), (1, 1));
     }
 
     #[test]

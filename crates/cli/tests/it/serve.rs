@@ -20,7 +20,7 @@ fn the_ready_line_says_where_and_what() {
 
 #[test]
 fn what_is_set_over_tcp_is_read_without_the_server() {
-    for model in ["epoll", "select", "thread"] {
+    for model in ["epoll", "process", "select", "thread"] {
         let mut server = TestServer::start(&format!("--model {model}"));
         assert_eq!(server.say("SET greeting hello"), "+OK", "{model}");
         assert_eq!(told(&server.store.ask("get greeting")), "hello", "{model}");

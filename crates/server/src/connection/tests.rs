@@ -28,7 +28,7 @@ impl Bench {
     fn new() -> Self {
         let options = Options::default();
         let store = Store::anonymous(&Create { memory_bytes: 64 << 20, ..Create::default() });
-        let shared = Arc::new(Shared::new(options, None, 1));
+        let shared = Arc::new(Shared::new(options, None, 1).unwrap());
         let origin = Origin {
             remote: String::new(),
             local: String::new(),

@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::ops::ControlFlow::{self, Break, Continue};
+use std::ops::ControlFlow::{Break, Continue};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Instant;
@@ -14,15 +14,12 @@ use morecore_sys::descriptor::Descriptor;
 use morecore_sys::socket::{self, Way};
 
 use super::Arrival;
+use super::talk::talk;
 use crate::clients::locked;
 use crate::connection::Connection;
-use crate::desk::{Desk, Desks, Spares};
+use crate::desk::{Desk, Desks};
 use crate::error::system;
 use crate::shared::Shared;
-
-/// Bytes read at once. There may be thousands of threads, so less than a loop has; a full pipeline
-/// of small commands is still hundreds a read.
-const READ_BYTES: usize = 16 << 10;
 
 /// A thread's stack: the deepest call needs a few KiB, and only touched pages count.
 const STACK_BYTES: usize = 256 << 10;
@@ -90,43 +87,10 @@ impl Threads {
 impl House {
     /// Serves one client until it leaves.
     fn attend(&self, socket: &Descriptor, mut connection: Connection) {
-        let mut input = [0; READ_BYTES];
-        let mut spares = Spares::default();
-        while !connection.is_over() {
-            let count = match socket::receive(socket, &mut input) {
-                Ok(0) | Err(_) => break,
-                Ok(count) => count,
-            };
-            if self.answer(socket, &input[..count], &mut connection, &mut spares).is_break() {
-                break;
-            }
-        }
-    }
-
-    /// Executes what is whole and writes its replies, until nothing whole is left.
-    fn answer(
-        &self,
-        socket: &Descriptor,
-        mut input: &[u8],
-        connection: &mut Connection,
-        spares: &mut Spares,
-    ) -> ControlFlow<()> {
-        loop {
+        talk(socket, &mut connection, |connection, input, spares| {
             self.desks.turn(|desk| connection.receive(input, desk, spares));
-            input = &[];
-            while connection.has_output() {
-                let Ok(count) = socket::send(socket, connection.output()) else {
-                    return Break(());
-                };
-                connection.sent(count, spares);
-            }
-            if self.is_stopping.load(Relaxed) {
-                return Break(());
-            }
-            if !connection.can_go_on() {
-                return Continue(());
-            }
-        }
+            if self.is_stopping.load(Relaxed) { Break(()) } else { Continue(()) }
+        });
     }
 
     /// Ends one way of every client's connection: a thread that waits there comes to an end.

@@ -1,7 +1,9 @@
-//! A server in this process, stopped when it is dropped.
+//! A server in this process, or beside it, stopped when it is dropped.
 
+use std::io::{PipeWriter, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::num::NonZeroUsize;
+use std::os::fd::AsRawFd;
 use std::thread::JoinHandle;
 
 use morecore_server::{Error, Level, Model, Options, Server, Stopper};
@@ -13,8 +15,14 @@ const STORE_BYTES: u64 = 64 << 20;
 /// A running server.
 pub(crate) struct House {
     pub(crate) address: SocketAddr,
-    stopper: Stopper,
-    running: Option<JoinHandle<Result<(), Error>>>,
+    running: Option<Running>,
+}
+
+/// Where it runs.
+enum Running {
+    Thread(Stopper, JoinHandle<Result<(), Error>>),
+    /// A process of its own, because a server that forks must have one thread.
+    Process(i32),
 }
 
 impl House {
@@ -25,34 +33,93 @@ impl House {
 
     /// The same before a store that is made like this.
     pub(crate) fn before(create: &Create, options: Options) -> Self {
-        let server = Server::bind(Store::anonymous(create).unwrap(), options).unwrap();
-        let address = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), server.port().unwrap());
-        let stopper = server.stopper();
-        let running = Some(std::thread::spawn(move || server.run()));
-        Self { address, stopper, running }
+        let (port, running) = if options.model == Model::Process {
+            let (port, pid) = start_apart(create, options);
+            (port, Running::Process(pid))
+        } else {
+            let server = Server::bind(Store::anonymous(create).unwrap(), options).unwrap();
+            let (port, stopper) = (server.port().unwrap(), server.stopper());
+            (port, Running::Thread(stopper, std::thread::spawn(move || server.run())))
+        };
+        let address = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port);
+        Self { address, running: Some(running) }
     }
 
     /// Asks it to stop, without waiting for it.
     pub(crate) fn ask_to_stop(&self) {
-        self.stopper.stop();
+        self.running.iter().for_each(Running::ask_to_stop);
     }
 
     /// Stops it, and waits until it has.
     pub(crate) fn stop(mut self) {
-        self.stopper.stop();
-        self.running.take().unwrap().join().unwrap().unwrap();
+        self.ask_to_stop();
+        assert!(self.running.take().unwrap().has_ended_well());
+    }
+}
+
+impl Running {
+    fn ask_to_stop(&self) {
+        match self {
+            Self::Thread(stopper, _) => stopper.stop(),
+            // SAFETY: no pointers are passed; the process is ours and not waited for yet.
+            Self::Process(pid) => assert_eq!(unsafe { libc::kill(*pid, libc::SIGTERM) }, 0),
+        }
+    }
+
+    fn has_ended_well(self) -> bool {
+        match self {
+            Self::Thread(_, thread) => matches!(thread.join(), Ok(Ok(()))),
+            Self::Process(pid) => {
+                morecore_sys::process::wait(pid as u32).is_ok_and(|ended| ended.status == 0)
+            }
+        }
     }
 }
 
 impl Drop for House {
     fn drop(&mut self) {
         if let Some(running) = self.running.take() {
-            self.stopper.stop();
-            let ended = running.join();
+            running.ask_to_stop();
+            let is_well = running.has_ended_well();
             // A test that fails already must not fail twice at once.
-            assert!(std::thread::panicking() || matches!(ended, Ok(Ok(()))));
+            assert!(std::thread::panicking() || is_well);
         }
     }
+}
+
+/// Starts a server in a process of its own; returns its port and its number.
+fn start_apart(create: &Create, options: Options) -> (u16, i32) {
+    let (mut ours, theirs) = std::io::pipe().unwrap();
+    // SAFETY: the child is a copy of this thread alone, and the C library makes its heap usable
+    // there; it ends with `_exit`.
+    let pid = unsafe { libc::fork() };
+    if pid == 0 {
+        let served = std::panic::catch_unwind(|| serve_apart(create, options, theirs));
+        // SAFETY: `_exit` has no preconditions.
+        unsafe { libc::_exit(i32::from(served.is_err())) };
+    }
+    drop(theirs);
+    let mut port = [0; 2];
+    ours.read_exact(&mut port).unwrap();
+    (u16::from_ne_bytes(port), pid)
+}
+
+fn serve_apart(create: &Create, options: Options, mut theirs: PipeWriter) {
+    // What other tests have open must not stay open for our sake.
+    let number = theirs.as_raw_fd();
+    for (first, last) in [(3, number - 1), (number + 1, i32::MAX)] {
+        if first <= last {
+            // SAFETY: no pointers are passed; nobody in this process uses these descriptors.
+            unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) };
+        }
+    }
+    // SAFETY: no pointers are passed. A test that dies takes its server along.
+    unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) };
+    let mut server = Server::bind(Store::anonymous(create).unwrap(), options).unwrap();
+    server.stop_on_signals().unwrap();
+    theirs.write_all(&server.port().unwrap().to_ne_bytes()).unwrap();
+    drop(theirs);
+    server.run().unwrap();
 }
 
 /// Quiet options on a free port, with two threads.

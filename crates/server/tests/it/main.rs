@@ -7,6 +7,7 @@ mod differential;
 mod house;
 mod limits;
 mod memcached;
+mod processes;
 mod redis;
 mod redis_crate;
 mod stopping;

@@ -82,6 +82,12 @@ impl Epoll {
         Ok(events.count)
     }
 
+    /// Returns the set's own descriptor: it is readable when one of the set is ready.
+    #[must_use]
+    pub const fn descriptor(&self) -> &Descriptor {
+        &self.0
+    }
+
     fn control(
         &self,
         what_to_do: i32,

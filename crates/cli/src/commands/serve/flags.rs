@@ -147,6 +147,8 @@ fn policy(text: &str) -> Result<Evict, String> {
 enum ModelName {
     /// A few threads, each waiting for many sockets
     Epoll,
+    /// A process for each client
+    Process,
     /// One thread, waiting with select(2): up to about a thousand clients
     Select,
     /// A thread for each client
@@ -157,6 +159,7 @@ impl From<ModelName> for Model {
     fn from(name: ModelName) -> Model {
         match name {
             ModelName::Epoll => Model::Epoll,
+            ModelName::Process => Model::Process,
             ModelName::Select => Model::Select,
             ModelName::Thread => Model::Thread,
         }
