@@ -25,6 +25,9 @@ pub(super) struct Report {
     pub(super) answers: Vec<Answer>,
     /// For each length of values, the resident bytes an item of each contestant.
     pub(super) item_bytes: Vec<(usize, Vec<(&'static str, f64)>)>,
+    /// For each length of values, what an item costs a process that has just attached and reads
+    /// them all.
+    pub(super) first_read_ns: Vec<(usize, f64)>,
 }
 
 /// What came of one setting: every contestant's samples, ours first.
@@ -50,9 +53,19 @@ impl Report {
             }
         }
         let installed = peers.iter().map(|(peer, _)| *peer).collect();
-        let (answers, item_bytes) = (Vec::new(), Vec::new());
+        let (answers, item_bytes, first_read_ns) = (Vec::new(), Vec::new(), Vec::new());
         let (rounds, load) = (effort.rounds(), usage::machine_load()?);
-        Ok(Report { rounds, load, items, peers, installed, missing, answers, item_bytes })
+        Ok(Report {
+            rounds,
+            load,
+            items,
+            peers,
+            installed,
+            missing,
+            answers,
+            item_bytes,
+            first_read_ns,
+        })
     }
 
     /// The peers that can be started here.
@@ -79,6 +92,9 @@ impl Report {
             for (name, bytes) in contestants {
                 writeln!(out, "  {name:<12} {bytes:>8.1}")?;
             }
+        }
+        for (value_bytes, ns) in &self.first_read_ns {
+            writeln!(out, "\nfirst read of {value_bytes} B after attaching: {ns:.0} ns an item")?;
         }
         let title = "operations a second, as many times another's";
         writeln!(out, "\n{}", out.colored(Color::Cyan, title))?;
@@ -128,6 +144,10 @@ impl Report {
                 json!({ "key_bytes": 16, "value_bytes": value_bytes, "resident": resident })
             })
             .collect();
+        let first_read_ns = self.first_read_ns.iter();
+        let first_read_ns: Vec<_> = first_read_ns
+            .map(|(value_bytes, ns)| json!({ "value_bytes": value_bytes, "ns": ns }))
+            .collect();
         let means: Vec<_> = self
             .summaries()
             .into_iter()
@@ -142,6 +162,7 @@ impl Report {
             "missing": missing,
             "settings": self.answers.iter().map(Answer::to_json).collect::<Vec<_>>(),
             "item_bytes": item_bytes,
+            "first_read_ns": first_read_ns,
             "geometric_means": means,
         })
     }

@@ -3,6 +3,7 @@
 //! ```text
 //! standard input                        standard output
 //! fill                                  done
+//! read                                  1000000 600000000      (every item once)
 //! run uniform 90/10 200      (ms)       3200000 200013457      (operations, nanoseconds)
 //! ```
 //!
@@ -60,6 +61,10 @@ pub(super) fn work(
                 bench.fill()?;
                 writeln!(out, "done")?;
             }
+            ["read"] => {
+                let time = bench.read_all()?;
+                writeln!(out, "{} {}", content.items, time.as_nanos())?;
+            }
             ["run", distribution, mix, ms] => {
                 let named = |known: &Distribution| known.name() == distribution;
                 let distribution = Distribution::ALL.into_iter().find(named);
@@ -86,6 +91,16 @@ impl Bench {
     /// Sets every item.
     fn fill(&mut self) -> Result<(), Failure> {
         (0..self.content.items).try_for_each(|number| self.shelf.set(&key(number), &self.value))
+    }
+
+    /// Reads every item once, in the order in which they were set.
+    fn read_all(&mut self) -> Result<Duration, Failure> {
+        let mut found = Vec::with_capacity(self.value.len());
+        let start = Instant::now();
+        for number in 0..self.content.items {
+            self.shelf.get(&key(number), &self.value, &mut found)?;
+        }
+        Ok(start.elapsed())
     }
 
     /// Draws keys, unless they are at hand.
