@@ -23,8 +23,9 @@ unsafe extern "C" {
 }
 
 /// Copies the value of the variable `name` to the front of `into`, cut off if it is longer, and
-/// returns what was copied; `None` if it is not set, or if the program runs with rights that whoever
-/// started it may not have (setuid; `AT_SECURE` of getauxval(3)), for then what he wants is ignored.
+/// returns what was copied; `None` if it is not set, or if the program runs with rights that
+/// whoever started it may not have (setuid; `AT_SECURE` of getauxval(3)): then what they want is
+/// ignored.
 ///
 /// # Safety
 /// - No other thread changes the environment meanwhile (`setenv` is never safe beside threads).
