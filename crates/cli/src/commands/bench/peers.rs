@@ -193,7 +193,7 @@ impl<'a> Host<'a> {
         self.mess.add_store(&store);
         let path = self.socket(&label);
         let mut command = Command::new(env::current_exe()?);
-        command.args(["serve", "--store", store.as_str(), "--port", "0", "--loglevel", "warning"]);
+        command.args(["serve", "--store", store.as_str(), "--port", "0", "--loglevel", "nothing"]);
         command.args(["--model", model.name(), "--memory", &memory_bytes.to_string()]);
         command.arg("--unixsocket").arg(&path).stdout(Stdio::piped());
         let mut player = self.mess.adopt(command.spawn()?);

@@ -66,6 +66,9 @@ pub(crate) struct Store {
     /// Whom to measure against [default: all that are installed]
     #[arg(long, value_enum, value_delimiter = ',', value_name = "PEER,...")]
     peers: Option<Vec<Peer>>,
+    /// Also write what was found to a file, a line for each setting and contestant
+    #[arg(long, value_name = "FILE")]
+    csv: Option<PathBuf>,
     /// One JSON object
     #[arg(long)]
     json: bool,
@@ -109,6 +112,10 @@ impl Store {
             self.measure(content, &mess, &host, &mut report)?;
         }
         drop(mess);
+        if let Some(path) = &self.csv {
+            fs::write(path, report.to_csv())
+                .map_err(|error| Failure::from(error).within(&path.to_string_lossy()))?;
+        }
         if self.json { out.json(&report.to_json()) } else { Ok(report.print(out)?) }
     }
 

@@ -1,8 +1,8 @@
 //! What a server uses, as the system counts it: time of processors, and memory of its own.
 //!
 //! Promises: children of a server count as the server, as under the model `process`.
-//! Source: proc_pid_stat(5), proc_pid_smaps(5), proc_pid_task(5), proc_loadavg(5), sysconf(3) on
-//! clock ticks.
+//! Source: Documentation/scheduler/sched-stats.rst of Linux; proc_pid_stat(5), proc_pid_smaps(5),
+//! proc_pid_task(5), proc_loadavg(5), sysconf(3) on clock ticks.
 
 use std::fs;
 use std::io;
@@ -21,14 +21,28 @@ const LOAD_MOST: f64 = 0.5;
 /// # Errors
 /// - There is no such process.
 pub(super) fn cpu_time(pid: u32) -> io::Result<Duration> {
-    let mut ticks = 0;
+    let mut time = Duration::ZERO;
     for pid in family(pid)? {
         // A child may leave at any time; what it used goes with it.
-        if let Ok(stat) = fs::read_to_string(proc_of(pid).join("stat")) {
-            ticks += ticks_in(&stat).unwrap_or(0);
-        }
+        time += time_of_threads(pid).or_else(|| time_in_ticks(pid)).unwrap_or_default();
     }
-    Ok(TICK * ticks)
+    Ok(time)
+}
+
+/// To the nanosecond, thread by thread; not every kernel counts so.
+fn time_of_threads(pid: u32) -> Option<Duration> {
+    let mut ns = 0;
+    for task in fs::read_dir(proc_of(pid).join("task")).ok()? {
+        let counted = fs::read_to_string(task.ok()?.path().join("schedstat")).ok()?;
+        ns += counted.split_whitespace().next()?.parse::<u64>().ok()?;
+    }
+    Some(Duration::from_nanos(ns))
+}
+
+/// In whole ticks, which every kernel has.
+fn time_in_ticks(pid: u32) -> Option<Duration> {
+    let stat = fs::read_to_string(proc_of(pid).join("stat")).ok()?;
+    Some(TICK * ticks_in(&stat)?)
 }
 
 /// The bytes of memory that `pid` and its children have for themselves: neither files nor shared

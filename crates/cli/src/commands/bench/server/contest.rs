@@ -1,5 +1,6 @@
 //! Contestants, and the answer to one setting: what each of them did, round by round.
 
+use std::io;
 use std::time::Duration;
 
 use morecore_server::Model;
@@ -20,7 +21,7 @@ const SEED: u64 = 1;
 const PRELUDE_PART: u32 = 8;
 
 /// How many connections tell what one of them takes.
-const MEMORY_CONNECTIONS: usize = 1000;
+const MEMORY_CONNECTIONS: usize = 100;
 
 /// A server that is measured.
 pub(super) struct Contestant<'a> {
@@ -58,8 +59,10 @@ impl Sample {
 pub(super) struct Answer {
     /// The setting.
     pub(super) setting: Setting,
-    /// Every contestant's samples.
+    /// The samples of every contestant that can be measured so.
     pub(super) rows: Vec<Row>,
+    /// Who cannot, and why not.
+    pub(super) unable: Vec<(String, String)>,
 }
 
 /// A contestant and its samples, in the order of the rounds.
@@ -99,6 +102,14 @@ impl<'a> Contestant<'a> {
         Ok((after as f64 - before as f64) / MEMORY_CONNECTIONS as f64)
     }
 
+    /// One batch over each connection: a model may have a limit below what the setting wants.
+    fn try_once(&self, setting: Setting, keys: u32) -> io::Result<()> {
+        let Setting { operation, pipeline, connections, .. } = setting;
+        let batches = setting.content(keys).batches(self.language, operation, pipeline, SEED);
+        let mut load = Load::open(connections, || self.server.place.connect())?;
+        load.run(&batches, Duration::ZERO).map(drop)
+    }
+
     /// Loads the server for `time`, on connections of its own.
     fn measure(&self, setting: Setting, keys: u32, time: Duration) -> Result<Sample, Failure> {
         let Setting { operation, pipeline, .. } = setting;
@@ -123,7 +134,7 @@ impl<'a> Contestant<'a> {
         Load::open(connections, connect).map_err(|error| self.failed(error))
     }
 
-    fn failed(&self, error: std::io::Error) -> Failure {
+    fn failed(&self, error: io::Error) -> Failure {
         Failure::new(error).within(&self.name)
     }
 }
@@ -137,14 +148,20 @@ impl Answer {
         keys: u32,
         time: Duration,
     ) -> Result<Answer, Failure> {
-        let samples =
-            interleave(contestants, effort, |contestant| contestant.measure(setting, keys, time))?;
-        let rows = contestants.iter().zip(samples).map(|(contestant, samples)| Row {
+        let (mut able, mut unable) = (Vec::new(), Vec::new());
+        for contestant in contestants {
+            match contestant.try_once(setting, keys) {
+                Ok(()) => able.push(contestant),
+                Err(error) => unable.push((contestant.name.clone(), error.to_string())),
+            }
+        }
+        let samples = interleave(&able, effort, |one| one.measure(setting, keys, time))?;
+        let rows = able.into_iter().zip(samples).map(|(contestant, samples)| Row {
             name: contestant.name.clone(),
             is_ours: contestant.is_ours,
             samples,
         });
-        Ok(Answer { setting, rows: rows.collect() })
+        Ok(Answer { setting, rows: rows.collect(), unable })
     }
 }
 

@@ -100,17 +100,24 @@ fn draw_panel(area: &Area<'_>, panel: &[&Answer]) -> Result<(), Box<dyn Error>> 
     for (index, (contestant, color)) in first.rows.iter().zip(COLORS).enumerate() {
         let width = BARS / first.rows.len() as f64;
         let left = |group: usize| group as f64 + (1.0 - BARS) / 2.0 + index as f64 * width;
-        let spreads: Vec<Spread> = panel.iter().map(|answer| rate(&answer.rows[index])).collect();
-        let bars = spreads.iter().enumerate().map(|(group, of)| {
-            let corners = [(left(group), 0.0), (left(group) + width * 0.92, of.median)];
+        let spreads: Vec<(usize, Spread)> = panel
+            .iter()
+            .enumerate()
+            .filter_map(|(group, answer)| {
+                let row = answer.rows.iter().find(|row| row.name == contestant.name)?;
+                Some((group, rate(row)))
+            })
+            .collect();
+        let bars = spreads.iter().map(|(group, of)| {
+            let corners = [(left(*group), 0.0), (left(*group) + width * 0.92, of.median)];
             Rectangle::new(corners, color.filled())
         });
         chart
             .draw_series(bars)?
             .label(&contestant.name)
             .legend(move |(x, y)| Rectangle::new([(x, y - 4), (x + 14, y + 4)], color.filled()));
-        let lines = spreads.iter().enumerate().map(|(group, of)| {
-            let x = left(group) + width * 0.46;
+        let lines = spreads.iter().map(|(group, of)| {
+            let x = left(*group) + width * 0.46;
             PathElement::new([(x, of.least), (x, of.most)], BLACK)
         });
         chart.draw_series(lines)?;

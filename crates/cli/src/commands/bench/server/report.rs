@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use serde_json::{Value, json};
 
 use super::contest::{Answer, Row, Sample};
+use super::setting::Setting;
 use crate::commands::bench::cores::Cores;
 use crate::commands::bench::peers::{Peer, Transport};
 use crate::commands::bench::rounds::{Effort, Spread, geometric_mean};
@@ -106,19 +107,45 @@ impl Report {
         Ok(())
     }
 
-    /// Each of our models against each peer.
+    /// Each of our models against each peer, over the settings where both could be measured.
     fn summaries(&self) -> Vec<Summary<'_>> {
-        let mut summaries = Vec::new();
-        let Some(first) = self.answers.first() else { return summaries };
-        for (place, ours) in first.rows.iter().enumerate().filter(|(_, row)| row.is_ours) {
-            for (other, theirs) in first.rows.iter().enumerate().filter(|(_, row)| !row.is_ours) {
-                let ratio =
-                    |answer: &Answer| ratio(&answer.rows[place], &answer.rows[other]).median;
-                let ratios = self.answers.iter().map(ratio).collect();
-                summaries.push(Summary { ours: &ours.name, theirs: &theirs.name, ratios });
+        let mut summaries: Vec<Summary<'_>> = Vec::new();
+        for answer in &self.answers {
+            for ours in answer.rows.iter().filter(|row| row.is_ours) {
+                for theirs in answer.rows.iter().filter(|row| !row.is_ours) {
+                    let ratio = ratio(ours, theirs).median;
+                    let (ours, theirs) = (ours.name.as_str(), theirs.name.as_str());
+                    let is_same = |one: &&mut Summary<'_>| (one.ours, one.theirs) == (ours, theirs);
+                    match summaries.iter_mut().find(is_same) {
+                        Some(summary) => summary.ratios.push(ratio),
+                        None => summaries.push(Summary { ours, theirs, ratios: vec![ratio] }),
+                    }
+                }
             }
         }
         summaries
+    }
+
+    /// The medians, with the spread of the first, one line a setting and contestant.
+    pub(super) fn to_csv(&self) -> String {
+        let mut text = "transport,operation,value_bytes,connections,pipeline,name,".to_string();
+        text.push_str("per_s,min,max,cpu_ns,p50_us,p99_us,p999_us\n");
+        for Answer { setting, rows, .. } in &self.answers {
+            let Setting { transport, operation, value_bytes, connections, pipeline } = setting;
+            let setting = format!("{},{}", transport.name(), operation.name());
+            let setting = format!("{setting},{value_bytes},{connections},{pipeline}");
+            for row in rows {
+                let of = |number: fn(&Sample) -> f64| Spread::of(row.each(number));
+                let Spread { median, least, most } = of(|sample| sample.per_s);
+                let rate = format!("{median:.0},{least:.0},{most:.0}");
+                let cpu_ns = of(|sample| sample.cpu_ns).median;
+                let [p50, p99, p999] =
+                    [of(|s| s.p50_us), of(|s| s.p99_us), of(|s| s.p999_us)].map(|of| of.median);
+                let times = format!("{cpu_ns:.0},{p50:.1},{p99:.1},{p999:.1}");
+                text.push_str(&format!("{setting},{},{rate},{times}\n", row.name));
+            }
+        }
+        text
     }
 
     /// The same for programs, with every number as it is.
@@ -190,6 +217,10 @@ fn print_answer(answer: &Answer, out: &mut Out) -> io::Result<()> {
         }
         writeln!(out)?;
     }
+    for (name, reason) in &answer.unable {
+        let line = format!("  {name:<18} cannot: {reason}");
+        writeln!(out, "{}", out.colored(Color::Gray, line))?;
+    }
     Ok(())
 }
 
@@ -215,5 +246,7 @@ fn answer_as_json(answer: &Answer) -> Value {
     };
     let mut value = answer.setting.to_json();
     value["contestants"] = answer.rows.iter().map(row_as_json).collect();
+    let unable = answer.unable.iter();
+    value["unable"] = unable.map(|(name, why)| json!({ "name": name, "reason": why })).collect();
     value
 }

@@ -125,6 +125,22 @@ impl Report {
         summaries
     }
 
+    /// Operations a second, one line a setting and contestant.
+    pub(super) fn to_csv(&self) -> String {
+        let mut text = "value_bytes,distribution,mix,processes,name,per_s,min,max\n".to_string();
+        for Answer { setting, rows } in &self.answers {
+            let Setting { value_bytes, distribution, mix, processes } = setting;
+            let setting =
+                format!("{value_bytes},{},{},{processes}", distribution.name(), mix.name());
+            for row in rows {
+                let Spread { median, least, most } = row.rate();
+                let line = format!("{setting},{},{median:.0},{least:.0},{most:.0}\n", row.name);
+                text.push_str(&line);
+            }
+        }
+        text
+    }
+
     /// The same for programs, with every number as it is.
     pub(super) fn to_json(&self) -> Value {
         let peers: Vec<_> = self
