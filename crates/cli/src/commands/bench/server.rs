@@ -142,9 +142,7 @@ fn start<'a>(
         cores::pin(cores.server)?;
     }
     let mut contestants = Vec::new();
-    // What `process` uses is its children's, who come and go with the connections: it would look
-    // free here. And it takes fewer clients than the largest setting has.
-    for model in Model::ALL.into_iter().filter(|model| *model != Model::Process) {
+    for model in Model::ALL {
         let server = host.start_ours(model, transport, MEMORY_BYTES)?;
         contestants.push(Contestant::ours(model, server));
     }
