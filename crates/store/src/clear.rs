@@ -27,7 +27,7 @@ impl Session {
 
     /// Removes all entries of a shard that is held, and gives its groups and its directory
     /// back.
-    fn clear_shard(&mut self, shard: u64) -> Result<(), Error> {
+    pub(crate) fn clear_shard(&mut self, shard: u64) -> Result<(), Error> {
         let mut index = 0;
         // Read anew each time: the directory goes with its last group.
         while let Some(directory) = directory_of(&self.view, &self.plan, shard)?

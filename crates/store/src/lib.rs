@@ -37,6 +37,7 @@ mod space;
 mod store;
 mod system;
 mod table;
+mod transact;
 mod types;
 mod verify;
 mod view;

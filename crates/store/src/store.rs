@@ -5,10 +5,12 @@
 
 use std::sync::Arc;
 
+use crate::atomic::Acquire;
 use crate::bucket::Sought;
 use crate::change::{Step, check_key};
 use crate::evict::Sweep;
 use crate::hash::hash;
+use crate::layout::shard;
 use crate::mapping::Mapping;
 use crate::observer::Observer;
 use crate::reader::Reader;
@@ -195,6 +197,27 @@ impl Store {
     #[inline]
     pub fn prefetch(&self, key: &[u8]) {
         self.reader().prefetch(hash(self.session.seed, key));
+    }
+
+    /// Returns the shard of a key, and a number that grows whenever an entry of that shard changes:
+    /// as long as it does not, nothing of the shard did, but that its entries may have expired.
+    #[must_use]
+    pub fn shard(&self, key: &[u8]) -> (u32, u64) {
+        let shard = self.session.plan.shard_of(hash(self.session.seed, key)) as u32;
+        (shard, self.shard_version(shard))
+    }
+
+    /// Returns the number of a shard that [`Store::shard`] told.
+    ///
+    /// # Panics
+    /// If there is no such shard.
+    #[must_use]
+    pub fn shard_version(&self, shard: u32) -> u64 {
+        assert!(u64::from(shard) < self.session.plan.shards, "no shard {shard}");
+        let at = self.session.plan.shard_at(shard.into()) + shard::VERSION;
+        // Acquire pairs with the Release of whoever changed it: what is read next is as new. One
+        // that is changing counts as changed when it is done.
+        self.session.view.word(at).load(Acquire) & !1
     }
 
     /// Sets a value.

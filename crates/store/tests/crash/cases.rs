@@ -279,3 +279,14 @@ fn a_participant_comes_and_goes() {
         set(&mut other, "key", &value(100, 3));
     });
 }
+
+#[test]
+fn keys_that_were_held_change_together() {
+    check("commit held", fill_medium, |store| {
+        store.hold_keys(&[b"key", b"number", b"new"]).unwrap();
+        let put = |bytes, seed| Change::Set { value: value(bytes, seed), expiry: None, flags: 0 };
+        let changes =
+            [(&b"key"[..], put(900, 5)), (b"number", Change::Remove), (b"new", put(20, 6))];
+        store.commit_held(false, &changes).unwrap();
+    });
+}
