@@ -9,6 +9,7 @@
 //! Knows nothing of sockets, nor of when the reply leaves.
 //! Source: <https://redis.io/docs/latest/commands>, and the behaviour of Redis 7.0.15.
 
+mod bits;
 mod client;
 mod config;
 mod connection;
@@ -105,6 +106,7 @@ fn answer<'a>(
         Command::GetRange { key, start, end } => strings::get_range(key, start, end, desk, reply),
         Command::Increment { key, by } => numbers::increment(key, by, desk, reply),
         Command::IncrementFloat { key, by } => numbers::increment_float(key, by, desk, reply),
+        Command::Bits(asked) => bits::bits(asked, desk, reply),
         Command::Delete { keys } => keys::delete(keys, desk, reply),
         Command::Exists { keys } => keys::exists(keys, desk, reply),
         Command::Touch { keys } => keys::touch(keys, desk, reply),

@@ -5,6 +5,7 @@
 //! Knows nothing of how a command was written down, nor of what it does to a store.
 //! Source: <https://redis.io/docs/latest/commands>, and Redis 7.0.15 for words and borders.
 
+mod bits;
 mod catalogue;
 mod connection;
 mod describe;
@@ -14,6 +15,7 @@ mod option;
 mod server;
 mod strings;
 
+pub use bits::{BitOperation, BitRange, Bits, Field, FieldChange, FieldChanges, Overflow};
 pub use catalogue::{Flags, Group, Row, find, rows};
 pub use expiry::{Deadline, Expire, ExpireCondition, Expiry};
 
@@ -87,6 +89,9 @@ pub enum Command<'a> {
     SetRange { key: &'a [u8], offset: u64, value: &'a [u8] },
     /// GETRANGE and SUBSTR: both ends belong to the range, and negative ones count from the end.
     GetRange { key: &'a [u8], start: i64, end: i64 },
+
+    /// SETBIT, GETBIT, BITCOUNT, BITPOS, BITOP, BITFIELD and BITFIELD_RO.
+    Bits(Bits<'a>),
 
     // Keys.
     /// DEL and UNLINK.

@@ -30,8 +30,9 @@ mod resp;
 
 pub use arguments::{Arguments, Pairs};
 pub use command::{
-    Client, ClientKind, Command, Condition, Copy, Credentials, Deadline, Describe, Expire,
-    ExpireCondition, Expiry, Flags, GetEx, Group, Hello, ListFilter, Row, Scan, Set, find, rows,
+    BitOperation, BitRange, Bits, Client, ClientKind, Command, Condition, Copy, Credentials,
+    Deadline, Describe, Expire, ExpireCondition, Expiry, Field, FieldChange, FieldChanges, Flags,
+    GetEx, Group, Hello, ListFilter, Overflow, Row, Scan, Set, find, rows,
 };
 pub use encoder::{Encoder, Version};
 pub use glob::{is_match, is_match_ignoring_case};

@@ -34,6 +34,20 @@ pub enum Refusal<'a> {
     DecrementOverflow,
     /// A negative offset.
     OffsetOutOfRange,
+    /// An offset of a bit that is no number, negative, or too far away.
+    BitOffsetOutOfRange,
+    /// SETBIT of what is neither 0 nor 1.
+    BitOutOfRange,
+    /// BITPOS of what is neither 0 nor 1.
+    BitIsNoBit,
+    /// BITOP NOT of several keys.
+    BitOpNotOfMany,
+    /// BITFIELD of a field that is no `i8` or `u8`.
+    BitFieldType,
+    /// BITFIELD OVERFLOW with a word that it does not have.
+    BitFieldOverflow,
+    /// BITFIELD_RO that would write.
+    BitFieldReadOnly,
     /// An expiry that is not positive, or too far away.
     InvalidExpire { command: &'static str },
     /// An option that EXPIRE does not have.
@@ -144,6 +158,16 @@ impl Refusal<'_> {
             Refusal::NotAFloat => "ERR value is not a valid float",
             Refusal::DecrementOverflow => "ERR decrement would overflow",
             Refusal::OffsetOutOfRange => "ERR offset is out of range",
+            Refusal::BitOffsetOutOfRange => "ERR bit offset is not an integer or out of range",
+            Refusal::BitOutOfRange => "ERR bit is not an integer or out of range",
+            Refusal::BitIsNoBit => "ERR The bit argument must be 1 or 0.",
+            Refusal::BitOpNotOfMany => "ERR BITOP NOT must be called with a single source key.",
+            Refusal::BitFieldType => {
+                "ERR Invalid bitfield type. Use something like i16 u8. Note that u64 is not \
+                 supported but i64 is."
+            }
+            Refusal::BitFieldOverflow => "ERR Invalid OVERFLOW type specified",
+            Refusal::BitFieldReadOnly => "ERR BITFIELD_RO only supports the GET subcommand",
             Refusal::ExpireConditionsWithNx => {
                 "ERR NX and XX, GT or LT options at the same time are not compatible"
             }

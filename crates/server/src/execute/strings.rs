@@ -322,7 +322,7 @@ fn range(start: i64, end: i64, bytes: usize) -> Range<usize> {
 
 /// The value of an entry, empty if there is none, and what stays of it when the value changes: its
 /// expiry, and the flags that a client of memcached keeps beside it.
-fn parts<'e>(entry: Option<Entry<'e>>) -> (&'e [u8], Option<u64>, u32) {
+pub(super) fn parts<'e>(entry: Option<Entry<'e>>) -> (&'e [u8], Option<u64>, u32) {
     entry.map_or((&[], None, 0), |entry| (entry.value, entry.meta.expiry_ms, entry.meta.flags))
 }
 

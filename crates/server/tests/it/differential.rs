@@ -58,7 +58,7 @@ fn is_same(found: &str, wanted: &str) -> bool {
 
 /// A random command; mostly one that means something.
 fn command(random: &mut Rng) -> Vec<String> {
-    let text = match random.u32(0..44) {
+    let text = match random.u32(0..54) {
         0..4 => "SET K V OPT",
         4 => "SET K V OPT OPT",
         5 => "SET K V OPT OPT OPT",
@@ -95,6 +95,16 @@ fn command(random: &mut Rng) -> Vec<String> {
         40 => "TOUCH K K",
         41 => "SUBSTR K INT INT",
         42 => "EXPIRETIME K",
+        43 => "SETBIT K BIT ONE",
+        44 => "GETBIT K BIT",
+        45 => "BITCOUNT K",
+        46 => "BITCOUNT K END END UNIT",
+        47 => "BITPOS K ONE",
+        48 => "BITPOS K ONE END END UNIT",
+        49 => "BITOP JOIN K K K",
+        50 => "BITFIELD K FIELD FIELD",
+        51 => "BITFIELD K GET KIND BIT OVERFLOW HOW FIELD",
+        52 => "BITFIELD_RO K GET KIND BIT",
         _ => return wrong(random),
     };
     text.split(' ').flat_map(|word| fill(word, random)).collect()
@@ -143,6 +153,20 @@ fn fill(word: &str, random: &mut Rng) -> Vec<String> {
         // Redis looks for the key before it looks at the number; we refuse a wrong number always.
         "GETOPT" => {
             any(&["", "PERSIST", "EXAT 4102444800", "PXAT 4102444800000", "EXAT 1", "NX", "EX"])
+        }
+        "BIT" => any(&["0", "7", "8", "30", "100", "511", "#3", "-1"]),
+        // Where there is no key, Redis forgives a wrong number here; we refuse it always.
+        "END" => any(&["0", "1", "-1", "3", "-3", "100", "-100", "-9223372036854775808", "7"]),
+        "ONE" => any(&["0", "1", "1", "2"]),
+        "UNIT" => any(&["", "BYTE", "BIT", "bit"]),
+        "JOIN" => any(&["AND", "OR", "XOR", "NOT"]),
+        "HOW" => any(&["WRAP", "SAT", "FAIL", "fail"]),
+        // Not the least numbers: Redis takes them for larger than the most that a field holds.
+        "PUT" => any(&["0", "1", "-1", "100", "-100", "70000", "-4611686018427387904", "x"]),
+        "KIND" => any(&["u1", "u5", "i8", "u8", "i13", "u32", "i63", "u63", "i64", "u64", "i0"]),
+        "FIELD" => {
+            let text = any(&["GET KIND BIT", "SET KIND BIT PUT", "INCRBY KIND BIT PUT"]);
+            text.iter().flat_map(|text| text.split(' ')).flat_map(|w| fill(w, random)).collect()
         }
         "OPT" => {
             let option = any(&[

@@ -8,7 +8,7 @@
 //! the same row. A look-up allocates nothing and compares one name in the common case.
 //! Knows nothing of what the arguments of a command mean: the reader in its row does.
 
-use super::{Command, connection, expiry, keys, server, strings};
+use super::{Command, bits, connection, expiry, keys, server, strings};
 use crate::arguments::Arguments;
 use crate::refusal::Refusal;
 
@@ -64,6 +64,8 @@ impl Flags {
 /// Where the manual lists a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Group {
+    /// Commands about the bits of values.
+    Bitmap,
     /// Commands about a connection.
     Connection,
     /// Commands about keys, whatever their values are.
@@ -78,6 +80,7 @@ impl Group {
     /// Its name in COMMAND DOCS.
     pub const fn name(self) -> &'static str {
         match self {
+            Group::Bitmap => "bitmap",
             Group::Connection => "connection",
             Group::Generic => "generic",
             Group::Server => "server",
@@ -118,6 +121,7 @@ impl Row {
     /// A row without flags, keys and words.
     pub(super) const fn new(group: Group, name: &'static str, arity: i32, read: Reader) -> Row {
         let category = match group {
+            Group::Bitmap => Some("bitmap"),
             Group::Connection => Some("connection"),
             Group::Generic => Some("keyspace"),
             Group::Server => None,
@@ -209,8 +213,8 @@ impl std::fmt::Debug for Row {
 }
 
 /// The rows, by theme.
-const THEMES: [&[Row]; 5] =
-    [connection::ROWS, server::ROWS, strings::ROWS, keys::ROWS, expiry::ROWS];
+const THEMES: [&[Row]; 6] =
+    [connection::ROWS, server::ROWS, strings::ROWS, bits::ROWS, keys::ROWS, expiry::ROWS];
 
 /// Every command, without the subcommands.
 pub fn rows() -> impl Iterator<Item = &'static Row> + Clone {
