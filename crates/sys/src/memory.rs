@@ -10,6 +10,9 @@ use core::ptr;
 
 use crate::{Errno, Failed};
 
+/// The bytes of a huge page. A shared mapping can have them if it begins on a multiple of this.
+pub const HUGE_PAGE_BYTES: u64 = 2 << 20;
+
 /// What the kernel is told about a stretch of pages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Advice {
@@ -76,6 +79,23 @@ pub fn reserve(bytes: u64) -> Result<u64, Failed> {
         return Err(Failed::last("mmap"));
     }
     Ok(at.expose_provenance() as u64)
+}
+
+/// As [`reserve`], from a multiple of `align` on, a power of two from a page on.
+///
+/// # Errors
+/// As [`reserve`].
+pub fn reserve_aligned(bytes: u64, align: u64) -> Result<u64, Failed> {
+    let bytes = bytes.next_multiple_of(page_bytes());
+    let all = reserve(bytes + align)?;
+    let at = all.next_multiple_of(align);
+    if at != all {
+        // SAFETY: just reserved, and nobody knows of it.
+        unsafe { unmap(all, at - all) }?;
+    }
+    // SAFETY: as above; `at` is less than `align` behind `all`, so that something is left over.
+    unsafe { unmap(at + bytes, all + align - at) }?;
+    Ok(at)
 }
 
 /// Makes a part of a reservation readable and writable: fresh private core, all zero.
@@ -182,6 +202,14 @@ mod tests {
 
     fn byte(at: u64) -> *mut u8 {
         ptr::with_exposed_provenance_mut(at as usize)
+    }
+
+    #[test]
+    fn a_reservation_begins_where_it_should_and_leaves_nothing_beside_it() {
+        let at = reserve_aligned(3 * page_bytes() - 1, HUGE_PAGE_BYTES).unwrap();
+        assert!(at.is_multiple_of(HUGE_PAGE_BYTES), "{at:#x}");
+        // SAFETY: reserved in the first line, and nobody uses it.
+        unsafe { unmap(at, 3 * page_bytes()) }.unwrap();
     }
 
     #[test]

@@ -9,7 +9,7 @@ use core::ffi::c_void;
 use core::mem::MaybeUninit;
 use core::ptr;
 
-use crate::Failed;
+use crate::{Failed, memory};
 
 /// shmctl(2): what the kernel keeps on all segments; the result is the highest index in use.
 const SHM_INFO: i32 = 14;
@@ -60,15 +60,25 @@ pub fn find(key: u32) -> Result<Id, Failed> {
     if id < 0 { Err(Failed::last("shmget")) } else { Ok(Id(id)) }
 }
 
-/// Attaches a segment where the kernel finds room, and returns the address.
+/// Attaches a segment where there is room, at a multiple of a huge page's bytes, and returns the
+/// address.
 ///
 /// # Errors
 /// `EACCES` if its mode forbids it, `EIDRM` or `EINVAL` if it is gone.
 pub fn attach(id: Id, read_only: bool) -> Result<*mut u8, Failed> {
-    let flags = if read_only { libc::SHM_RDONLY } else { 0 };
-    // SAFETY: with a null address the kernel picks room that nobody uses.
-    let at = unsafe { libc::shmat(id.0, ptr::null(), flags) };
-    if at.addr() == usize::MAX { Err(Failed::last("shmat")) } else { Ok(at.cast()) }
+    let bytes = stat(id)?.bytes;
+    let room = memory::reserve_aligned(bytes, memory::HUGE_PAGE_BYTES)?;
+    let flags = libc::SHM_REMAP | if read_only { libc::SHM_RDONLY } else { 0 };
+    let at = ptr::with_exposed_provenance(room as usize);
+    // SAFETY: the room was reserved in the line before, and nobody knows of it.
+    let at = unsafe { libc::shmat(id.0, at, flags) };
+    if at.addr() == usize::MAX {
+        let failed = Failed::last("shmat");
+        // SAFETY: as above.
+        unsafe { memory::unmap(room, bytes) }?;
+        return Err(failed);
+    }
+    Ok(at.cast())
 }
 
 /// Detaches what [`attach`] returned.
@@ -115,15 +125,18 @@ pub fn for_each(mut each: impl FnMut(SegmentStat)) -> Result<(), Failed> {
     Ok(())
 }
 
-/// Maps `bytes` of fresh memory, all zero, that the children of fork share with their parent.
+/// Maps `bytes` of fresh memory, all zero, that the children of fork share with their parent, at a
+/// multiple of a huge page's bytes.
 ///
 /// # Errors
 /// As mmap(2) has it.
 pub fn map_shared(bytes: u64) -> Result<*mut u8, Failed> {
+    let room = memory::reserve_aligned(bytes, memory::HUGE_PAGE_BYTES)?;
     let protection = libc::PROT_READ | libc::PROT_WRITE;
-    let flags = libc::MAP_SHARED | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
-    // SAFETY: without MAP_FIXED a new mapping never touches an old one.
-    let at = unsafe { libc::mmap(ptr::null_mut(), bytes as usize, protection, flags, -1, 0) };
+    let flags = libc::MAP_SHARED | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE | libc::MAP_FIXED;
+    let at = ptr::with_exposed_provenance_mut(room as usize);
+    // SAFETY: the room was reserved in the first line, and nobody knows of it.
+    let at = unsafe { libc::mmap(at, bytes as usize, protection, flags, -1, 0) };
     if at == libc::MAP_FAILED { Err(Failed::last("mmap")) } else { Ok(at.cast()) }
 }
 
