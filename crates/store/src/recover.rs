@@ -5,8 +5,11 @@
 //!   later, holding nothing:  free its claims --> identity = 0
 //! ```
 //!
+//! To attach rolls back and no more: it waits for nobody, and touches no heap, which in a damaged
+//! segment may say anything. Whoever changes something next frees the claims first.
+//!
 //! Promises: every step can be done twice, so a rescuer may die anywhere and the next one begins
-//! again; one rescuer at a time works on a slot.
+//! again; one rescuer at a time works on a slot; a journal that no store writes is refused whole.
 
 use crate::Error;
 use crate::atomic::{Acquire, Relaxed, Release};
@@ -16,33 +19,59 @@ use crate::participant::Identity;
 use crate::session::{Session, core};
 
 impl Session {
-    /// Recovers every slot whose owner is dead.
-    pub(crate) fn recover_all(&mut self) -> Result<(), Error> {
-        for slot in 0..self.plan.slots {
-            self.recover_if_dead(slot);
-        }
+    /// Recovers every slot whose owner is dead, and frees what those claim.
+    pub(crate) fn clear_up(&mut self) -> Result<(), Error> {
+        self.recover_all()?;
         self.finish_others();
         self.free_claims(0)
     }
 
     /// Rolls back and lets go for the owner of `slot` if it is dead. Its claims are freed when we
+    /// Rolls back and lets go for every dead owner.
+    pub(crate) fn recover_all(&mut self) -> Result<(), Error> {
+        (0..self.plan.slots).try_for_each(|slot| self.recover_if_dead(slot))
+    }
+
     /// hold nothing ourselves.
-    pub(crate) fn recover_if_dead(&mut self, slot: u64) {
+    pub(crate) fn recover_if_dead(&mut self, slot: u64) -> Result<(), Error> {
         let owner = self.identity_of(slot);
         if slot == self.slot || !self.me.knows_dead(owner) || !self.become_rescuer(slot) {
-            return;
+            return Ok(());
         }
         if self.identity_of(slot) == owner {
-            self.roll_back(slot);
-            if !self.unfinished.contains(&slot) {
+        let mut recovered = Ok(());
+            recovered = self.roll_back(slot);
+            if recovered.is_ok() && !self.unfinished.contains(&slot) {
                 self.unfinished.push(slot);
             }
         }
         self.end_rescue(slot);
     }
+        recovered
+    }
+
+    /// Refuses a journal that no store writes: one too long, or with a note of a word that no
+    /// transaction changes. To roll it back would write anywhere.
+    pub(crate) fn check_journal(&self, slot: u64) -> Result<(), Error> {
+        let journal = self.plan.journal_at(slot);
+        let count = self.view.load(journal);
+        if count > self.plan.notes {
+            return Err(Error::Damaged { what: "a journal longer than can be", at: journal });
+        }
+        for index in 0..count {
+            let at = journal + WORD + index * 2 * WORD;
+            let noted = self.view.load(at);
+            // All but the header may be changed by a transaction.
+            let is_sound = noted.is_multiple_of(WORD) && (PAGE..self.plan.bytes).contains(&noted);
+            if !is_sound {
+                return Err(Error::Damaged { what: "a note of no word", at });
+            }
+        }
+        Ok(())
 
     /// Takes back what a dead owner left half done, and frees its holds.
-    fn roll_back(&mut self, slot: u64) {
+    fn roll_back(&mut self, slot: u64) -> Result<(), Error> {
+        self.check_journal(slot)?;
         let mut theirs = core(&self.view, &self.plan, slot);
         let had_begun = theirs.journal().length() != 0;
         theirs.roll_back();
@@ -64,6 +93,7 @@ impl Session {
         }
     }
 
+        Ok(())
     fn make_even(&self, version_at: u64) {
         let version = self.view.word(version_at);
         let value = version.load(Relaxed);
@@ -93,27 +123,26 @@ impl Session {
     /// Frees all that a dead participant claims; we are its rescuer.
     fn finish(&mut self, slot: u64) -> Result<(), Error> {
         // Since we recovered the slot, another may have freed it, and its next owner died in it.
-        self.roll_back(slot);
+        self.roll_back(slot)?;
         self.free_claims_of(slot)
     }
 
     /// Takes a dead participant's slot over, with what it claims: that is ours to free from here
-    /// on.
-    pub(crate) fn adopt_dead_slot(&mut self) -> Option<u64> {
-        (0..self.plan.slots).find(|&slot| {
+    /// on. Returns whose it was, too.
+    pub(crate) fn adopt_dead_slot(&mut self) -> Option<(u64, Identity)> {
+        (0..self.plan.slots).find_map(|slot| {
             let owner = self.identity_of(slot);
             if !self.me.knows_dead(owner) || !self.become_rescuer(slot) {
-                return false;
+                return None;
             }
             let mut is_ours = false;
-            if self.identity_of(slot) == owner {
-                self.roll_back(slot);
+            if self.identity_of(slot) == owner && self.roll_back(slot).is_ok() {
                 let word = self.view.word(self.plan.slot_at(slot) + slot::IDENTITY);
                 let own = self.me.identity.0;
                 is_ours = word.compare_exchange(owner.0, own, Acquire, Relaxed).is_ok();
             }
             self.end_rescue(slot);
-            is_ours
+            is_ours.then_some((slot, owner))
         })
     }
 

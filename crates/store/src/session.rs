@@ -68,6 +68,8 @@ pub(crate) struct Session {
     calls: u32,
     pub(crate) mapping: Arc<Mapping>,
 }
+    /// The dead participant whose slot we took over, until what it claims is free.
+    adopted: Identity,
 
 // SAFETY: a session is used by one thread at a time; what its pointers reach is shared memory,
 // which is only used through atomics and under holds.
@@ -96,6 +98,7 @@ impl Session {
             view,
             plan,
             evict,
+            adopted: Identity::NOBODY,
             me,
             space,
             mapping,
@@ -114,8 +117,9 @@ impl Session {
             Some(slot) => slot,
             None => {
                 let most = self.plan.slots as u32;
-                let slot = self.adopt_dead_slot().ok_or(Error::TooManyParticipants { most })?;
-                self.claims = slot::CLAIMS_MOST;
+                let adopted = self.adopt_dead_slot();
+                let (slot, dead) = adopted.ok_or(Error::TooManyParticipants { most })?;
+                (self.claims, self.adopted) = (slot::CLAIMS_MOST, dead);
                 slot
             }
         };
@@ -125,6 +129,11 @@ impl Session {
         Ok(())
     }
 
+        if self.view.load(self.plan.journal_at(slot)) != 0 {
+            // Whoever left it left it empty. It stays taken: nobody else must use it either.
+            let at = self.plan.journal_at(slot);
+            return Err(Error::Damaged { what: "a free slot with notes", at });
+        }
     fn claim_slot(&self) -> Option<u64> {
         let own = self.me.identity.0;
         (0..self.plan.slots).find(|&slot| {
@@ -134,7 +143,8 @@ impl Session {
         })
     }
 
-    /// Leaves: what is claimed is freed, and then the slot.
+    /// Leaves: what is claimed is freed, and then the slot. What the dead claim is left to whoever
+    /// changes something next.
     pub(crate) fn leave(&mut self) {
         if !self.me.is_this_process() {
             return; // The slot is our parent's.
@@ -145,6 +155,12 @@ impl Session {
         }
     }
 
+        let identity_at = self.plan.slot_at(self.slot) + slot::IDENTITY;
+        if self.claims == slot::CLAIMS_MOST && !self.adopted.is_nobody() {
+            // Nothing was changed since we took the slot over: it is the dead one's again.
+            return self.view.store(identity_at, self.adopted.0);
+        }
+        self.unfinished.clear();
     /// What each call begins with: a child of fork becomes a participant of its own, and now and
     /// then somebody else's death is looked for.
     #[inline]
@@ -155,7 +171,8 @@ impl Session {
         self.calls = self.calls.wrapping_add(1);
         if self.calls.is_multiple_of(CALLS_PER_LOOK) {
             let slot = u64::from(self.calls / CALLS_PER_LOOK) % self.plan.slots;
-            self.recover_if_dead(slot);
+            // Who only looks needs nothing of a slot that is damaged.
+            let _ = self.recover_if_dead(slot);
         }
         Ok(())
     }
@@ -239,7 +256,7 @@ impl Session {
             if owner >= self.plan.slots {
                 return Err(Error::Damaged { what: "a hold of no participant", at });
             }
-            self.recover_if_dead(owner);
+            self.recover_if_dead(owner)?;
             let waited = begin.elapsed();
             if waited > LONG_WAIT && !is_counted {
                 self.view.word(header::LONG_WAITS_AT).fetch_add(1, Relaxed);

@@ -124,16 +124,17 @@ impl Session {
         Ok(self.claims - 1)
     }
 
-    /// Frees what we claim from the `from`-th claim on.
+    /// Frees what we claim from the `from`-th claim on, and what was pending for leases that ended.
     pub(crate) fn free_claims(&mut self, from: u64) -> Result<(), Error> {
         let (slot, to) = (self.slot, self.claims);
-        if to <= from {
+        let has_dropped = from == 0 && self.has_dropped_leases();
+        if to <= from && !has_dropped {
             return Ok(());
         }
         // All claims are ours when the slot was a dead one's: then see `free_claims_of`.
         let may_be_adopted = to == slot::CLAIMS_MOST;
         let is_used = |claim| self.view.load(self.plan.claim_at(slot, claim)) != 0;
-        if may_be_adopted || (from..to).any(is_used) {
+        if may_be_adopted || has_dropped || (from..to).any(is_used) {
             self.free_claims_in(slot, from, to)?;
         }
         self.claims = from;
@@ -149,6 +150,17 @@ impl Session {
 
     fn free_claims_in(&mut self, slot: u64, from: u64, to: u64) -> Result<(), Error> {
         self.hold_heap()?;
+        let freed = self.free_or_keep(slot, from, to).and_then(|()| self.free_dropped());
+        if freed.is_err() {
+            self.core.roll_back();
+        }
+        self.let_go_heap();
+        freed
+    }
+
+    /// Frees claimed payloads; those that are leased become pending. The heap is held.
+    fn free_or_keep(&mut self, slot: u64, from: u64, to: u64) -> Result<(), Error> {
+        let leased = self.leased();
         for claim in from..to {
             let at = Offset(self.plan.claim_at(slot, claim));
             let payload = Offset(self.core.read(at));
@@ -158,13 +170,31 @@ impl Session {
             if self.core.journal().room() < SPACE_NOTES_MOST {
                 self.core.commit();
             }
+            if leased.binary_search(&payload.0).is_ok() {
+                self.make_pending(at, payload)?;
+                continue;
+            }
             if let Err(misuse) = self.space.free(&mut self.core, payload) {
-                panic!("invariant `claimed` broken: {misuse}");
+                // All claims are freed for a dead one only: what it left may be anything.
+                if to < slot::CLAIMS_MOST {
+                    panic!("invariant `claimed` broken: {misuse}");
+                }
+                return Err(Error::Damaged { what: "a claim of what is not in use", at: at.0 });
             }
             self.core.write(at, 0);
         }
         self.core.commit();
-        self.let_go_heap();
+        Ok(())
+    }
+
+    /// Frees what was pending for leases that ended. The heap is held.
+    fn free_dropped(&mut self) -> Result<(), Error> {
+        let (slot, first) = (self.slot, self.claims);
+        self.claim_dropped()?;
+        if self.claims != first {
+            self.free_or_keep(slot, first, self.claims)?;
+            self.claims = first;
+        }
         Ok(())
     }
 }

@@ -419,7 +419,7 @@ impl Store {
     /// [`Error::Held`].
     pub fn tidy(&mut self) -> Result<(), Error> {
         self.session.enter_to_change()?;
-        self.session.recover_all()?;
+        self.session.clear_up()?;
         let turn = Turn(&mut self.session);
         for _ in 0..TIDY_SHARDS {
             turn.0.visit_next_shard(u64::MAX, Sweep::Expired)?;

@@ -1,10 +1,11 @@
 //! The proof that a store is whole.
 //!
 //! - `heap`: every invariant of the heap (`morecore_heap::check`).
-//! - `owned`: each payload in use is a directory, a group, an entry's, or claimed: exactly one.
+//! - `owned`: each payload in use is a directory, a group, an entry's, claimed or pending: one.
 //! - `placed`: each entry finds itself: it is of its group, and its home's hop names its place.
 //! - `counted`: the counts of a shard are those of its entries.
-//! - `settled`: no journal has a note, no version is odd, and no free slot claims anything.
+//! - `settled`: no journal has a note, no version is odd, and no free slot claims or leases.
+//! - `leased`: what was retired while somebody read it in place is pending, and nothing else is.
 //!
 //! Promises: changes nothing; ends on whatever stands in the segment.
 
@@ -15,6 +16,7 @@ use morecore_heap::{Class, Core, Part, Slab, UndoLog, Walk, check};
 use crate::atomic::{Acquire, fence};
 use crate::bucket::{BUCKET_BYTES, Bucket, HOP};
 use crate::layout::{Plan, WORD, header, shard, slot};
+use crate::lease::pending;
 use crate::session::{Session, Turn, core};
 use crate::space::Space;
 use crate::table::{Directory, Group, directory_of, prefix};
@@ -31,9 +33,15 @@ const BROKEN_MOST: usize = 100;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Use {
     Directory,
-    Group { used: u64 },
-    Payload { used: u64 },
+    Group {
+        used: u64,
+    },
+    Payload {
+        used: u64,
+    },
     Claimed,
+    /// Retired, and still read in place.
+    Pending,
 }
 
 /// Every payload that the table or a participant knows of.
@@ -53,7 +61,7 @@ pub(crate) fn under_all_holds(session: &mut Session) -> Result<Verified, Vec<Bro
 
 fn hold_all(session: &mut Session) -> Result<(), Error> {
     session.enter_to_change()?;
-    session.recover_all()?;
+    session.clear_up()?;
     let shards: Vec<_> = (0..session.plan.shards).collect();
     session.hold(&shards)?;
     session.hold_heap()?;
@@ -169,6 +177,10 @@ fn check_settled(view: &View, plan: &Plan, found: &mut Vec<Broken>) {
         if is_free && claims.count() != 0 {
             found.push(broken("settled", at, format!("slot {slot} is free and claims something")));
         }
+        let leases = (0..slot::LEASES_MOST).filter(|&l| view.load(plan.lease_at(slot, l)) != 0);
+        if is_free && leases.count() != 0 {
+            found.push(broken("settled", at, format!("slot {slot} is free and leases something")));
+        }
     }
 }
 
@@ -194,6 +206,13 @@ impl Owners {
                     owners.verified.claimed += 1;
                 }
             }
+        }
+        match pending(view, plan) {
+            Ok(payloads) => {
+                owners.verified.pending += payloads.len() as u64;
+                payloads.into_iter().for_each(|at| owners.add(at, Use::Pending, found));
+            }
+            Err(error) => found.push(broken("leased", plan.leased_at, error.to_string())),
         }
         owners
     }

@@ -75,7 +75,7 @@ fn a_rescuer_that_dies_is_followed_by_another() {
     bury_others(&mut rescuer);
     let slot = dead.session.slot;
     // Half a rescue: the journal is rolled back, the rescuer's mark stays, and so do the claims.
-    rescuer.session.recover_if_dead(slot);
+    rescuer.session.recover_if_dead(slot).unwrap();
     let mark = rescuer.session.plan.slot_at(slot) + slot::RESCUER;
     rescuer.session.view.store(mark, rescuer.session.me.identity.0);
     bury_others(&mut living);
@@ -144,10 +144,10 @@ fn who_died_in_a_slot_that_was_recovered_before_is_rolled_back_too() {
     let slot = dead.session.slot;
     bury_others(&mut slow);
     // The slow one rolls it back, and does not come to free what it claims ...
-    slow.session.recover_if_dead(slot);
+    slow.session.recover_if_dead(slot).unwrap();
     // ... before another one did, and the slot's next owner died with a change half done.
     living.session.me.presumed_dead = slow.session.me.presumed_dead.clone();
-    living.session.recover_if_dead(slot);
+    living.session.recover_if_dead(slot).unwrap();
     living.session.finish_others();
     let mut second = slow.try_clone().unwrap();
     assert_eq!(second.session.slot, slot);
@@ -167,13 +167,13 @@ fn claims_that_a_dead_rescuer_had_half_freed_are_freed() {
     claim_one(&mut dead, b"k");
     let slot = dead.session.slot;
     bury_others(&mut rescuer);
-    rescuer.session.recover_if_dead(slot);
+    rescuer.session.recover_if_dead(slot).unwrap();
     // It dies before the commit: the claim reads as free, and is not.
     rescuer.session.hold_heap().unwrap();
     let claim = morecore_heap::Offset(rescuer.session.plan.claim_at(slot, 0));
     rescuer.session.core.write(claim, 0);
     bury_others(&mut living);
-    living.session.recover_if_dead(slot);
+    living.session.recover_if_dead(slot).unwrap();
     living.session.finish_others();
     living.tidy().unwrap();
     assert_eq!(living.verify().unwrap().claimed, 0);

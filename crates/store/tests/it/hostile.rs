@@ -1,6 +1,11 @@
-//! Segments that hold nonsense: whoever looks gets an answer or an error.
+//! Segments that hold nonsense: whoever looks gets an answer or an error; whoever writes may also
+//! end with the name of an invariant that does not hold, and never leaves the segment.
 
-use morecore_store::{Create, Evict, Store};
+pub(crate) mod body;
+
+use std::time::{Duration, Instant};
+
+use morecore_store::{Create, Evict, Set, Store};
 
 use crate::{ALWAYS, chance};
 
@@ -41,33 +46,138 @@ fn look(pages: &mut [Page], keys: &[Vec<u8>]) {
     let _ = (observer.stat(), observer.census(), observer.verify());
 }
 
+/// How long the random tests go on: FUZZ_SECONDS in the environment makes it longer.
+fn duration() -> Duration {
+    let given = std::env::var("FUZZ_SECONDS").ok().and_then(|seconds| seconds.parse().ok());
+    Duration::from_secs_f64(given.unwrap_or(4.0))
+}
+
+/// An input for the fuzzer's body: a base and some mutations.
+fn input(chance: &mut fastrand::Rng) -> Vec<u8> {
+    let mutations = 1 << chance.u32(..6);
+    let mut input = vec![chance.u8(..)];
+    input.extend((0..mutations * 12).map(|_| chance.u8(..)));
+    input
+}
+
+/// What has an answer, has it within this: a damaged shard is tried a bounded number of times.
+const ANSWER_MOST: Duration = Duration::from_secs(30);
+
 #[test]
-fn bits_that_turn_give_answers_or_errors() {
+fn whoever_looks_at_a_damaged_segment_gets_an_answer_or_an_error() {
     let mut chance = chance();
-    let how = Create { memory_bytes: 1 << 20, mode: 0o600, evict: Evict::None };
-    let mut store = Store::anonymous(&how).unwrap();
-    let keys: Vec<Vec<u8>> = (0..400usize).map(|n| vec![n as u8; 1 + n % 70]).collect();
-    for (number, key) in keys.iter().enumerate() {
-        store.set(key, &vec![7; number * 3], &ALWAYS).unwrap();
+    let mut memory = body::Fenced::new(1 << 20);
+    let (begin, mut rounds) = (Instant::now(), 0);
+    while begin.elapsed() < duration() {
+        let input = input(&mut chance);
+        eprintln_on_panic(&input, |input| body::look(input, &mut memory));
+        rounds += 1;
     }
-    let whole = image(&store);
-    // Where it hurts: header, shards, state, and then anywhere in what is in use.
-    let used = whole.iter().rposition(|page| page.0.iter().any(|&word| word != 0)).unwrap() + 1;
-    for round in 0..150 {
-        let mut pages = whole.clone();
-        for _ in 0..1 << (round % 8) {
-            let page = chance.usize(..used);
-            let in_use = pages[page].0.iter().filter(|&&word| word != 0).count();
-            let nth = if in_use == 0 { continue } else { chance.usize(..in_use) };
-            let word = pages[page].0.iter_mut().filter(|word| **word != 0).nth(nth).unwrap();
-            match chance.u32(..3) {
-                0 => *word ^= 1 << chance.u32(..64),
-                1 => *word = chance.u64(..),
-                _ => *word = chance.u64(..1 << 20) & !7,
+    eprintln!("{rounds} damaged segments");
+}
+
+/// Calls; should that panic, or last too long, the input is shown first.
+fn eprintln_on_panic(input: &[u8], call: impl FnOnce(&[u8])) {
+    struct Shown<'a>(&'a [u8], Instant);
+    impl Drop for Shown<'_> {
+        fn drop(&mut self) {
+            let is_late = self.1.elapsed() > ANSWER_MOST;
+            if std::thread::panicking() || is_late {
+                eprintln!("the input was {:02x?}", self.0);
             }
+            assert!(!is_late || std::thread::panicking(), "no answer in {ANSWER_MOST:?}");
         }
-        look(&mut pages, &keys);
     }
+    let shown = Shown(input, Instant::now());
+    call(shown.0);
+}
+
+#[test]
+fn the_fuzzers_corpus_has_answers() {
+    let corpus = concat!(env!("CARGO_MANIFEST_DIR"), "/../../fuzz/corpus/segment");
+    let mut memory = body::Fenced::new(1 << 20);
+    for file in std::fs::read_dir(corpus).unwrap() {
+        let input = std::fs::read(file.unwrap().path()).unwrap();
+        eprintln_on_panic(&input, |input| body::look(input, &mut memory));
+    }
+}
+
+/// How a writer on a damaged segment ended.
+#[derive(Debug, PartialEq, Eq)]
+enum End {
+    Answers,
+    Named,
+    Other(i32),
+}
+
+/// Writes to a damaged segment, in a child: a broken invariant ends the process.
+fn write_in_child(input: &[u8], memory: &mut body::Fenced) -> End {
+    let base = &body::bases()[usize::from(input[0]) % body::bases().len()];
+    let bytes = base.mutate(&input[1..], memory);
+    // SAFETY: the child uses its own copy of all, and leaves by `_exit` or a signal.
+    let pid = unsafe { libc::fork() };
+    assert!(pid >= 0);
+    if pid == 0 {
+        std::panic::set_hook(Box::new(|info| {
+            let message = info.payload_as_str().unwrap_or_default();
+            // A debug build finds some of what the heap lies about in its arithmetic, before the
+            // bounds are looked at, which all it comes to must pass.
+            let is_heap = info.location().is_some_and(|at| at.file().contains("heap/src"));
+            let is_named = message.starts_with("invariant `")
+                || (is_heap && message.ends_with("with overflow"));
+            if !is_named {
+                let message = format!("{info}\n");
+                // SAFETY: the bytes are there; the test's own output is caught and would be lost.
+                unsafe { libc::write(2, message.as_ptr().cast(), message.len()) };
+            }
+            // SAFETY: leaving at once is always allowed.
+            unsafe { libc::_exit(if is_named { 1 } else { 2 }) }
+        }));
+        // SAFETY: a signal that ends this process if it hangs.
+        unsafe { libc::alarm(ANSWER_MOST.as_secs() as u32) };
+        write_everything(base, bytes, memory);
+        // SAFETY: as above.
+        unsafe { libc::_exit(0) }
+    }
+    let mut status = 0;
+    // SAFETY: our own child, and a status that is ours to write.
+    assert_eq!(unsafe { libc::waitpid(pid, &raw mut status, 0) }, pid);
+    match status {
+        0 => End::Answers,
+        _ if libc::WIFEXITED(status) && libc::WEXITSTATUS(status) == 1 => End::Named,
+        _ => End::Other(status),
+    }
+}
+
+fn write_everything(base: &body::Base, bytes: usize, memory: &body::Fenced) {
+    let Some(mut store) = memory.attach(bytes, &base.dead) else { return };
+    store.set_now(Some(body::NOW_MS));
+    for (number, key) in base.keys.iter().enumerate().step_by(5) {
+        let _ = match number % 4 {
+            0 => store.delete(key).err(),
+            1 => store.increment(key, 1).err(),
+            _ => store.set(key, &vec![3; number * 5], &Set::default()).err(),
+        };
+    }
+    let keys: Vec<&[u8]> = base.keys.iter().take(6).map(Vec::as_slice).collect();
+    let remove = |_: &&[u8]| morecore_store::Change::Remove;
+    let _ = store.update_many(&keys, |_| (keys.iter().map(remove).collect(), ()));
+    let _ = (store.tidy(), store.verify().err(), store.clear());
+}
+
+#[test]
+fn whoever_writes_to_a_damaged_segment_stays_inside_and_ends() {
+    let mut chance = chance();
+    let mut memory = body::Fenced::new(1 << 20);
+    let (begin, mut named, mut rounds) = (Instant::now(), 0, 0);
+    while begin.elapsed() < duration() {
+        let input = input(&mut chance);
+        let end = write_in_child(&input, &mut memory);
+        assert!(!matches!(end, End::Other(_)), "{end:x?} after {input:02x?}");
+        named += u32::from(end == End::Named);
+        rounds += 1;
+    }
+    eprintln!("{rounds} damaged segments written to, {named} ended by an invariant");
 }
 
 #[test]
