@@ -17,5 +17,6 @@ pub mod ready;
 pub mod segment;
 pub mod socket;
 pub mod thread;
+pub mod uring;
 
 pub use errno::{Errno, Failed};

@@ -201,6 +201,31 @@ pub fn send(socket: &Descriptor, from: &[u8]) -> Result<usize, Failed> {
     })
 }
 
+/// As [`receive`], but never waits, whether or not the socket does.
+///
+/// # Errors
+/// As [`receive`].
+pub fn receive_now(socket: &Descriptor, into: &mut [u8]) -> Result<usize, Failed> {
+    again("recv", || {
+        let (at, bytes) = (into.as_mut_ptr().cast(), into.len());
+        // SAFETY: the address and length are those of a live, exclusive slice.
+        unsafe { libc::recv(socket.number(), at, bytes, libc::MSG_DONTWAIT) }
+    })
+}
+
+/// As [`send`], but never waits, whether or not the socket does.
+///
+/// # Errors
+/// As [`send`].
+pub fn send_now(socket: &Descriptor, from: &[u8]) -> Result<usize, Failed> {
+    again("send", || {
+        let (at, bytes) = (from.as_ptr().cast(), from.len());
+        let how = libc::MSG_NOSIGNAL | libc::MSG_DONTWAIT;
+        // SAFETY: the address and length are those of a live slice.
+        unsafe { libc::send(socket.number(), at, bytes, how) }
+    })
+}
+
 /// Ends one way of a connection, or both.
 ///
 /// # Errors
