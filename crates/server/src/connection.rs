@@ -182,7 +182,8 @@ impl Connection {
     fn execute(&mut self, bytes: &[u8], desk: &mut Desk) -> usize {
         let (mut done, mut fetched) = (0, 0);
         while matches!(self.phase, Phase::Open | Phase::Finishing) {
-            self.caller.place.count_buffers(bytes.len() + self.output.len());
+            let kept = self.caller.kept_bytes();
+            self.caller.place.count_buffers(bytes.len() + self.output.len() + kept);
             if !self.has_room() {
                 // Whether a whole command is there will be seen when there is room.
                 self.is_put_off = done < bytes.len();
@@ -254,7 +255,8 @@ impl Connection {
     }
 
     fn count_buffers(&mut self) {
-        self.caller.place.count_buffers(self.input.len() + self.output.len());
+        let kept = self.caller.kept_bytes();
+        self.caller.place.count_buffers(self.input.len() + self.output.len() + kept);
     }
 
     /// Lets others see how it stands.

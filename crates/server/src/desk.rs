@@ -10,11 +10,12 @@ use morecore_wire::{Parser, Progress, memcached};
 
 use crate::clients::locked;
 use crate::execute::each_key;
+use crate::keyspace::Keyspace;
 use crate::shared::{Counts, Shared, now_ms};
 
 /// What executes commands: one for each loop, or a few that many threads share.
 pub(crate) struct Desk {
-    pub(crate) store: Store,
+    pub(crate) store: Keyspace,
     pub(crate) shared: Arc<Shared>,
     /// When this turn began, in unix milliseconds: the time for all that happens in it.
     pub(crate) now_ms: u64,
@@ -57,7 +58,7 @@ impl Desk {
     pub(crate) fn new(store: Store, shared: Arc<Shared>, index: usize) -> Self {
         Self {
             index,
-            store,
+            store: Keyspace::new(store),
             shared,
             now_ms: now_ms(),
             counts: Counts::default(),
@@ -71,7 +72,7 @@ impl Desk {
     /// Begins a turn: what is executed until [`Desk::end_turn`] happens now.
     pub(crate) fn begin_turn(&mut self) {
         self.now_ms = now_ms();
-        self.store.set_now(Some(self.now_ms));
+        self.store.set_now(self.now_ms);
         let at_ms = self.shared.flush_at_ms.load(Relaxed);
         if at_ms != 0 && at_ms <= self.now_ms {
             self.flush_late(at_ms);

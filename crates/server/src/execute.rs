@@ -13,15 +13,17 @@ mod bits;
 mod client;
 mod config;
 mod connection;
+mod detour;
 mod expiry;
 mod info;
 mod keys;
 mod memcached;
 mod numbers;
 mod strings;
+mod transactions;
 
 use morecore_store::{self as store};
-use morecore_wire::{Arguments, Command, Encoder, Refusal, find};
+use morecore_wire::{Arguments, Command, Encoder, Refusal, Row, find};
 
 use crate::caller::Caller;
 use crate::desk::Desk;
@@ -54,11 +56,42 @@ pub(crate) fn execute(
     reply: &mut Encoder<'_>,
 ) -> After {
     desk.counts.commands += 1;
-    let command = match read(arguments, caller) {
+    if caller.extras.is_some() {
+        return detour::execute(arguments, caller, desk, reply);
+    }
+    match admit(arguments, caller) {
+        Ok(row) => run(row, arguments, caller, desk, reply),
+        Err(refusal) => {
+            refuse(&refusal, desk, reply);
+            After::GoOn
+        }
+    }
+}
+
+/// The row of the command that `arguments` spell, if the caller may ask it.
+#[inline]
+fn admit<'a>(arguments: Arguments<'a>, caller: &mut Caller) -> Result<&'static Row, Refusal<'a>> {
+    let row = find(arguments)?;
+    caller.last_command = row.name;
+    if !caller.is_authenticated && !row.flags.is_free_to_ask() {
+        return Err(Refusal::NoAuth);
+    }
+    Ok(row)
+}
+
+/// Executes a command that its caller may ask.
+#[inline]
+fn run(
+    row: &'static Row,
+    arguments: Arguments<'_>,
+    caller: &mut Caller,
+    desk: &mut Desk,
+    reply: &mut Encoder<'_>,
+) -> After {
+    let command = match row.read(arguments) {
         Ok(command) => command,
         Err(refusal) => {
-            desk.counts.refusals += 1;
-            reply.refusal(&refusal);
+            refuse(&refusal, desk, reply);
             return After::GoOn;
         }
     };
@@ -72,14 +105,10 @@ pub(crate) fn execute(
     if matches!(command, Command::Quit) { After::Close } else { After::GoOn }
 }
 
-/// The command that `arguments` spell, if the caller may ask it.
-fn read<'a>(arguments: Arguments<'a>, caller: &mut Caller) -> Result<Command<'a>, Refusal<'a>> {
-    let entry = find(arguments)?;
-    caller.last_command = entry.name;
-    if !caller.is_authenticated && !entry.flags.is_free_to_ask() {
-        return Err(Refusal::NoAuth);
-    }
-    entry.read(arguments)
+#[cold]
+fn refuse(refusal: &Refusal<'_>, desk: &mut Desk, reply: &mut Encoder<'_>) {
+    desk.counts.refusals += 1;
+    reply.refusal(refusal);
 }
 
 /// Calls the function of each command.
@@ -134,6 +163,11 @@ fn answer<'a>(
         Command::Select { index } => connection::select(index, reply),
         Command::Quit => connection::quit(reply),
         Command::Reset => connection::reset(caller, desk, reply),
+        Command::Multi => transactions::multi(caller, reply),
+        Command::Exec => transactions::exec(caller, desk, reply),
+        Command::Discard => transactions::discard(caller, reply),
+        Command::Watch { keys } => transactions::watch(keys, caller, desk, reply),
+        Command::Unwatch => transactions::unwatch(caller, reply),
         Command::Client(asked) => client::client(asked, caller, desk, reply),
         Command::Describe(asked) => {
             asked.write(reply);

@@ -29,6 +29,7 @@ mod connection;
 mod desk;
 mod error;
 mod execute;
+mod keyspace;
 mod listen;
 mod log;
 mod model;
@@ -37,6 +38,7 @@ mod seats;
 mod serve;
 mod shared;
 mod tidy;
+mod transaction;
 
 pub use error::Error;
 pub use log::Level;

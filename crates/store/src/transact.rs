@@ -65,13 +65,19 @@ impl Store {
     pub fn commit_held(
         &mut self,
         is_cleared: bool,
-        changes: &[(&[u8], Change)],
+        changes: &[(impl AsRef<[u8]>, Change)],
     ) -> Result<(), Error> {
         let turn = Turn(&mut self.session);
         if is_cleared {
             turn.0.clear_held()?;
         }
         turn.0.change_in_parts(changes)
+    }
+
+    /// Returns how long a value may be.
+    #[must_use]
+    pub fn value_bytes_most(&self) -> u64 {
+        self.session.plan.value_bytes_most()
     }
 
     /// Lets go of what is held.
@@ -90,7 +96,10 @@ impl Session {
     }
 
     /// Makes the changes in one transaction, or in as few as can be.
-    fn change_in_parts(&mut self, mut changes: &[(&[u8], Change)]) -> Result<(), Error> {
+    fn change_in_parts<K: AsRef<[u8]>>(
+        &mut self,
+        mut changes: &[(K, Change)],
+    ) -> Result<(), Error> {
         let mut part = changes.len();
         while !changes.is_empty() {
             let (now, later) = changes.split_at(part.min(changes.len()));
@@ -108,14 +117,14 @@ impl Session {
         Ok(())
     }
 
-    fn change_part(&mut self, changes: &[(&[u8], Change)]) -> Result<(), Error> {
+    fn change_part(&mut self, changes: &[(impl AsRef<[u8]>, Change)]) -> Result<(), Error> {
         let mut steps: Vec<Step<'_>> = Vec::with_capacity(changes.len());
         for (index, (key, change)) in changes.iter().enumerate() {
             if self.claims + CLAIMS_SPARE > slot::CLAIMS_MOST && changes.len() > 1 {
                 let (keys, most) = (changes.len() as u64, index as u64);
                 return Err(Error::TooManyKeys { keys, most });
             }
-            let sought = Sought::new(self.seed, key);
+            let sought = Sought::new(self.seed, key.as_ref());
             let act = self.act_for(&sought, change)?;
             if !matches!(act, Act::Keep) {
                 steps.push((sought, act));

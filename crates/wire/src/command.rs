@@ -14,6 +14,7 @@ mod keys;
 mod option;
 mod server;
 mod strings;
+mod transactions;
 
 pub use bits::{BitOperation, BitRange, Bits, Field, FieldChange, FieldChanges, Overflow};
 pub use catalogue::{Flags, Group, Row, find, rows};
@@ -45,6 +46,18 @@ pub enum Command<'a> {
     Quit,
     /// RESET: forget what the connection was told; `+RESET`.
     Reset,
+
+    // Transactions.
+    /// MULTI.
+    Multi,
+    /// EXEC.
+    Exec,
+    /// DISCARD.
+    Discard,
+    /// WATCH.
+    Watch { keys: Arguments<'a> },
+    /// UNWATCH.
+    Unwatch,
 
     // The server.
     /// COMMAND and its subcommands: [`Describe::write`] is the answer.

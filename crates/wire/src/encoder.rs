@@ -66,6 +66,11 @@ impl<'a> Encoder<'a> {
         self.out.is_empty()
     }
 
+    /// Replies that were encoded before, in the version that this one writes.
+    pub fn encoded(&mut self, replies: &[u8]) {
+        self.out.extend_from_slice(replies);
+    }
+
     /// `+OK`.
     pub fn ok(&mut self) {
         self.out.extend_from_slice(b"+OK\r\n");

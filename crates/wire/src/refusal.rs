@@ -75,6 +75,20 @@ pub enum Refusal<'a> {
     /// CLIENT LIST ID with what is not a number.
     InvalidClientId,
 
+    // Transactions; `execute` says these.
+    /// MULTI within MULTI.
+    MultiNested,
+    /// EXEC without MULTI.
+    ExecWithoutMulti,
+    /// DISCARD without MULTI.
+    DiscardWithoutMulti,
+    /// WATCH within MULTI.
+    WatchWithinMulti,
+    /// EXEC of a transaction that a command could not be put into.
+    ExecAborted,
+    /// A command that cannot be put into a transaction.
+    NotWithinMulti,
+
     // What the bytes were, before they were a command.
     /// The bytes are no command; the connection cannot go on.
     Protocol(Malformed),
@@ -181,6 +195,12 @@ impl Refusal<'_> {
                 "ERR Client names cannot contain spaces, newlines or special characters."
             }
             Refusal::InvalidClientId => "ERR Invalid client ID",
+            Refusal::MultiNested => "ERR MULTI calls can not be nested",
+            Refusal::ExecWithoutMulti => "ERR EXEC without MULTI",
+            Refusal::DiscardWithoutMulti => "ERR DISCARD without MULTI",
+            Refusal::WatchWithinMulti => "ERR WATCH inside MULTI is not allowed",
+            Refusal::ExecAborted => "EXECABORT Transaction discarded because of previous errors.",
+            Refusal::NotWithinMulti => "ERR Command not allowed inside a transaction",
             Refusal::NoAuth => "NOAUTH Authentication required.",
             Refusal::HelloNoAuth => {
                 "NOAUTH HELLO must be called with the client already authenticated, otherwise \

@@ -50,6 +50,7 @@ pub(super) fn reset<'a>(
     reply: &mut Encoder<'_>,
 ) -> Answered<'a> {
     caller.is_authenticated = desk.shared.options.password.is_none();
+    caller.extras = None;
     speak(Version::Resp2, caller, reply);
     let mut about = caller.place.about();
     about.name.clear();

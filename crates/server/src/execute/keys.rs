@@ -179,7 +179,7 @@ pub(super) fn random<'a>(desk: &mut Desk, reply: &mut Encoder<'_>) -> Answered<'
 
 /// DBSIZE.
 pub(super) fn count<'a>(desk: &mut Desk, reply: &mut Encoder<'_>) -> Answered<'a> {
-    reply.integer(desk.store.len().cast_signed());
+    reply.integer(desk.store.len()?.cast_signed());
     Ok(())
 }
 

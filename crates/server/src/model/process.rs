@@ -72,7 +72,8 @@ impl Children {
         let Desk { store, shared, .. } = desks.into_iter().next().expect("at least one is made");
         let ends = Epoll::new().map_err(system)?;
         let (seats, tidied) = (Seats::default(), Instant::now());
-        let parent = RefCell::new(Parent { seats, store: Some(store), shared, tidied });
+        let store = Some(store.into_store());
+        let parent = RefCell::new(Parent { seats, store, shared, tidied });
         Ok(Self { ends, parent })
     }
 

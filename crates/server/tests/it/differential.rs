@@ -57,7 +57,7 @@ fn is_same(found: &str, wanted: &str) -> bool {
 }
 
 /// A random command; mostly one that means something.
-fn command(random: &mut Rng) -> Vec<String> {
+pub(crate) fn command(random: &mut Rng) -> Vec<String> {
     let text = match random.u32(0..54) {
         0..4 => "SET K V OPT",
         4 => "SET K V OPT OPT",

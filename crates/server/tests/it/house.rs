@@ -4,6 +4,7 @@ use std::io::{PipeWriter, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::num::NonZeroUsize;
 use std::os::fd::AsRawFd;
+use std::panic::AssertUnwindSafe;
 use std::thread::JoinHandle;
 
 use morecore_server::{Error, Level, Model, Options, Server, Stopper};
@@ -33,11 +34,22 @@ impl House {
 
     /// The same before a store that is made like this.
     pub(crate) fn before(create: &Create, options: Options) -> Self {
+        Self::on(Store::anonymous(create).unwrap(), options)
+    }
+
+    /// The same, and beside it an attachment to the store, for one who is no client.
+    pub(crate) fn shared(options: Options) -> (Self, Store) {
+        let create = Create { memory_bytes: STORE_BYTES, ..Create::default() };
+        let store = Store::anonymous(&create).unwrap();
+        (Self::on(store.try_clone().unwrap(), options), store)
+    }
+
+    fn on(store: Store, options: Options) -> Self {
         let (port, running) = if options.model == Model::Process {
-            let (port, pid) = start_apart(create, options);
+            let (port, pid) = start_apart(store, options);
             (port, Running::Process(pid))
         } else {
-            let server = Server::bind(Store::anonymous(create).unwrap(), options).unwrap();
+            let server = Server::bind(store, options).unwrap();
             let (port, stopper) = (server.port().unwrap(), server.stopper());
             (port, Running::Thread(stopper, std::thread::spawn(move || server.run())))
         };
@@ -88,13 +100,15 @@ impl Drop for House {
 }
 
 /// Starts a server in a process of its own; returns its port and its number.
-fn start_apart(create: &Create, options: Options) -> (u16, i32) {
+fn start_apart(store: Store, options: Options) -> (u16, i32) {
+    let mut store = Some(store);
     let (mut ours, theirs) = std::io::pipe().unwrap();
     // SAFETY: the child is a copy of this thread alone, and the C library makes its heap usable
     // there; it ends with `_exit`.
     let pid = unsafe { libc::fork() };
     if pid == 0 {
-        let served = std::panic::catch_unwind(|| serve_apart(create, options, theirs));
+        let serve = || serve_apart(store.take().unwrap(), options, theirs);
+        let served = std::panic::catch_unwind(AssertUnwindSafe(serve));
         // SAFETY: `_exit` has no preconditions.
         unsafe { libc::_exit(i32::from(served.is_err())) };
     }
@@ -104,7 +118,7 @@ fn start_apart(create: &Create, options: Options) -> (u16, i32) {
     (u16::from_ne_bytes(port), pid)
 }
 
-fn serve_apart(create: &Create, options: Options, mut theirs: PipeWriter) {
+fn serve_apart(store: Store, options: Options, mut theirs: PipeWriter) {
     // What other tests have open must not stay open for our sake.
     let number = theirs.as_raw_fd();
     for (first, last) in [(3, number - 1), (number + 1, i32::MAX)] {
@@ -115,7 +129,7 @@ fn serve_apart(create: &Create, options: Options, mut theirs: PipeWriter) {
     }
     // SAFETY: no pointers are passed. A test that dies takes its server along.
     unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) };
-    let mut server = Server::bind(Store::anonymous(create).unwrap(), options).unwrap();
+    let mut server = Server::bind(store, options).unwrap();
     server.stop_on_signals().unwrap();
     theirs.write_all(&server.port().unwrap().to_ne_bytes()).unwrap();
     drop(theirs);

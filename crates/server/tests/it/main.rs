@@ -12,4 +12,5 @@ mod redis;
 mod redis_crate;
 mod stopping;
 mod talk;
+mod transactions;
 mod transcripts;

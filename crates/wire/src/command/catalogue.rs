@@ -8,7 +8,7 @@
 //! the same row. A look-up allocates nothing and compares one name in the common case.
 //! Knows nothing of what the arguments of a command mean: the reader in its row does.
 
-use super::{Command, bits, connection, expiry, keys, server, strings};
+use super::{Command, bits, connection, expiry, keys, server, strings, transactions};
 use crate::arguments::Arguments;
 use crate::refusal::Refusal;
 
@@ -74,6 +74,8 @@ pub enum Group {
     Server,
     /// Commands about values.
     String,
+    /// Commands about transactions.
+    Transactions,
 }
 
 impl Group {
@@ -85,6 +87,7 @@ impl Group {
             Group::Generic => "generic",
             Group::Server => "server",
             Group::String => "string",
+            Group::Transactions => "transactions",
         }
     }
 }
@@ -126,6 +129,7 @@ impl Row {
             Group::Generic => Some("keyspace"),
             Group::Server => None,
             Group::String => Some("string"),
+            Group::Transactions => Some("transaction"),
         };
         Row {
             name,
@@ -187,6 +191,21 @@ impl Row {
         if self.arity < 0 { count >= least } else { count == least }
     }
 
+    /// Calls `each` with every key among `arguments`, which the row admits.
+    pub fn each_key<'a>(&self, arguments: Arguments<'a>, each: impl FnMut(&'a [u8])) {
+        let (Ok(first @ 1..), Ok(step)) =
+            (usize::try_from(self.first_key), usize::try_from(self.key_step))
+        else {
+            return;
+        };
+        let last = match usize::try_from(self.last_key) {
+            Ok(last) => last,
+            Err(_) => arguments.len().saturating_sub(self.last_key.unsigned_abs() as usize),
+        };
+        let keys = (first..=last).step_by(step.max(1));
+        keys.filter_map(|index| arguments.get(index)).for_each(each);
+    }
+
     /// Reads `arguments` as this command.
     ///
     /// # Errors
@@ -213,8 +232,15 @@ impl std::fmt::Debug for Row {
 }
 
 /// The rows, by theme.
-const THEMES: [&[Row]; 6] =
-    [connection::ROWS, server::ROWS, strings::ROWS, bits::ROWS, keys::ROWS, expiry::ROWS];
+const THEMES: [&[Row]; 7] = [
+    connection::ROWS,
+    server::ROWS,
+    strings::ROWS,
+    bits::ROWS,
+    keys::ROWS,
+    expiry::ROWS,
+    transactions::ROWS,
+];
 
 /// Every command, without the subcommands.
 pub fn rows() -> impl Iterator<Item = &'static Row> + Clone {

@@ -1,0 +1,82 @@
+//! The longer way of a command, for clients that have asked for more than replies: a transaction,
+//! for one. All others pass it by with one test.
+//!
+//! Promises: a command that is put into a transaction is judged by its name and the number of its
+//! arguments now, and by what they say when it is executed, as Redis does.
+//! Source: `processCommand` of Redis 7.0.15.
+
+use morecore_wire::{Arguments, Encoder, Row};
+
+use super::{After, admit, refuse, run};
+use crate::caller::Caller;
+use crate::desk::Desk;
+use crate::transaction::KEPT_BYTES_MOST;
+
+/// What a client hears whose transaction would have no end.
+const TOO_LARGE: &str = "ERR the commands of a transaction have more than 1073741824 bytes";
+
+/// What it hears when the buffers of all clients are too large already.
+const CROWDED: &str = "ERR the buffers of all clients are full";
+
+/// Executes a command, or keeps it until EXEC.
+pub(super) fn execute(
+    arguments: Arguments<'_>,
+    caller: &mut Caller,
+    desk: &mut Desk,
+    reply: &mut Encoder<'_>,
+) -> After {
+    let row = match admit(arguments, caller) {
+        Ok(row) => row,
+        Err(refusal) => {
+            spoil(caller);
+            refuse(&refusal, desk, reply);
+            return After::GoOn;
+        }
+    };
+    let after = if is_kept(row, caller) {
+        keep(arguments, caller, desk, reply);
+        After::GoOn
+    } else {
+        run(row, arguments, caller, desk, reply)
+    };
+    caller.drop_idle_extras();
+    after
+}
+
+/// Whether a command waits for EXEC.
+fn is_kept(row: &Row, caller: &Caller) -> bool {
+    let is_open = caller.extras.as_ref().is_some_and(|extras| extras.transaction.is_some());
+    let is_for_now = matches!(row.name, "multi" | "exec" | "discard" | "watch" | "quit" | "reset");
+    is_open && !is_for_now
+}
+
+fn keep(arguments: Arguments<'_>, caller: &mut Caller, desk: &mut Desk, reply: &mut Encoder<'_>) {
+    let bytes: usize = arguments.iter().map(<[u8]>::len).sum();
+    let kept = caller.kept_bytes();
+    let is_crowded = caller.place.is_crowded();
+    let Some(transaction) = caller.extras().transaction.as_mut() else { return };
+    let wrong = match () {
+        () if bytes + kept > KEPT_BYTES_MOST => Some(TOO_LARGE),
+        () if is_crowded => Some(CROWDED),
+        () => None,
+    };
+    match wrong {
+        Some(words) => {
+            transaction.spoil();
+            desk.counts.refusals += 1;
+            reply.error(words);
+        }
+        None => {
+            transaction.push(arguments);
+            reply.simple("QUEUED");
+        }
+    }
+}
+
+/// Takes note that a command could not be put into the transaction, if there is one.
+fn spoil(caller: &mut Caller) {
+    let open = caller.extras.as_mut().and_then(|extras| extras.transaction.as_mut());
+    if let Some(transaction) = open {
+        transaction.spoil();
+    }
+}

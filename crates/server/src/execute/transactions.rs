@@ -1,0 +1,154 @@
+//! MULTI, EXEC, DISCARD, WATCH and UNWATCH.
+//!
+//! ```text
+//!   EXEC: hold all keys --> what is watched is as it was?  no: let go, null
+//!                             v yes
+//!         command after command, over the keyspace's overlay --> commit --> the replies
+//! ```
+//!
+//! Promises: nobody comes between the commands of a transaction, and whoever is killed, all of them
+//! happened or none, as far as one journal of the store goes (docs/server.md has the bound). A
+//! command that fails does not stop the others. Watching sees every change, whoever makes it.
+//! Source: multi.c of Redis 7.0.15.
+
+use morecore_store as store;
+use morecore_wire::{Arguments, Encoder, Refusal, find};
+
+use super::{Answered, Denied, run};
+use crate::caller::Caller;
+use crate::desk::Desk;
+use crate::transaction::{KEPT_BYTES_MOST, Seen, Transaction, Watched};
+
+/// What a client hears that watches without end.
+const TOO_MANY_WATCHED: &str = "ERR the watched keys have more than 1073741824 bytes";
+
+/// MULTI.
+pub(super) fn multi<'a>(caller: &mut Caller, reply: &mut Encoder<'_>) -> Answered<'a> {
+    let extras = caller.extras();
+    if extras.transaction.is_some() {
+        return Err(Refusal::MultiNested.into());
+    }
+    extras.transaction = Some(Transaction::default());
+    reply.ok();
+    Ok(())
+}
+
+/// DISCARD.
+pub(super) fn discard<'a>(caller: &mut Caller, reply: &mut Encoder<'_>) -> Answered<'a> {
+    let extras = caller.extras();
+    extras.transaction.take().ok_or(Refusal::DiscardWithoutMulti)?;
+    extras.watched = Watched::default();
+    reply.ok();
+    Ok(())
+}
+
+/// WATCH.
+pub(super) fn watch<'a>(
+    keys: Arguments<'a>,
+    caller: &mut Caller,
+    desk: &mut Desk,
+    reply: &mut Encoder<'_>,
+) -> Answered<'a> {
+    if caller.extras().transaction.is_some() {
+        return Err(Refusal::WatchWithinMulti.into());
+    }
+    for key in keys.iter() {
+        if caller.kept_bytes() + key.len() > KEPT_BYTES_MOST {
+            desk.counts.refusals += 1;
+            reply.error(TOO_MANY_WATCHED);
+            return Ok(());
+        }
+        let seen = desk.store.peek(key)?.map(|meta| (meta.version, meta.expiry_ms));
+        caller.extras().watched.add(key, seen);
+    }
+    reply.ok();
+    Ok(())
+}
+
+/// UNWATCH.
+pub(super) fn unwatch<'a>(caller: &mut Caller, reply: &mut Encoder<'_>) -> Answered<'a> {
+    if let Some(extras) = &mut caller.extras {
+        extras.watched = Watched::default();
+    }
+    reply.ok();
+    Ok(())
+}
+
+/// EXEC.
+pub(super) fn exec<'a>(
+    caller: &mut Caller,
+    desk: &mut Desk,
+    reply: &mut Encoder<'_>,
+) -> Answered<'a> {
+    let extras = caller.extras();
+    let transaction = extras.transaction.take().ok_or(Refusal::ExecWithoutMulti)?;
+    let watched = std::mem::take(&mut extras.watched);
+    if transaction.is_spoiled() {
+        return Err(Refusal::ExecAborted.into());
+    }
+    hold(&transaction, &watched, desk)?;
+    match is_as_it_was(&watched, desk) {
+        Ok(true) => {}
+        changed => {
+            desk.store.let_go();
+            changed?;
+            reply.null_array();
+            return Ok(());
+        }
+    }
+    let replies = run_all(&transaction, caller, desk);
+    desk.store.commit()?;
+    reply.set_version(caller.version);
+    reply.array(transaction.count());
+    reply.encoded(&replies);
+    Ok(())
+}
+
+/// Holds all that the commands name, and what is watched.
+fn hold<'a>(
+    transaction: &Transaction,
+    watched: &Watched,
+    desk: &mut Desk,
+) -> Result<(), Denied<'a>> {
+    let (mut bytes, mut ends, mut clears) = (Vec::new(), Vec::new(), false);
+    transaction.each(|arguments| {
+        let Ok(row) = find(arguments) else { return };
+        clears |= matches!(row.name, "flushdb" | "flushall");
+        row.each_key(arguments, |key| {
+            // One that is too long is refused where its command is executed.
+            if desk.store.peek(key).is_ok() {
+                bytes.extend_from_slice(key);
+                ends.push(bytes.len());
+            }
+        });
+    });
+    let mut start = 0;
+    let mut keys: Vec<&[u8]> = watched.iter().map(|(key, _)| key).collect();
+    keys.extend(ends.iter().map(|&end| &bytes[std::mem::replace(&mut start, end)..end]));
+    Ok(desk.store.begin(&keys, clears)?)
+}
+
+/// Whether no watched key has changed.
+fn is_as_it_was(watched: &Watched, desk: &mut Desk) -> Result<bool, store::Error> {
+    for (key, seen) in watched.iter() {
+        let now: Seen = desk.store.peek(key)?.map(|meta| (meta.version, meta.expiry_ms));
+        if now != seen {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// Executes all commands; returns their replies.
+fn run_all(transaction: &Transaction, caller: &mut Caller, desk: &mut Desk) -> Vec<u8> {
+    let mut replies = Vec::new();
+    transaction.each(|arguments| {
+        let mut reply = Encoder::new(&mut replies, caller.version);
+        if let Ok(row) = find(arguments) {
+            desk.counts.commands += 1;
+            // None of those that end a connection is put into a transaction.
+            let _goes_on = run(row, arguments, caller, desk, &mut reply);
+        }
+    });
+    replies
+}

@@ -1,0 +1,186 @@
+//! Transactions: nobody comes between, and all of it happens or none.
+
+use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+
+use morecore_server::Model;
+use morecore_store::Set;
+
+use crate::house::{House, options, under_every_model};
+use crate::redis::Redis;
+use crate::talk::Talk;
+
+/// Asks several commands as one transaction; returns what EXEC says.
+fn transact(talk: &mut Talk, commands: &[&str]) -> String {
+    assert_eq!(talk.ask("MULTI"), "+OK");
+    for command in commands {
+        assert_eq!(talk.ask(command), "+QUEUED", "{command}");
+    }
+    talk.ask("EXEC")
+}
+
+#[test]
+fn what_is_moved_in_transactions_is_never_seen_twice_or_missing() {
+    const CLIENTS: u64 = 4;
+    const ROUNDS: u64 = 200;
+    const ALL: u64 = 1000;
+    under_every_model(|options| {
+        let house = House::open(options);
+        let mut watcher = Talk::to(house.address);
+        assert_eq!(watcher.ask(&format!("MSET account:0 {ALL} account:1 0 account:2 0")), "+OK");
+        let is_over = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            let movers: Vec<_> = (0..CLIENTS)
+                .map(|client| {
+                    let mut talk = Talk::to(house.address);
+                    scope.spawn(move || {
+                        for round in 0..ROUNDS {
+                            let (from, to) = ((client + round) % 3, (client + round + 1) % 3);
+                            let (take, give) =
+                                (format!("DECR account:{from}"), format!("INCR account:{to}"));
+                            let done = transact(&mut talk, &[&take, "STRLEN other", &give]);
+                            assert!(done.starts_with("[:"), "{done}");
+                        }
+                    })
+                })
+                .collect();
+            scope.spawn(|| {
+                while !is_over.load(Relaxed) {
+                    let seen = transact(&mut watcher, &["MGET account:0 account:1 account:2"]);
+                    let numbers = seen.split('"').filter_map(|part| part.parse::<i64>().ok());
+                    assert_eq!(numbers.sum::<i64>(), ALL as i64, "{seen}");
+                }
+            });
+            for mover in movers {
+                mover.join().unwrap();
+            }
+            is_over.store(true, Relaxed);
+        });
+    });
+}
+
+#[test]
+fn a_counter_that_is_watched_counts_everybody() {
+    const CLIENTS: usize = 4;
+    const ROUNDS: usize = 50;
+    under_every_model(|options| {
+        let house = House::open(options);
+        std::thread::scope(|scope| {
+            for _ in 0..CLIENTS {
+                scope.spawn(|| {
+                    let mut talk = Talk::to(house.address);
+                    for _ in 0..ROUNDS {
+                        loop {
+                            assert_eq!(talk.ask("WATCH n"), "+OK");
+                            let old: usize =
+                                talk.ask("GET n").trim_matches('"').parse().unwrap_or(0);
+                            let done = transact(&mut talk, &[&format!("SET n {}", old + 1)]);
+                            if done != "nil" {
+                                assert_eq!(done, "[+OK]");
+                                break;
+                            }
+                        }
+                    }
+                });
+            }
+        });
+        let all = format!("\"{}\"", CLIENTS * ROUNDS);
+        assert_eq!(Talk::to(house.address).ask("GET n"), all);
+    });
+}
+
+#[test]
+fn watching_sees_what_a_local_process_and_time_do() {
+    under_every_model(|options| {
+        let (house, mut local) = House::shared(options);
+        let mut talk = Talk::to(house.address);
+        let mut other = Talk::to(house.address);
+        local.set(b"k", b"1", &Set::default()).unwrap();
+        assert_eq!(talk.ask("WATCH k"), "+OK");
+        local.set(b"k", b"1", &Set::default()).unwrap();
+        assert_eq!(transact(&mut talk, &["SET k 2"]), "nil");
+        assert_eq!(talk.ask("WATCH k"), "+OK");
+        assert!(local.delete(b"k").unwrap());
+        assert_eq!(transact(&mut talk, &["SET k 2"]), "nil");
+        assert_eq!(talk.ask("SET k 1 PX 30"), "+OK");
+        assert_eq!(talk.ask("WATCH k"), "+OK");
+        while other.ask("GET k") != "nil" {}
+        assert_eq!(transact(&mut talk, &["SET k 2"]), "nil");
+        // What is gone already stays gone.
+        assert_eq!(talk.ask("WATCH k"), "+OK");
+        assert_eq!(transact(&mut talk, &["SET k 2"]), "[+OK]");
+    });
+}
+
+#[test]
+fn children_killed_in_transactions_leave_them_whole() {
+    const KILLED: usize = 20;
+    let (house, mut local) = House::shared(options(Model::Process));
+    let mut watcher = Talk::to(house.address);
+    for _ in 0..KILLED {
+        let mut writer = Talk::to(house.address);
+        let info = writer.ask("INFO server");
+        let pid = info.split("process_id:").nth(1).unwrap().split('\\').next().unwrap();
+        let once = "MULTI\r\nINCR n:1\r\nAPPEND text:1 some-text\r\nINCR n:2\r\n\
+                    APPEND text:2 some-text\r\nEXEC\r\n";
+        writer.send(once.repeat(2000).as_bytes());
+        assert!(Command::new("kill").args(["-9", pid]).status().unwrap().success());
+        let seen = transact(&mut watcher, &["MGET n:1 n:2", "STRLEN text:1", "STRLEN text:2"]);
+        let count: u64 = seen.split('"').nth(1).map_or(0, |count| count.parse().unwrap());
+        let length = count * 9;
+        let shown = if count == 0 { "nil".into() } else { format!("\"{count}\"") };
+        assert_eq!(seen, format!("[[{shown}, {shown}], :{length}, :{length}]"));
+    }
+    local.verify().unwrap();
+}
+
+#[test]
+fn more_keys_than_one_journal_takes_back_are_set_all_the_same() {
+    const KEYS: usize = 5000;
+    under_every_model(|options| {
+        let (house, mut local) = House::shared(options);
+        let mut talk = Talk::to(house.address);
+        let sets: String = (0..KEYS).map(|n| format!("SET key:{n} {n}\r\n")).collect();
+        talk.send(format!("MULTI\r\n{sets}DBSIZE\r\nEXEC\r\n").as_bytes());
+        assert_eq!(talk.reply(), "+OK");
+        (0..=KEYS).for_each(|_| assert_eq!(talk.reply(), "+QUEUED"));
+        assert!(talk.reply().ends_with(&format!("+OK, :{KEYS}]")));
+        assert_eq!(local.len(), KEYS as u64);
+        local.verify().unwrap();
+    });
+}
+
+#[test]
+fn random_transactions_get_the_replies_of_redis() {
+    const ASKED: usize = 3000;
+    let seed = std::env::var("SEED").ok().map_or_else(|| fastrand::u64(..), |s| s.parse().unwrap());
+    eprintln!("SEED={seed}");
+    under_every_model(|options| {
+        let Some(redis) = Redis::start(None) else { return };
+        let house = House::open(options);
+        let mut random = fastrand::Rng::with_seed(seed);
+        let mut ours = [Talk::to(house.address), Talk::to(house.address)];
+        let mut theirs = [redis.talk(), redis.talk()];
+        for step in 0..ASKED {
+            let words: Vec<String> = match random.u32(0..12) {
+                0 | 1 => vec!["MULTI".into()],
+                2 => vec!["EXEC".into()],
+                3 => vec!["WATCH".into(), random.choice(["a", "b", "c"]).unwrap().into()],
+                4 if random.u32(0..4) == 0 => vec!["DISCARD".into()],
+                5 if random.u32(0..4) == 0 => vec!["UNWATCH".into()],
+                6 if random.u32(0..8) == 0 => vec!["FLUSHALL".into()],
+                _ => crate::differential::command(&mut random),
+            };
+            // Replies with times may differ by a moment, and sums of fractions by a rounding.
+            let word = words[0].to_ascii_uppercase();
+            if word.contains("TTL") || word.contains("TIME") || word.contains("FLOAT") {
+                continue;
+            }
+            let words: Vec<&[u8]> = words.iter().map(String::as_bytes).collect();
+            let who = random.usize(0..2);
+            let (found, wanted) = (ours[who].ask_exactly(&words), theirs[who].ask_exactly(&words));
+            let shown: Vec<_> = words.iter().map(|word| word.escape_ascii().to_string()).collect();
+            assert_eq!(found, wanted, "step {step}, client {who}: {shown:?}");
+        }
+    });
+}
