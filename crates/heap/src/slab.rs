@@ -19,7 +19,7 @@
 //! Knows nothing of lists of slabs: that is `slabs.rs`.
 
 use core::sync::atomic::AtomicU64;
-use core::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed};
+use core::sync::atomic::Ordering::{AcqRel, Relaxed};
 
 use crate::core::Core;
 use crate::journal::Journal;
@@ -227,10 +227,13 @@ impl Slab {
     }
 
     /// Frees a block for somebody who does not own the slab, with one atomic operation. `true` if
-    /// it is the first in its mask word, so that the owner should be told.
+    /// the owner should be told: nothing else in the slab waits to be collected.
+    ///
+    /// Until the owner has collected it the block is used, so the slab is not empty and does not go
+    /// away: whoever was told to tell has all the time to do so.
     ///
     /// What it can not see: a block that its owner frees in the same moment (that shows in
-    /// `collect`), or one that lies in a magazine and was never handed out.
+    /// `collect`), or one that the owner took out of the mask and gave to nobody.
     ///
     /// # Errors
     /// No block begins there, or it is free already.
@@ -253,37 +256,23 @@ impl Slab {
         if old & place.bit != 0 {
             return Err(self.twice(class, at));
         }
-        if old == 0 {
-            core.word(remote).fetch_or(1 << place.word, AcqRel);
-        }
-        Ok(old == 0)
+        // Who finds a word that is not empty leaves the rest to the one who found it so.
+        Ok(old == 0 && core.word(remote).fetch_or(1 << place.word, AcqRel) == 0)
     }
 
-    /// Is there something to `collect`?
-    #[inline(always)]
-    #[must_use]
-    pub fn has_remote<J: Journal>(self, core: &Core<J>, class: Class) -> bool {
-        let words = u64::from(class.shape().words);
-        core.word(remote(self.header(), words)).load(Relaxed) != 0
-    }
-
-    /// Takes what others freed in one mask word: which word, and its bits. `None`: nothing left.
+    /// Takes all that others freed: calls `take` with each mask word that has some, and its bits.
     /// The owner gives them to the mask (`Slabs::return_word`), which finds a double free.
-    #[must_use]
-    pub fn collect<J: Journal>(self, core: &Core<J>, class: Class) -> Option<(u64, u64)> {
+    ///
+    /// Only whoever was told may do so, once each time: somebody else might empty the slab before
+    /// the one who tells has done so.
+    pub fn collect<J: Journal>(self, core: &Core<J>, class: Class, mut take: impl FnMut(u64, u64)) {
         let remote = remote(self.header(), u64::from(class.shape().words));
-        loop {
-            let summary = core.word(remote).load(Acquire);
-            if summary == 0 {
-                return None;
-            }
+        // Acquire pairs with the Release in `give_remote`.
+        let mut summary = core.word(remote).swap(0, AcqRel);
+        while summary != 0 {
             let word = u64::from(summary.trailing_zeros());
-            core.word(remote).fetch_and(!(1 << word), AcqRel);
-            // Acquire pairs with the Release in `give_remote`.
-            let bits = core.word(remote.word(REMOTE_WORDS + word)).swap(0, AcqRel);
-            if bits != 0 {
-                return Some((word, bits));
-            }
+            summary &= summary - 1;
+            take(word, core.word(remote.word(REMOTE_WORDS + word)).swap(0, AcqRel));
         }
     }
 

@@ -24,7 +24,7 @@ use crate::slab::{Place, Slab};
 use crate::source::Region;
 use crate::units::{Unit, Units};
 
-/// The most notes that `take`, `give`, `borrow_word` and `return_word` make in a journal: mask,
+/// The most notes that `take`, `give`, `borrow` and `return_word` make in a journal: mask,
 /// summary, count; and to join or leave a ring, four links and the head.
 pub const SLABS_NOTES_MOST: u64 = 8;
 
@@ -51,7 +51,7 @@ pub enum Given {
     Empty,
 }
 
-/// A whole mask word, taken out of its slab to hand out blocks from without touching the slab.
+/// Blocks of one mask word, taken out of their slab to be handed out without touching it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Loan {
     /// Where it came from.
@@ -124,32 +124,16 @@ impl Slabs {
         (!is_free).then(|| self.put(core, slab, class, place, 1))
     }
 
-    /// Takes all that is free in a mask word; `None` if the class has no free block.
+    /// Takes up to `most` free blocks, the lowest of one mask word; `None` if the class has none.
     #[inline]
-    pub fn borrow_word<J: Journal>(self, core: &mut Core<J>, class: Class) -> Option<Loan> {
+    pub fn borrow<J: Journal>(self, core: &mut Core<J>, class: Class, most: u32) -> Option<Loan> {
         let slab = self.head(core, class)?;
         let word = u64::from(slab.summary(core).trailing_zeros());
-        let bits = slab.mask(core, word);
+        let bits = lowest(slab.mask(core, word), most);
         if slab.take_bits(core, word, bits) == 0 {
             self.leave(core, class, slab);
         }
         Some(Loan { slab, word, first: slab.block(class, word, 0), bits })
-    }
-
-    /// Takes all that is free in mask word `word` of `slab`, which may be nothing.
-    #[inline]
-    pub fn borrow_word_of<J: Journal>(
-        self,
-        core: &mut Core<J>,
-        slab: Slab,
-        class: Class,
-        word: u64,
-    ) -> Loan {
-        let bits = slab.mask(core, word);
-        if bits != 0 && slab.take_bits(core, word, bits) == 0 {
-            self.leave(core, class, slab);
-        }
-        Loan { slab, word, first: slab.block(class, word, 0), bits }
     }
 
     /// Puts bits back into a mask word.
@@ -269,6 +253,16 @@ impl Slabs {
             core.write(head_at, if is_alone { 0 } else { next.begin().0 });
         }
     }
+}
+
+/// The lowest `most` bits of those that are 1 in `bits`.
+#[inline]
+fn lowest(bits: u64, most: u32) -> u64 {
+    if bits.count_ones() <= most {
+        return bits;
+    }
+    let rest = (0..most).fold(bits, |rest, _| rest & (rest - 1));
+    bits ^ rest
 }
 
 #[cfg(test)]

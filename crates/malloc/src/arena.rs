@@ -25,8 +25,10 @@ use morecore_sys::environment::StandardError;
 use morecore_sys::memory::{self, Advice};
 
 use crate::conf::{Conf, From};
+use crate::ledger::{self, Stamp};
 use crate::line::{abort, keeping_errno, rightly};
 use crate::lock::{Held, Lock};
+use crate::magazine::room_bytes;
 use crate::mapping::Mappings;
 use crate::source::System;
 use crate::thread::{Thread, core};
@@ -261,14 +263,16 @@ impl Arena {
             return idle;
         }
         let bytes = size_of::<Thread>() as u64;
-        let Some(given) = self.allocate(bytes, align_of::<Thread>() as u64) else {
+        let align = align_of::<Thread>() as u64;
+        let Some(given) = self.allocate(bytes + room_bytes(), align) else {
             return ptr::null_mut();
         };
         let thread: *mut Thread = core().pointer(given.payload, bytes).cast();
         // SAFETY: the payload is new, long enough, and aligned as asked.
-        unsafe { thread.write(Thread::new()) };
-        // SAFETY: it was written in the line above, and is nobody else's yet.
-        unsafe { &*thread }.prepare();
+        unsafe { thread.write(Thread::new(Stamp::of(self.threads + 1))) };
+        let rooms = core().pointer(given.payload + bytes, room_bytes()).cast();
+        // SAFETY: it was written above, and is nobody else's yet.
+        unsafe { &*thread }.furnish(rooms);
         self.threads += 1;
         thread
     }
@@ -398,6 +402,9 @@ impl Arena {
         while let Some(index) = units().missing_leaf(&core(), region) {
             let leaf = keeping_errno(|| memory::map(0, LEAF_BYTES)).ok()?;
             units().add_leaf(&mut core(), index, Offset(leaf));
+        }
+        if !ledger::open(region) {
+            return None;
         }
         units().mark(&mut core(), region, Unit::CHUNKS);
         Some(())

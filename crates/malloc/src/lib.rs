@@ -35,6 +35,7 @@ pub mod line;
 mod arena;
 mod conf;
 mod global;
+mod ledger;
 mod life;
 mod local;
 mod lock;

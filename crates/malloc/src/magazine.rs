@@ -1,178 +1,156 @@
-//! A magazine: one word of a slab's mask, on loan to a thread.
+//! A magazine: a thread's short stack of free blocks of one class.
 //!
 //! ```text
-//!   slab    | header | ... | block 64 | block 65 | ... | block 127 | ...
-//!                          ^                                       ^
-//!                          first                                   first + span
-//!   bits                   1          0                1           1 = free
+//!   bottom                    top             end
+//!     |                        |               |
+//!     [ block ][ block ] ... [ block ]   ...        each: address, place of its bit in the ledger
+//!       oldest                 newest
 //! ```
 //!
-//! Promises: taking a block and giving it back touch neither the block nor the slab; a free of a
-//! block that is free already, or of a place in it where none begins, is seen at once.
-//! Knows nothing of where loans come from: that is `thread.rs`.
+//! What was freed last is handed out next: it is still in the cache. The place of the bit is kept
+//! beside the address, so that handing out needs no look-up.
+//!
+//! Promises: taking a block and giving one touch the magazine and one word of the ledger, and
+//! neither the block nor its slab.
+//! Knows nothing of where blocks come from and go to: that is `thread.rs`.
 
 use core::cell::Cell;
+use core::ptr;
+use core::sync::atomic::AtomicU64;
 
-use morecore_heap::{Class, Loan, Misuse, Offset, Slab, Wrong};
+use morecore_heap::{CLASSES, Class};
 
-/// What became of a block that was given to a magazine.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Gift {
-    /// It is free now.
-    Taken,
-    /// It is none of this magazine's.
-    Elsewhere,
-    /// It lies in the magazine's word, but is free already, or no block begins there.
-    Wrong,
+use crate::ledger::Bits;
+
+/// A magazine holds at most so many blocks: with half of them it serves 32 requests of a kind from
+/// one look at a slab, after which the look costs a nanosecond each.
+const BLOCKS_MOST: u32 = 64;
+
+/// And at most so many bytes of blocks, but at least two: what waits here pins its slab. All
+/// classes of a thread together hold a few hundred KiB at most.
+const BYTES_MOST: u32 = 32 << 10;
+
+const BLOCKS_LEAST: u32 = 2;
+
+/// A free block that waits to be handed out.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub(crate) struct Waiting {
+    block: u64,
+    bits: *const AtomicU64,
+}
+
+impl Waiting {
+    /// The block at `block`, of whose granules `bits` are.
+    #[inline(always)]
+    pub(crate) fn new(block: u64, bits: Bits) -> Self {
+        Self { block, bits: bits.place() }
+    }
+
+    /// Its address.
+    pub(crate) fn block(self) -> u64 {
+        self.block
+    }
 }
 
 /// The blocks of a class that a thread hands out next.
 ///
 /// # Invariants
-/// - `on loan`: while `span` is not 0, each block from `first` up to `first + span` is either
-///   in use, or its bit is set here and nowhere else, or others have freed it and its bit is set in
-///   the slab's remote mask. A new magazine spans nothing.
-/// - `cut`: `first` is where a block of the class begins, and `bytes` is the size of those, unless
-///   it is nobody's.
+/// - `within`: `bottom <= top <= end`, all in room of this magazine's own; all null if it has none.
+/// - `waiting`: from `bottom` up to `top` stand blocks that are neither used nor in a mask.
 #[repr(C, align(32))]
 pub(crate) struct Magazine {
-    first: Cell<u64>,
-    bits: Cell<u64>,
-    span: Cell<u32>,
-    bytes: Cell<u32>,
-    /// 2^32 divided by `bytes`, rounded up.
-    reciprocal: Cell<u32>,
-    word: Cell<u32>,
+    top: Cell<*mut Waiting>,
+    bottom: Cell<*mut Waiting>,
+    end: Cell<*mut Waiting>,
 }
 
 // Two magazines share a line of the cache, and none lies on two.
 const _: () = assert!(size_of::<Magazine>() == 32);
 
+/// How many blocks a magazine of `class` has room for.
+pub(crate) fn room(class: Class) -> u32 {
+    (BYTES_MOST / class.shape().bytes).clamp(BLOCKS_LEAST, BLOCKS_MOST)
+}
+
+/// The bytes of room that the magazines of a thread need.
+pub(crate) fn room_bytes() -> u64 {
+    let blocks: u64 = Class::all().map(|class| u64::from(room(class))).sum();
+    blocks * size_of::<Waiting>() as u64
+}
+
 impl Magazine {
+    /// One that has no room.
     pub(crate) const fn new() -> Self {
-        Self {
-            first: Cell::new(0),
-            bits: Cell::new(0),
-            span: Cell::new(0),
-            bytes: Cell::new(0),
-            reciprocal: Cell::new(0),
-            word: Cell::new(0),
+        let none = ptr::null_mut();
+        Self { top: Cell::new(none), bottom: Cell::new(none), end: Cell::new(none) }
+    }
+
+    /// Gives each magazine its part of `rooms`, `room_bytes()` bytes that are theirs from now on.
+    pub(crate) fn furnish(magazines: &[Self; CLASSES], rooms: *mut Waiting) {
+        let mut bottom = rooms;
+        for (magazine, class) in magazines.iter().zip(Class::all()) {
+            magazine.bottom.set(bottom);
+            magazine.top.set(bottom);
+            bottom = bottom.wrapping_add(room(class) as usize);
+            magazine.end.set(bottom);
         }
     }
 
-    /// Makes it one of `class`, which it stays: what is told once need not be told at each loan.
-    pub(crate) fn prepare(&self, class: Class) {
-        let bytes = class.shape().bytes;
-        self.bytes.set(bytes);
-        self.reciprocal.set((1u64 << 32).div_ceil(u64::from(bytes)) as u32);
-    }
-
-    /// Takes the first free block.
+    /// Takes the block that was freed last; it is used from now on.
     #[inline(always)]
     pub(crate) fn take(&self) -> Option<u64> {
-        let bits = self.bits.get();
-        if bits == 0 {
+        if self.top.get() == self.bottom.get() {
             return None;
         }
-        self.bits.set(bits & (bits - 1));
-        Some(self.first.get() + u64::from(bits.trailing_zeros()) * u64::from(self.bytes.get()))
+        let top = self.top.get().wrapping_sub(1);
+        self.top.set(top);
+        // SAFETY: by `within` and `waiting` a block stands there.
+        let waiting = unsafe { top.read() };
+        // SAFETY: the place came from `Bits::place`, in `Waiting::new`.
+        unsafe { Bits::at(waiting.bits) }.enter(waiting.block);
+        Some(waiting.block)
     }
 
-    /// Gives the block at `at` back, if it is one of these.
+    /// Is there no room for one more?
     #[inline(always)]
-    pub(crate) fn give(&self, at: Offset) -> Gift {
-        let distance = at.0.wrapping_sub(self.first.get());
-        if distance >= u64::from(self.span.get()) {
-            return Gift::Elsewhere;
-        }
-        // For a multiple of `bytes` this is exact: 64 times the error of the rounded-up
-        // reciprocal, which is below `bytes`, is far below 2^32. For all else the product tells.
-        let index = (distance * u64::from(self.reciprocal.get())) >> 32;
-        let bits = self.bits.get();
-        let is_block = index * u64::from(self.bytes.get()) == distance;
-        if !is_block || bits & (1 << index) != 0 {
-            return Gift::Wrong;
-        }
-        self.bits.set(bits | 1 << index);
-        Gift::Taken
+    pub(crate) fn is_full(&self) -> bool {
+        self.top.get() == self.end.get()
     }
 
-    /// What is wrong with a free of `at`, of which `give` said so.
-    #[cold]
-    pub(crate) fn misuse(&self, class: Class, at: Offset) -> Misuse {
-        let into = (at.0 - self.first.get()) % u64::from(self.bytes.get());
-        let twice = self.slab(class).twice(class, at - into);
-        if into == 0 { twice } else { Misuse { wrong: Wrong::Interior, at, ..twice } }
+    /// How many blocks wait here.
+    pub(crate) fn count(&self) -> usize {
+        (self.top.get().addr() - self.bottom.get().addr()) / size_of::<Waiting>()
     }
 
-    /// Takes up a new loan. The old one is used up.
-    #[inline]
-    pub(crate) fn load(&self, class: Class, loan: Loan) {
-        let blocks = (u64::from(class.shape().blocks) - loan.word * 64).min(64);
-        self.first.set(loan.first.0);
-        self.bits.set(loan.bits);
-        self.span.set(blocks as u32 * self.bytes.get());
-        self.word.set(loan.word as u32);
-    }
-
-    /// Ends the loan, and says what goes back.
-    pub(crate) fn unload(&self, class: Class) -> Option<Loan> {
-        if self.span.get() == 0 {
-            return None;
-        }
-        let loan = Loan {
-            slab: self.slab(class),
-            word: u64::from(self.word.get()),
-            first: Offset(self.first.get()),
-            bits: self.bits.get(),
-        };
-        self.bits.set(0);
-        self.span.set(0);
-        Some(loan)
-    }
-
-    /// Has it no block left?
+    /// Puts a free block on top. There is room: the caller asked [`Magazine::is_full`].
     #[inline(always)]
-    pub(crate) fn is_used_up(&self) -> bool {
-        self.bits.get() == 0
+    pub(crate) fn push(&self, waiting: Waiting) {
+        debug_assert!(!self.is_full());
+        let top = self.top.get();
+        // SAFETY: by `within` there is room, and it is ours.
+        unsafe { top.write(waiting) };
+        self.top.set(top.wrapping_add(1));
     }
 
-    /// Is mask word `word` of `slab` on loan here?
-    pub(crate) fn is_of(&self, class: Class, slab: Slab, word: u64) -> bool {
-        let first = slab.block(class, word, 0);
-        self.span.get() != 0 && self.first.get() == first.0
+    /// How far behind the first of a thread's magazines that of `class` stands, in bytes: what the
+    /// ledger tells a free, so that it has nothing to compute.
+    pub(crate) const fn distance(class: Class) -> u32 {
+        (class.index() * size_of::<Self>()) as u32
     }
 
-    /// Takes up bits of the word on loan that others have freed.
-    ///
-    /// # Errors
-    /// One of them is here already.
-    pub(crate) fn give_bits(&self, class: Class, bits: u64) -> Result<(), Misuse> {
-        let twice = self.bits.get() & bits;
-        if twice != 0 {
-            let slab = self.slab(class);
-            let index = u64::from(twice.trailing_zeros());
-            return Err(slab.twice(class, slab.block(class, u64::from(self.word.get()), index)));
+    /// Takes out the `count` blocks that wait longest, and calls `each` with them.
+    pub(crate) fn drop_oldest(&self, count: usize, mut each: impl FnMut(Waiting)) {
+        let (bottom, here) = (self.bottom.get(), self.count());
+        let count = count.min(here);
+        for index in 0..count {
+            // SAFETY: by `within` and `waiting` a block stands there.
+            each(unsafe { bottom.wrapping_add(index).read() });
         }
-        self.bits.set(self.bits.get() | bits);
-        Ok(())
-    }
-
-    /// Is the block at `at` one of these, and free? (No answer for a place where none begins.)
-    pub(crate) fn has(&self, at: Offset) -> bool {
-        let distance = at.0.wrapping_sub(self.first.get());
-        if distance >= u64::from(self.span.get()) {
-            return false;
-        }
-        let index = (distance * u64::from(self.reciprocal.get())) >> 32;
-        self.bits.get() & (1 << index) != 0
-    }
-
-    /// The slab that the word is of.
-    #[cold]
-    fn slab(&self, class: Class) -> Slab {
-        let distance = class.shape().block(u64::from(self.word.get()) * 64);
-        Slab::at(Offset(self.first.get() - distance))
+        let rest = bottom.wrapping_add(count);
+        // SAFETY: what stays are `here - count` blocks in the magazine's own room.
+        unsafe { ptr::copy(rest, bottom, here - count) };
+        self.top.set(bottom.wrapping_add(here - count));
     }
 }
 
@@ -182,54 +160,27 @@ mod tests {
 
     use super::*;
 
-    fn loan(class: Class, word: u64, bits: u64) -> Loan {
-        let slab = Slab::at(Offset(1 << 20));
-        Loan { slab, word, first: slab.block(class, word, 0), bits }
-    }
-
     #[test]
-    fn every_block_of_every_class_goes_out_once_and_comes_back_once() {
-        for class in Class::all() {
-            let words = u64::from(class.shape().words);
-            for word in [0, words - 1] {
-                let magazine = Magazine::new();
-                magazine.prepare(class);
-                magazine.load(class, loan(class, word, class.shape().full_mask(word)));
-                let blocks: Vec<_> = core::iter::from_fn(|| magazine.take()).map(Offset).collect();
-                let count = class.shape().full_mask(word).count_ones() as usize;
-                assert_eq!(blocks.len(), count);
-                for (block, index) in blocks.iter().zip(0..) {
-                    assert_eq!(*block, loan(class, word, 0).slab.block(class, word, index));
-                    assert_eq!(magazine.give(*block), Gift::Taken);
-                    assert_eq!(magazine.give(*block), Gift::Wrong);
-                    let twice = magazine.misuse(class, *block);
-                    assert_eq!((twice.wrong, twice.begin), (Wrong::DoubleFree, *block));
-                }
-                let behind = blocks[count - 1] + u64::from(class.shape().bytes);
-                assert_eq!(magazine.give(behind), Gift::Elsewhere);
-                assert_eq!(magazine.give(blocks[0] - 16), Gift::Elsewhere);
-                let bits = class.shape().full_mask(word);
-                assert_eq!(magazine.unload(class), Some(loan(class, word, bits)));
-                assert_eq!(magazine.give(blocks[0]), Gift::Elsewhere);
-            }
+    fn the_newest_is_taken_first_and_the_oldest_dropped() {
+        static WORD: AtomicU64 = AtomicU64::new(0);
+        // SAFETY: the word is there for ever.
+        let bits = unsafe { Bits::at(&raw const WORD) };
+        let magazines = [const { Magazine::new() }; CLASSES];
+        assert!(magazines[0].is_full() && magazines[0].take().is_none());
+        let count = room_bytes() as usize / size_of::<Waiting>();
+        let mut rooms = Vec::<Waiting>::with_capacity(count);
+        Magazine::furnish(&magazines, rooms.as_mut_ptr());
+        for (class, magazine) in Class::all().zip(&magazines) {
+            let room = u64::from(room(class));
+            (0..room).for_each(|number| magazine.push(Waiting::new(number * 16, bits)));
+            assert!(magazine.is_full() && magazine.count() as u64 == room);
         }
-    }
-
-    #[test]
-    fn no_place_inside_a_block_is_taken_for_a_block() {
-        for class in Class::all() {
-            let magazine = Magazine::new();
-            magazine.prepare(class);
-            magazine.load(class, loan(class, 0, 0));
-            let (first, bytes) = (magazine.first.get(), u64::from(class.shape().bytes));
-            // Every 17th, to be quick: 17 divides no size, so each place in a block has its turn.
-            let places = (0..u64::from(magazine.span.get())).step_by(17);
-            for distance in places.filter(|d| d % bytes != 0) {
-                assert_eq!(magazine.give(Offset(first + distance)), Gift::Wrong);
-                let misuse = magazine.misuse(class, Offset(first + distance));
-                let begin = Offset(first + distance / bytes * bytes);
-                assert_eq!((misuse.wrong, misuse.begin), (Wrong::Interior, begin));
-            }
-        }
+        let first = &magazines[0];
+        assert_eq!((first.take(), first.take()), (Some(63 * 16), Some(62 * 16)));
+        let mut dropped = Vec::new();
+        first.drop_oldest(3, |waiting| dropped.push(waiting.block()));
+        assert_eq!(dropped, [0, 16, 32]);
+        first.drop_oldest(usize::MAX, |waiting| dropped.push(waiting.block()));
+        assert_eq!((dropped.len(), first.count(), first.take()), (62, 0, None));
     }
 }

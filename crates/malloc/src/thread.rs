@@ -3,72 +3,67 @@
 //! ```text
 //!   a thread's word --> Thread   [ magazine ] x CLASSES      what it hands out next
 //!                                [ ring     ] x CLASSES      its slabs with a free block
-//!                                [ all      ] x CLASSES      all its slabs
-//!                                [ told     ] x CLASSES      others freed something of this class
+//!                                [ told     ] --> slab --> slab ...   where others freed something
 //!
 //!   begins --> runs --its end--> idle --the next thread--> runs ...
 //! ```
 //!
-//! A free block stands in exactly one of three places: a magazine, its slab's mask, or (freed by a
-//! thread that does not own the slab) its slab's remote mask. A record is never given back to the
-//! system, so whoever frees a block of another's may always tell its owner.
+//! A block that is not in use stands in exactly one of two places: a magazine, or its slab's mask.
+//! One that another thread has freed is used until its owner collects it from the slab's remote
+//! mask. A record is never given back to the system, so whoever frees a block of another's may
+//! always tell its owner.
 //!
 //! Promises: what a thread does with its own slabs needs no lock and no atomic operation; a free of
-//! another's block is one, on a word out of the block. A thread's end gives back all that is free,
-//! and leaves the rest to the threads that come.
+//! another's block is one, and two more if it is the first in its slab since the owner looked. A
+//! thread's end gives back all that is free, and leaves the rest to the threads that come.
 //! Knows nothing of chunks, mappings or where core comes from.
 
 use core::cell::Cell;
 use core::ffi::c_void;
 use core::ptr;
-use core::sync::atomic::AtomicU8;
+use core::sync::atomic::AtomicU64;
 use core::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 
-use morecore_heap::{CLASSES, Class, Core, Given, Loan, NoJournal, Offset, Place, Slab, Slabs};
+use morecore_heap::{CLASSES, Class, Core, Given, NoJournal, Offset, Slab, Slabs};
 
 use crate::arena::{self, Arena};
+use crate::ledger::{self, Look, Stamp};
 use crate::line::{abort_for, rightly};
-use crate::magazine::Magazine;
+use crate::magazine::{Magazine, Waiting, room};
 
-/// How many slabs of a class are looked through for what others freed before a new slab is made:
-/// each look is a miss of the cache, and with 8 at most 1/8 of a class's slabs are more than
-/// needed.
+/// How many idle records are looked through for a slab, and how many slabs are taken over from one:
+/// what a thread left behind is mostly in the first, and each look is a miss of the cache.
 const LOOKS: u32 = 8;
 
-/// So many blocks of one word freed after a first one make the word the magazine. Frees at random
-/// over a few words seldom hit one of them four times in a row; an exchange costs about as much as
-/// two frees into a slab, and saves up to 60.
-const STREAK_MOST: u64 = 3;
+/// So many blocks are freed the slow way, which looks for what others freed, before all of that is
+/// collected: by then collecting costs less than the looks that it saves.
+const SLOW_MOST: u32 = 64;
 
 /// What a thread owns.
 ///
 /// # Invariants
 /// - `own`: all but `told` is used only by the thread that runs with this record; of an idle one,
 ///   only by who holds the arena.
-/// - `whole`: the ring of all slabs of a class has each slab once whose owner is this record.
+/// - `stamped`: the ledger has this record's stamp for its slabs, and for no others.
+/// - `told`: a slab is in the list of `told` from when somebody was the first to free a block of it
+///   remotely until the owner collects; meanwhile it is not empty.
 #[repr(C, align(64))]
 pub(crate) struct Thread {
     magazines: [Magazine; CLASSES],
-    /// The state of [`Slabs`]: a word a class.
-    rings: [Cell<u64>; CLASSES],
-    /// For each class, one of the slabs; the others follow by their spare words.
-    all: [Cell<u64>; CLASSES],
-    /// For each class, the first block of the word in which a block was freed last; in the bits
-    /// that a granule leaves free, how many were freed there before in a row.
-    last: [Cell<u64>; CLASSES],
-    /// For each class, how many slabs there are.
-    counts: [Cell<u32>; CLASSES],
+    /// The slabs where others freed something, linked by their spare words. On a line with what
+    /// each free reads, for each free reads it, and others write it seldom.
+    told: AtomicU64,
+    stamp: Cell<Stamp>,
+    /// How many blocks were freed the slow way since the last collection.
+    slow: Cell<u32>,
     /// The next idle record.
     pub(crate) next_idle: Cell<*mut Thread>,
-    told: Told,
+    /// The state of [`Slabs`]: a word a class.
+    rings: [Cell<u64>; CLASSES],
 }
 
-/// For each class, whether others freed something. On lines of its own: others write here.
-#[repr(align(64))]
-struct Told([AtomicU8; CLASSES]);
-
-/// The record of threads that have none: all its magazines are empty and stay so, so the fast paths
-/// never succeed and need no question.
+/// The record of threads that have none: all its magazines are empty, without room, and stay so,
+/// and it owns nothing; so the fast paths never succeed and need no question.
 #[repr(transparent)]
 pub(crate) struct Nobody(Thread);
 
@@ -76,10 +71,10 @@ pub(crate) struct Nobody(Thread);
 unsafe impl Sync for Nobody {}
 
 /// A thread that has not allocated yet.
-pub(crate) static NOBODY: Nobody = Nobody(Thread::new());
+pub(crate) static NOBODY: Nobody = Nobody(Thread::new(Stamp::NOBODY));
 
 /// A thread whose end was seen: it has given its record back.
-pub(crate) static GONE: Nobody = Nobody(Thread::new());
+pub(crate) static GONE: Nobody = Nobody(Thread::new(Stamp::NOBODY));
 
 impl Nobody {
     pub(crate) fn record(&self) -> *mut Thread {
@@ -87,147 +82,233 @@ impl Nobody {
     }
 }
 
-/// The spare words of a slab that link all slabs of a thread and class.
+/// The spare word of a slab that links those in a list of `told`.
 const NEXT: u64 = 0;
-const PREVIOUS: u64 = 1;
 
 impl Thread {
-    pub(crate) const fn new() -> Self {
+    pub(crate) const fn new(stamp: Stamp) -> Self {
         Self {
             magazines: [const { Magazine::new() }; CLASSES],
-            rings: [const { Cell::new(0) }; CLASSES],
-            all: [const { Cell::new(0) }; CLASSES],
-            last: [const { Cell::new(0) }; CLASSES],
-            counts: [const { Cell::new(0) }; CLASSES],
+            told: AtomicU64::new(0),
+            stamp: Cell::new(stamp),
+            slow: Cell::new(0),
             next_idle: Cell::new(ptr::null_mut()),
-            told: Told([const { AtomicU8::new(0) }; CLASSES]),
+            rings: [const { Cell::new(0) }; CLASSES],
         }
     }
 
-    /// Makes a new record ready to be a thread's.
-    pub(crate) fn prepare(&self) {
-        Class::all().for_each(|class| self.magazine(class).prepare(class));
+    /// Gives a new record's magazines their room: `magazine::room_bytes()` bytes.
+    pub(crate) fn furnish(&self, rooms: *mut Waiting) {
+        Magazine::furnish(&self.magazines, rooms);
     }
 
     /// The magazine of a class.
     #[inline(always)]
     pub(crate) fn magazine(&self, class: Class) -> &Magazine {
-        &self.magazines[class.index()]
+        // SAFETY: just so.
+        unsafe { self.magazine_at(Magazine::distance(class)) }
     }
 
-    /// Loads the empty magazine of `class`, and takes a block; `None` if there is no core.
+    /// The magazine that stands so far behind the first.
+    ///
+    /// # Safety
+    /// - `distance` is what [`Magazine::distance`] told of a class.
+    #[inline(always)]
+    pub(crate) unsafe fn magazine_at(&self, distance: u32) -> &Magazine {
+        let first = ptr::from_ref(&self.magazines).cast::<Magazine>();
+        // SAFETY: the caller's duty: it is one of them.
+        unsafe { &*first.wrapping_byte_add(distance as usize) }
+    }
+
+    /// Which slabs of the ledger are this record's.
+    #[inline(always)]
+    pub(crate) fn stamp(&self) -> Stamp {
+        self.stamp.get()
+    }
+
+    /// Have others freed something in its slabs that it has not collected yet?
+    #[inline(always)]
+    pub(crate) fn is_told(&self) -> bool {
+        self.told.load(Relaxed) != 0
+    }
+
+    /// Fills the magazine of `class`, and takes a block; `None` if there is no core.
     pub(crate) fn refill(&self, class: Class) -> Option<u64> {
         let magazine = self.magazine(class);
         loop {
-            if let Some(loan) = self.slabs().borrow_word(&mut core(), class) {
-                // The old loan has no bit left, so nothing goes back.
-                magazine.load(class, loan);
-                return magazine.take();
-            }
-            self.collect(None, class, LOOKS);
-            // What others freed may have been of the very word on loan.
+            // The record of those who come after their end may have some waiting.
             if let Some(block) = magazine.take() {
                 return Some(block);
             }
-            if self.slabs().head(&core(), class).is_none() && !self.more(class) {
+            let is_filled = self.fill(class) || self.collect(None) || self.more(class);
+            if !is_filled {
                 return None;
             }
         }
     }
 
-    /// Frees a block of a slab that this record owns, and that is not of a word on loan.
-    ///
-    /// If the magazine is used up, or the last blocks freed this way were of the same word, that
-    /// word becomes the magazine: who takes apart what was built in a row frees word after word.
+    /// Fills half of an empty magazine from the first slab with a free block; `false`: there is
+    /// none. (Half, so that neither a free nor a request that follows finds it at its end.)
+    fn fill(&self, class: Class) -> bool {
+        let Some(loan) = self.slabs().borrow(&mut core(), class, room(class) / 2) else {
+            return false;
+        };
+        let (magazine, bytes) = (self.magazine(class), u64::from(class.shape().bytes));
+        let mut look = Look::at(loan.first.0);
+        let mut bits = loan.bits;
+        // The highest goes first, so that they are handed out by address.
+        while bits != 0 {
+            let index = 63 - u64::from(bits.leading_zeros());
+            bits ^= 1 << index;
+            let block = loan.first.0 + index * bytes;
+            magazine.push(Waiting::new(block, look.bits(block)));
+        }
+        true
+    }
+
+    /// Frees a block of a slab that this record owns, where the fast path can not: the magazine is
+    /// full, others have freed something, or the free is wrong.
+    #[cold]
     #[inline(never)]
     pub(crate) fn give(&self, slab: Slab, class: Class, at: Offset) {
         let place = rightly(slab.place(class, at));
-        // Acquire pairs with the Release in `tell`: we see the bits that we are told of.
-        if self.told.0[class.index()].load(Acquire) != 0 {
-            self.check_remote(slab, class, at);
-        }
-        let first = slab.block(class, place.word, 0).0;
-        let last = &self.last[class.index()];
-        let streak = if last.get() & !STREAK_MOST == first { last.get() + 1 } else { first };
-        last.set(streak);
-        if streak & STREAK_MOST == STREAK_MOST || self.magazine(class).is_used_up() {
-            last.set(0);
-            return self.exchange(slab, class, place);
-        }
-        match self.slabs().give_place(&mut core(), slab, class, place) {
-            Some(Given::Kept) => {}
-            Some(Given::Empty) => self.unseat(None, slab, class),
-            None => abort_for(&slab.twice(class, at)),
-        }
-    }
-
-    /// Makes the word at `place` the magazine, with the block there free in it.
-    #[inline(never)]
-    fn exchange(&self, slab: Slab, class: Class, place: Place) {
-        let magazine = self.magazine(class);
-        self.give_loan(None, class);
-        let loan = self.slabs().borrow_word_of(&mut core(), slab, class, place.word);
-        magazine.load(class, loan);
-        rightly(magazine.give_bits(class, place.bit));
-    }
-
-    /// Gives what is left in the magazine back to its slab.
-    fn give_loan(&self, arena: Option<&mut Arena>, class: Class) {
-        let Some(loan) = self.magazine(class).unload(class) else { return };
-        let Loan { slab, word, bits, .. } = loan;
-        let given = self.slabs().return_word(&mut core(), slab, class, word, bits);
-        if rightly(given) == Given::Empty {
-            self.unseat(arena, slab, class);
-        }
-    }
-
-    /// Ends the process if others have freed the block at `at` already.
-    #[cold]
-    fn check_remote(&self, slab: Slab, class: Class, at: Offset) {
-        let place = rightly(slab.place(class, at));
-        if slab.remote_mask(&core(), class, place.word) & place.bit != 0 {
+        let bits = ledger::bits_of(at.0);
+        let is_told = self.is_told();
+        let is_remote = is_told && slab.remote_mask(&core(), class, place.word) & place.bit != 0;
+        if is_remote || !bits.strike(at.0) {
             abort_for(&slab.twice(class, at));
         }
+        let magazine = self.magazine(class);
+        if magazine.is_full() {
+            self.store(None, class, room(class) as usize / 2);
+        }
+        magazine.push(Waiting::new(at.0, bits));
+        self.slow.set(self.slow.get() + u32::from(is_told));
+        if self.slow.get() > SLOW_MOST {
+            self.collect(None);
+        }
     }
 
-    /// Is the block at `at`, of a slab that this record owns, free?
-    pub(crate) fn is_free(&self, slab: Slab, class: Class, at: Offset) -> bool {
+    /// Puts the `count` blocks that wait longest in a magazine back into their slabs' masks, those
+    /// of one mask word that follow each other at once.
+    fn store(&self, mut arena: Option<&mut Arena>, class: Class, count: usize) {
+        let mut run = Run::EMPTY;
+        self.magazine(class).drop_oldest(count, |waiting| {
+            let at = Offset(waiting.block());
+            if !run.takes(class, at) {
+                self.store_run(arena.as_deref_mut(), class, run);
+                run = Run::of(class, at);
+            }
+        });
+        self.store_run(arena, class, run);
+    }
+
+    fn store_run(&self, arena: Option<&mut Arena>, class: Class, run: Run) {
+        if run.bits == 0 {
+            return;
+        }
+        let given = self.slabs().return_word(&mut core(), run.slab, class, run.word, run.bits);
+        if rightly(given) == Given::Empty {
+            self.unseat(arena, run.slab, class);
+        }
+    }
+
+    /// Is the block at `at`, of a slab that this record may or may not own, known to be free?
+    pub(crate) fn is_free(slab: Slab, class: Class, at: Offset) -> bool {
         let Ok(place) = slab.place(class, at) else { return false };
-        let in_slab = slab.mask(&core(), place.word) & place.bit != 0;
-        in_slab || self.magazine(class).has(at)
+        !ledger::is_used(at) || slab.remote_mask(&core(), class, place.word) & place.bit != 0
     }
 
     /// Tells the owner of a slab that something in it was freed.
     ///
     /// # Safety
     /// - `owner` is a record that was made by [`Arena::thread`].
-    pub(crate) unsafe fn tell(owner: *mut Self, class: Class) {
+    /// - The slab is in no such list: `give_remote` told the caller to tell, or it was just taken
+    ///   out of one.
+    pub(crate) unsafe fn tell(owner: *mut Self, slab: Slab, class: Class) {
         // SAFETY: records are never given back.
         let told = unsafe { &raw const (*owner).told };
         // SAFETY: as above; this part of a record is atomic, for everyone.
-        let told = unsafe { &(*told).0[class.index()] };
-        if told.load(Relaxed) == 0 {
-            // Release pairs with the Acquire in `give` and `collect`.
-            told.store(1, Release);
+        let told = unsafe { &*told };
+        let mut first = told.load(Relaxed);
+        loop {
+            slab.spare(&core(), class, NEXT).store(first, Relaxed);
+            // Release pairs with the Acquire in `collect`: the link is seen with the slab.
+            match told.compare_exchange_weak(first, slab.begin().0, Release, Relaxed) {
+                Ok(_) => return,
+                Err(now) => first = now,
+            }
         }
     }
 
-    /// Gives back all that is free: this thread ends, or the record's owner died in a fork.
+    /// Puts what others freed in this record's slabs into their masks; `false`: nothing was.
+    fn collect(&self, mut arena: Option<&mut Arena>) -> bool {
+        self.slow.set(0);
+        if !self.is_told() {
+            return false;
+        }
+        // Acquire pairs with the Release in `tell`.
+        let mut next = self.told.swap(0, Acquire);
+        while next != 0 {
+            let slab = Slab::at(Offset(next));
+            let Some(class) = slab.class(&core()) else {
+                morecore_heap::abort::broken("told", slab.begin());
+            };
+            next = slab.spare(&core(), class, NEXT).load(Relaxed);
+            let owner = slab.owner(&core()).load(Relaxed);
+            if owner == self.name() {
+                self.collect_slab(arena.as_deref_mut(), slab, class);
+            } else {
+                // It was taken over after somebody had told this record.
+                // SAFETY: the owner word of a slab names a record, and the slab left our list.
+                unsafe {
+                    Self::tell(ptr::with_exposed_provenance_mut(owner as usize), slab, class);
+                }
+            }
+        }
+        true
+    }
+
+    /// Puts what others freed in one slab into its mask.
+    fn collect_slab(&self, arena: Option<&mut Arena>, slab: Slab, class: Class) {
+        let mut became = Given::Kept;
+        slab.collect(&core(), class, |word, bits| {
+            self.strike_all(slab, class, word, bits);
+            let given = self.slabs().return_word(&mut core(), slab, class, word, bits);
+            became = rightly(given);
+        });
+        if became == Given::Empty {
+            self.unseat(arena, slab, class);
+        }
+    }
+
+    /// Takes down of the blocks of one mask word that they are used no more.
+    fn strike_all(&self, slab: Slab, class: Class, word: u64, bits: u64) {
+        let mut look = Look::at(slab.begin().0);
+        let mut rest = bits;
+        while rest != 0 {
+            let block = slab.block(class, word, u64::from(rest.trailing_zeros()));
+            rest &= rest - 1;
+            if !look.bits(block.0).strike(block.0) {
+                // Its owner has freed it as well.
+                abort_for(&slab.twice(class, block));
+            }
+        }
+    }
+
+    /// Gives back all that waits in the magazines, and what others freed. The slabs of blocks in
+    /// use stay: this thread ends, or gives back what it can.
     pub(crate) fn empty(&self, arena: &mut Arena) {
         for class in Class::all() {
-            self.give_loan(Some(arena), class);
-            self.told.0[class.index()].store(1, Relaxed);
+            self.store(Some(arena), class, usize::MAX);
         }
         self.tidy(arena);
     }
 
-    /// Gives back what others have emptied: for the record of a thread that ended.
+    /// Gives back what others have emptied, and empty slabs that are kept.
     pub(crate) fn tidy(&self, arena: &mut Arena) {
+        self.collect(Some(arena));
         for class in Class::all() {
-            if self.told.0[class.index()].load(Relaxed) == 0 {
-                continue;
-            }
-            self.collect(Some(arena), class, u32::MAX);
             if let Some(spare) = self.slabs().spare(&core(), class) {
                 self.unseat(Some(arena), spare, class);
             }
@@ -236,19 +317,17 @@ impl Thread {
 
     /// Takes over slabs of `class` with free blocks from a record that is idle. `true` if any came.
     fn adopt(&self, arena: &mut Arena, idle: &Self, class: Class) -> bool {
-        idle.collect(Some(arena), class, LOOKS);
+        idle.collect(Some(arena));
         let mut has_some = false;
         for _ in 0..LOOKS {
             let Some(slab) = idle.slabs().head(&core(), class) else { break };
             idle.slabs().leave(&mut core(), class, slab);
-            idle.unlink(slab, class);
-            self.link(slab, class);
-            slab.owner(&core()).store(ptr::from_ref(self).expose_provenance() as u64, Relaxed);
+            // Whoever reads the old name tells the old owner, who passes it on.
+            slab.owner(&core()).store(self.name(), Relaxed);
+            ledger::assign(slab, class, self.stamp(), Magazine::distance(class));
             self.slabs().join(&mut core(), class, slab);
             has_some = true;
         }
-        // Whoever read the old owner's name may have told that one only.
-        self.told.0[class.index()].store(1, Relaxed);
         has_some
     }
 
@@ -269,52 +348,16 @@ impl Thread {
             idle = record.next_idle.get();
         }
         let Some(payload) = arena.allocate_slab(class) else { return false };
-        let owner = ptr::from_ref(self).expose_provenance() as u64;
-        let units = arena::units();
-        let slab = self.slabs().seat(&mut core(), units, class, payload, owner);
-        self.link(slab, class);
+        let (slabs, units) = (self.slabs(), arena::units());
+        let slab = slabs.seat(&mut core(), units, class, payload, self.name());
+        ledger::assign(slab, class, self.stamp(), Magazine::distance(class));
         true
-    }
-
-    /// Puts what others freed into the masks, looking at `most` slabs if it was told of any.
-    fn collect(&self, mut arena: Option<&mut Arena>, class: Class, most: u32) {
-        let (told, all) = (&self.told.0[class.index()], &self.all[class.index()]);
-        // Acquire pairs with the Release in `tell`.
-        if told.load(Relaxed) == 0 || told.swap(0, Acquire) == 0 {
-            return;
-        }
-        let count = self.counts[class.index()].get();
-        for _ in 0..count.min(most) {
-            let slab = Slab::at(Offset(all.get()));
-            all.set(slab.spare(&core(), class, NEXT).load(Relaxed));
-            if self.collect_slab(slab, class) == Given::Empty {
-                self.unseat(arena.as_deref_mut(), slab, class);
-            }
-        }
-        if count > most {
-            // We did not come round.
-            told.store(1, Relaxed);
-        }
-    }
-
-    /// Puts what others freed in one slab into its mask, or into the magazine.
-    fn collect_slab(&self, slab: Slab, class: Class) -> Given {
-        let mut became = Given::Kept;
-        while let Some((word, bits)) = slab.collect(&core(), class) {
-            if self.magazine(class).is_of(class, slab, word) {
-                rightly(self.magazine(class).give_bits(class, bits));
-            } else {
-                let given = self.slabs().return_word(&mut core(), slab, class, word, bits);
-                became = rightly(given);
-            }
-        }
-        became
     }
 
     /// Gives an empty slab back to the arena.
     #[inline(never)]
     fn unseat(&self, arena: Option<&mut Arena>, slab: Slab, class: Class) {
-        self.unlink(slab, class);
+        ledger::retract(slab, class);
         let Some(arena) = arena else { return self.unseat_from(&mut arena::hold(), slab, class) };
         self.unseat_from(arena, slab, class);
     }
@@ -325,41 +368,52 @@ impl Thread {
         arena.free_slab(slab);
     }
 
-    /// Puts a slab into the ring of all.
-    fn link(&self, slab: Slab, class: Class) {
-        let (all, core) = (&self.all[class.index()], core());
-        self.counts[class.index()].update(|count| count + 1);
-        let begin = slab.begin().0;
-        let next = if all.get() == 0 { begin } else { all.get() };
-        let next_slab = Slab::at(Offset(next));
-        let previous = match all.get() {
-            0 => begin,
-            _ => next_slab.spare(&core, class, PREVIOUS).load(Relaxed),
-        };
-        slab.spare(&core, class, NEXT).store(next, Relaxed);
-        slab.spare(&core, class, PREVIOUS).store(previous, Relaxed);
-        Slab::at(Offset(previous)).spare(&core, class, NEXT).store(begin, Relaxed);
-        next_slab.spare(&core, class, PREVIOUS).store(begin, Relaxed);
-        // The ring is looked through from here on: a new slab comes last.
-        all.set(next);
-    }
-
-    /// Takes a slab out of the ring of all.
-    fn unlink(&self, slab: Slab, class: Class) {
-        let (all, core) = (&self.all[class.index()], core());
-        self.counts[class.index()].update(|count| count - 1);
-        let next = slab.spare(&core, class, NEXT).load(Relaxed);
-        let previous = slab.spare(&core, class, PREVIOUS).load(Relaxed);
-        Slab::at(Offset(previous)).spare(&core, class, NEXT).store(next, Relaxed);
-        Slab::at(Offset(next)).spare(&core, class, PREVIOUS).store(previous, Relaxed);
-        if all.get() == slab.begin().0 {
-            all.set(if next == slab.begin().0 { 0 } else { next });
-        }
+    /// What the owner word of its slabs says.
+    pub(crate) fn name(&self) -> u64 {
+        ptr::from_ref(self).expose_provenance() as u64
     }
 
     #[inline(always)]
     pub(crate) fn slabs(&self) -> Slabs {
         Slabs::at(Offset(self.rings.as_ptr().expose_provenance() as u64))
+    }
+}
+
+/// Free blocks of one mask word.
+#[derive(Clone, Copy)]
+struct Run {
+    slab: Slab,
+    word: u64,
+    /// The first block of the word, and the bytes of all that it has.
+    first: u64,
+    span: u64,
+    bits: u64,
+}
+
+impl Run {
+    const EMPTY: Self = Self { slab: Slab::at(Offset::NONE), word: 0, first: 0, span: 0, bits: 0 };
+
+    /// The one of the block at `at`.
+    fn of(class: Class, at: Offset) -> Self {
+        let Some((slab, _)) = arena::units().slab_of(&core(), at) else {
+            morecore_heap::abort::broken("stamped", at);
+        };
+        let place = rightly(slab.place(class, at));
+        let first = slab.block(class, place.word, 0).0;
+        let blocks = u64::from(class.shape().full_mask(place.word).count_ones());
+        let span = blocks * u64::from(class.shape().bytes);
+        Self { slab, word: place.word, first, span, bits: place.bit }
+    }
+
+    /// Takes the block at `at` up, if it is of the same word; else `false`.
+    #[inline(always)]
+    fn takes(&mut self, class: Class, at: Offset) -> bool {
+        let distance = at.0.wrapping_sub(self.first);
+        let is_near = distance < self.span;
+        if is_near {
+            self.bits |= 1 << class.shape().index(distance);
+        }
+        is_near
     }
 }
 

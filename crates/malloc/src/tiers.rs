@@ -14,16 +14,18 @@
 //! Knows nothing of C.
 
 use core::ptr;
+use core::sync::atomic::Ordering::Relaxed;
 
 use morecore_heap::layout::align_up;
 use morecore_heap::{Class, Misuse, Offset, REQUEST_MOST, Slab, Unit, Wrong};
 use morecore_sys::{Errno, memory};
 
 use crate::arena::{self, Given};
+use crate::ledger;
 use crate::life;
 use crate::line::{abort_for, keeping_errno, rightly};
 use crate::local;
-use crate::magazine::Gift;
+use crate::magazine::Waiting;
 use crate::mapping::Mapping;
 use crate::thread::{GONE, NOBODY, Thread, core};
 
@@ -84,16 +86,18 @@ pub(crate) fn allocate_aligned(bytes: usize, align: usize) -> *mut u8 {
 /// - Nobody uses the payload any more. (An address that is no payload ends the process.)
 #[inline(always)]
 pub(crate) unsafe fn free(payload: *mut u8) {
-    let at = Offset(payload.addr() as u64);
-    let unit = arena::units().entry(&core(), at);
-    let Some(class) = unit.class() else { return free_beyond(unit, at) };
+    let at = payload.addr() as u64;
     // SAFETY: a thread's word names a record that is this thread's, or one that stays empty.
     let thread = unsafe { &*local::thread() };
-    match thread.magazine(class).give(at) {
-        Gift::Taken => {}
-        Gift::Elsewhere => free_small(thread, unit, class, at),
-        Gift::Wrong => free_wrong(class, at),
+    let Some((distance, bits)) = ledger::look(at, thread.stamp()) else {
+        return free_elsewhere(payload);
+    };
+    // SAFETY: that is what each slab of ours was assigned with.
+    let magazine = unsafe { thread.magazine_at(distance) };
+    if magazine.is_full() || thread.is_told() || !bits.strike(at) {
+        return free_own(payload);
     }
+    magazine.push(Waiting::new(at, bits));
 }
 
 /// Makes a payload `bytes` long, here or elsewhere; null if there is no core, and then it stays.
@@ -175,37 +179,46 @@ fn allocate_small(class: Class) -> *mut u8 {
     block.map_or_else(refused, address)
 }
 
-/// A block that is not of this thread's magazine goes back.
-#[inline]
-fn free_small(thread: &Thread, unit: Unit, class: Class, at: Offset) {
+/// A block of this thread's own, of which something is not plain.
+#[cold]
+#[inline(never)]
+fn free_own(payload: *mut u8) {
+    let at = Offset(payload.addr() as u64);
+    let Some((slab, class)) = arena::units().slab_of(&core(), at) else { return };
+    // SAFETY: a thread's word names a record that is this thread's, or one that stays empty.
+    let thread = unsafe { &*local::thread() };
+    thread.give(slab, class, at);
+}
+
+/// What is in no slab that the ledger knows as this thread's goes back.
+#[inline(never)]
+fn free_elsewhere(payload: *mut u8) {
+    let at = Offset(payload.addr() as u64);
+    let unit = arena::units().entry(&core(), at);
+    let Some(class) = unit.class() else { return free_beyond(unit, at) };
     let slab = slab_of(unit, at);
-    let own = ptr::from_ref(thread).addr() as u64;
+    // SAFETY: a thread's word names a record that is this thread's, or one that stays empty.
+    let thread = unsafe { &*local::thread() };
     // Relaxed: the owner of a slab in which a block is used changes only when its thread is gone,
     // and whoever reads the old name frees for another, which is right in any case.
-    let owner = slab.owner(&core()).load(core::sync::atomic::Ordering::Relaxed);
-    if owner == own {
+    let owner = slab.owner(&core()).load(Relaxed);
+    if owner == thread.name() {
         return thread.give(slab, class, at);
     }
     free_remote(slab, class, at, owner);
 }
 
 /// A block of another thread's slab goes back to it.
-#[inline(never)]
 fn free_remote(slab: Slab, class: Class, at: Offset, owner: u64) {
+    if !ledger::is_used(at) {
+        rightly(slab.place(class, at));
+        abort_for(&slab.twice(class, at));
+    }
     if rightly(slab.give_remote(&core(), class, at)) {
         let owner = ptr::with_exposed_provenance_mut(owner as usize);
-        // SAFETY: the owner word of a slab names a record.
-        unsafe { Thread::tell(owner, class) };
+        // SAFETY: the owner word of a slab names a record, and we were told to tell.
+        unsafe { Thread::tell(owner, slab, class) };
     }
-}
-
-/// The end of a process that freed a place in its magazine that is free, or where no block begins.
-#[cold]
-#[inline(never)]
-fn free_wrong(class: Class, at: Offset) -> ! {
-    // SAFETY: a thread's word names a record that is this thread's, or one that stays empty.
-    let thread = unsafe { &*local::thread() };
-    abort_for(&thread.magazine(class).misuse(class, at))
 }
 
 /// A payload beyond the small tier.
@@ -334,9 +347,7 @@ fn unmap(mapping: Mapping) {
 /// The bytes of a block, if one that is not known to be free begins at `at`.
 fn small_bytes(slab: Slab, class: Class, at: Offset) -> u64 {
     rightly(slab.place(class, at));
-    // SAFETY: a thread's word names a record that is this thread's, or one that stays empty.
-    let thread = unsafe { &*local::thread() };
-    if thread.is_free(slab, class, at) {
+    if Thread::is_free(slab, class, at) {
         abort_for(&slab.twice(class, at));
     }
     u64::from(class.shape().bytes)

@@ -145,7 +145,7 @@ impl Parts {
     }
 
     fn borrow<J: Journal>(self, core: &mut Core<J>, class: Class) -> Outcome {
-        let Some(loan) = self.slabs.borrow_word(core, class) else { return Outcome::Nothing };
+        let Some(loan) = self.slabs.borrow(core, class, 40) else { return Outcome::Nothing };
         let bits = (0..64).filter(|bit| loan.bits >> bit & 1 != 0);
         let bytes = u64::from(class.shape().bytes);
         Outcome::Blocks(bits.map(|bit| loan.first + bit * bytes).collect())
