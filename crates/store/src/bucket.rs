@@ -385,6 +385,24 @@ impl Bucket {
     }
 }
 
+impl Meta {
+    /// Whether the entry of `key` that this is known of stands whole in its bucket, without a
+    /// payload.
+    #[must_use]
+    pub fn is_inline(&self, key: &[u8]) -> bool {
+        let flags = if self.flags == 0 { 0 } else { FLAGS_BYTES as u64 };
+        key.len() as u64 + self.bytes + flags <= INLINE_BYTES as u64
+    }
+
+    /// The bytes of that entry: its bucket, and its payload if it has one. What the heap rounds up
+    /// is not counted.
+    #[must_use]
+    pub fn entry_bytes(&self, key: &[u8]) -> u64 {
+        let payload = if self.is_inline(key) { 0 } else { payload_bytes(key, self.bytes) };
+        BUCKET_BYTES + payload
+    }
+}
+
 /// How large a payload the entry needs: the hash, the key if that is long, and the value.
 pub(crate) fn payload_bytes(key: &[u8], value_bytes: u64) -> u64 {
     value_from(key) + value_bytes.next_multiple_of(WORD)

@@ -142,6 +142,7 @@ impl Session {
 
     /// What a change comes to, with what it needs claimed.
     pub(crate) fn act_for(&mut self, sought: &Sought<'_>, change: &Change) -> Result<Act, Error> {
+        self.check_own()?;
         match change {
             Change::Keep => Ok(Act::Keep),
             Change::Remove => Ok(Act::Remove),
@@ -161,6 +162,7 @@ impl Session {
     /// Makes the steps as one transaction, growing the table if it must; the shards are held.
     /// Returns the version that the first step's entry has now, if it was set.
     pub(crate) fn change(&mut self, shards: &[u64], steps: &[Step<'_>]) -> Result<u64, Error> {
+        self.check_own()?;
         let claims = self.claims;
         for _ in 0..PLACES_MOST + steps.len() {
             self.begin(shards);

@@ -62,6 +62,11 @@ pub enum Error {
         /// How many there are.
         most: u32,
     },
+    /// This session reads as many values in place as it can.
+    TooManyLeases {
+        /// How many that are.
+        most: u32,
+    },
     /// The key is longer than a key may be.
     KeyTooLong {
         /// Its length.
@@ -96,6 +101,8 @@ pub enum Error {
         /// How long we waited.
         ms: u64,
     },
+    /// A child of fork cannot go on with a change that its parent began.
+    Forked,
     /// The system refused `call`.
     System {
         /// The call's name.
@@ -123,6 +130,9 @@ impl fmt::Display for Error {
             Error::TooManyParticipants { most } => {
                 write!(f, "all {most} participants of the store are taken")
             }
+            Error::TooManyLeases { most } => {
+                write!(f, "all {most} leases of this session are taken, drop one first")
+            }
             Error::KeyTooLong { bytes, most } => {
                 write!(f, "key has {bytes} bytes, at most {most} are possible")
             }
@@ -138,6 +148,7 @@ impl fmt::Display for Error {
             Error::Held { by_pid, ms } => {
                 write!(f, "process {by_pid} holds the store and did not let go for {ms} ms")
             }
+            Error::Forked => f.write_str("a child of fork cannot go on with its parent's change"),
             Error::System { call, error } => write!(f, "{call}: {error}"),
         }
     }

@@ -63,6 +63,10 @@ impl Session {
     /// Claims a payload, dropping entries for it if the store does that; returns where it is and
     /// the number of the claim. Shards that we hold are spared.
     pub(crate) fn claim_evicting(&mut self, bytes: u64, align: u64) -> Result<(u64, u64), Error> {
+        if let Some(found) = self.claim(bytes, align)? {
+            return Ok(found);
+        }
+        self.free_leases_of_the_dead()?;
         let mut search = Search::default();
         loop {
             if let Some(found) = self.claim(bytes, align)? {
@@ -202,7 +206,9 @@ impl Session {
         self.has_expired(bucket)
             || match what {
                 Sweep::All | Sweep::Clear => true,
-                Sweep::Unvisited => bucket.payload().is_some() && !self.take_visit(hash),
+                Sweep::Unvisited => bucket
+                    .payload()
+                    .is_some_and(|payload| !self.take_visit(hash) && !self.is_leased(payload.at)),
                 Sweep::Expired => false,
             }
     }

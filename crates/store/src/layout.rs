@@ -2,8 +2,8 @@
 //!
 //! ```text
 //!   +--------+-------------------------+--------+---------+------------+----------------------+
-//!   | header | slots: identity, claims | shards | visited | heap state |  heap: directories,  |
-//!   | 1 page |        and journal each |        |  bits   |            |  groups, payloads    |
+//!   | header | slots: identity, claims | shards | visited | leased and |  heap: directories,  |
+//!   | 1 page | leases and journal each |        |  bits   | heap state |  groups, payloads    |
 //!   +--------+-------------------------+--------+---------+------------+----------------------+
 //! ```
 //!
@@ -16,10 +16,13 @@ use crate::space;
 pub(crate) const MAGIC: u64 = u64::from_le_bytes(*b"morecore");
 
 /// The number of this layout: another one is never touched.
-pub(crate) const LAYOUT: u64 = 2;
+pub(crate) const LAYOUT: u64 = 3;
 
 /// The bytes of a word.
 pub(crate) const WORD: u64 = 8;
+
+/// A line of the cache.
+const LINE: u64 = 64;
 
 /// The bytes of a page; segments and their parts are whole pages.
 pub(crate) const PAGE: u64 = 4096;
@@ -57,6 +60,10 @@ pub(crate) mod header {
     /// The hold of the heap, and its version; on a line of their own.
     pub(crate) const HEAP_HOLD_AT: u64 = 320;
     pub(crate) const HEAP_VERSION_AT: u64 = 328;
+    /// In a file: the boot of the machine in which it was last in use, and whether it was closed
+    /// since, with every byte on the disk.
+    pub(crate) const BOOT_AT: u64 = 512;
+    pub(crate) const CLEAN_AT: u64 = 520;
 
     /// States: nothing yet; being laid out; usable.
     pub(crate) const RAW: u64 = 0;
@@ -71,13 +78,35 @@ pub(crate) mod slot {
     /// Who clears up after its dead owner; 0 = nobody.
     pub(crate) const RESCUER: u64 = 8;
     pub(crate) const SINCE_MS: u64 = 16;
+    /// How many of the slot's leases may be in use: the first ones.
+    pub(crate) const LEASED: u64 = 24;
     /// Payloads that only this participant knows: not yet published, or retired and not yet freed.
     pub(crate) const CLAIMS: u64 = 128;
     /// How many there can be: they fill the rest of the slot's first page.
     pub(crate) const CLAIMS_MOST: u64 = (super::PAGE - CLAIMS) / super::WORD;
-    /// The journal begins with the second page.
-    pub(crate) const JOURNAL: u64 = super::PAGE;
+    /// The second page: payloads that this participant reads in place.
+    pub(crate) const LEASES: u64 = super::PAGE;
+    /// How many there can be: a page of them, which costs nothing until one is taken.
+    pub(crate) const LEASES_MOST: u64 = super::PAGE / super::WORD;
+    /// The journal begins with the third page.
+    pub(crate) const JOURNAL: u64 = 2 * super::PAGE;
 }
+
+/// What all participants must know of leases, from where it begins.
+pub(crate) mod leased {
+    /// The first payload that was retired and is still leased; each one's first word names the
+    /// next. It changes under the heap's hold, by way of the journal.
+    pub(crate) const PENDING: u64 = 0;
+    /// Not 0: a lease ended that may have been the last of a pending payload.
+    pub(crate) const DROPPED: u64 = 8;
+    /// A bit for each slot that has leases, on the following lines.
+    pub(crate) const SLOTS: u64 = 64;
+    /// The bytes of all that, on lines of its own.
+    pub(crate) const BYTES: u64 = 64 + super::SLOTS_MOST / 8;
+}
+
+/// The most participants: more than the processors of any machine that we know.
+pub(crate) const SLOTS_MOST: u64 = 1024;
 
 /// The words of a shard, from its begin: what readers need is on its first line.
 pub(crate) mod shard {
@@ -110,6 +139,7 @@ pub(crate) struct Plan {
     pub(crate) visited_at: u64,
     /// A power of two.
     pub(crate) visited_words: u64,
+    pub(crate) leased_at: u64,
     pub(crate) heap_state_at: u64,
     pub(crate) heap_at: u64,
 }
@@ -122,7 +152,7 @@ impl Plan {
         let journal_bytes = if bytes >= 256 << 20 { 64 << 10 } else { 16 << 10 };
         let slot_bytes = slot::JOURNAL + journal_bytes;
         // A sixteenth of the memory for participants at most, as far as that gives eight.
-        let slots = (bytes / 16 / slot_bytes).clamp(8, 1024);
+        let slots = (bytes / 16 / slot_bytes).clamp(8, SLOTS_MOST);
         let shards_at = PAGE + slots * slot_bytes;
         // A shard for each MiB: groups are tens of KiB, so shards have several, and 16 suffice that
         // a few writers seldom meet; beyond 1024 meetings are rare whatever the number.
@@ -130,8 +160,8 @@ impl Plan {
         let visited_at = shards_at + shards * shard::BYTES;
         // A bit for each 512 bytes: as many as there are entries of that size, and some more.
         let visited_words = (bytes / 512 / 64).next_power_of_two();
-        let heap_state_at =
-            (visited_at + visited_words * WORD).next_multiple_of(space::STATE_ALIGN);
+        let leased_at = (visited_at + visited_words * WORD).next_multiple_of(LINE);
+        let heap_state_at = (leased_at + leased::BYTES).next_multiple_of(space::STATE_ALIGN);
         let heap_at = (heap_state_at + space::state_bytes(bytes)).next_multiple_of(PAGE);
         let notes = (journal_bytes - WORD) / (2 * WORD);
         Self {
@@ -143,6 +173,7 @@ impl Plan {
             shards,
             visited_at,
             visited_words,
+            leased_at,
             heap_state_at,
             heap_at,
         }
@@ -160,6 +191,11 @@ impl Plan {
     pub(crate) fn claim_at(&self, slot: u64, claim: u64) -> u64 {
         debug_assert!(claim < slot::CLAIMS_MOST);
         self.slot_at(slot) + slot::CLAIMS + claim * WORD
+    }
+
+    pub(crate) fn lease_at(&self, slot: u64, lease: u64) -> u64 {
+        debug_assert!(lease < slot::LEASES_MOST);
+        self.slot_at(slot) + slot::LEASES + lease * WORD
     }
 
     pub(crate) fn shard_at(&self, shard: u64) -> u64 {
@@ -200,7 +236,7 @@ mod tests {
             assert!(plan.heap_at * 4 <= plan.bytes, "{plan:?}");
             assert_eq!(plan.slot_at(plan.slots - 1) + plan.slot_bytes, plan.shards_at);
             assert!(plan.shard_at(plan.shards - 1) < plan.visited_at);
-            assert!(plan.visited_of(u64::MAX).0 < plan.heap_state_at);
+            assert!(plan.visited_of(u64::MAX).0 < plan.leased_at);
             assert_eq!(plan.shard_of(u64::MAX), plan.shards - 1);
         }
     }

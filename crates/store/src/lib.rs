@@ -23,6 +23,7 @@ mod grow;
 mod hash;
 mod hold;
 mod layout;
+mod lease;
 mod mapping;
 mod name;
 mod number;
@@ -45,6 +46,7 @@ mod window;
 
 pub(crate) use change::Act;
 pub use error::Error;
+pub use lease::Lease;
 pub use name::{NAME_BYTES_MOST, Name};
 pub use observer::Observer;
 pub use store::Store;

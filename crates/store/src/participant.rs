@@ -109,7 +109,7 @@ impl Me {
     /// Whether this value was made in this process, and not in one that forked it.
     #[inline]
     pub(crate) fn is_this_process(&self) -> bool {
-        FORK_WORD.get().is_some_and(|word| word.get() == self.identity.pid())
+        is_this_process(self.identity)
     }
 
     /// Whether `other` surely runs no more.
@@ -117,6 +117,12 @@ impl Me {
         !other.is_nobody()
             && (self.presumed_dead.contains(&other.pid()) || other.is_dead(self.identity))
     }
+}
+
+/// Whether an identity that this process, or one that forked it, found as its own is its own.
+#[inline]
+pub(crate) fn is_this_process(identity: Identity) -> bool {
+    FORK_WORD.get().is_some_and(|word| word.get() == identity.pid())
 }
 
 /// The identity of this process, found anew in a child of fork.

@@ -33,10 +33,10 @@ const TRIES_PER_YIELD: u32 = 128;
 
 /// After how many tries a reader gives up: a shard that changes under each of these is broken,
 /// or its words are hostile.
-const TRIES_MOST: u32 = 1 << 16;
+pub(crate) const TRIES_MOST: u32 = 1 << 16;
 
 /// What a reader says when it gives up.
-const NEVER_STILL: &str = "a shard that is never still";
+pub(crate) const NEVER_STILL: &str = "a shard that is never still";
 
 /// Something that is read in one piece.
 pub(crate) trait Reading {
@@ -230,7 +230,7 @@ impl Reader<'_> {
     }
 
     /// Whether the payload of a bucket that was read was reachable until now.
-    fn still_stands(
+    pub(crate) fn still_stands(
         self,
         shard: u64,
         version: u64,

@@ -14,7 +14,8 @@
 use crate::Error;
 use crate::atomic::{Acquire, Relaxed, Release};
 use crate::hold::Hold;
-use crate::layout::{header, shard, slot};
+use crate::layout::{PAGE, WORD, header, shard, slot};
+use crate::lease::end_leases;
 use crate::participant::Identity;
 use crate::session::{Session, core};
 
@@ -26,27 +27,26 @@ impl Session {
         self.free_claims(0)
     }
 
-    /// Rolls back and lets go for the owner of `slot` if it is dead. Its claims are freed when we
     /// Rolls back and lets go for every dead owner.
     pub(crate) fn recover_all(&mut self) -> Result<(), Error> {
         (0..self.plan.slots).try_for_each(|slot| self.recover_if_dead(slot))
     }
 
+    /// Rolls back and lets go for the owner of `slot` if it is dead. Its claims are freed when we
     /// hold nothing ourselves.
     pub(crate) fn recover_if_dead(&mut self, slot: u64) -> Result<(), Error> {
         let owner = self.identity_of(slot);
         if slot == self.slot || !self.me.knows_dead(owner) || !self.become_rescuer(slot) {
             return Ok(());
         }
-        if self.identity_of(slot) == owner {
         let mut recovered = Ok(());
+        if self.identity_of(slot) == owner {
             recovered = self.roll_back(slot);
             if recovered.is_ok() && !self.unfinished.contains(&slot) {
                 self.unfinished.push(slot);
             }
         }
         self.end_rescue(slot);
-    }
         recovered
     }
 
@@ -68,6 +68,7 @@ impl Session {
             }
         }
         Ok(())
+    }
 
     /// Takes back what a dead owner left half done, and frees its holds.
     fn roll_back(&mut self, slot: u64) -> Result<(), Error> {
@@ -88,17 +89,18 @@ impl Session {
             self.make_even(header::HEAP_VERSION_AT);
             hold.free_of(slot);
         }
+        end_leases(&self.view, &self.plan, slot);
         if had_begun {
             self.view.word(header::RECOVERIES_AT).fetch_add(1, Relaxed);
         }
+        Ok(())
     }
 
-        Ok(())
     fn make_even(&self, version_at: u64) {
         let version = self.view.word(version_at);
         let value = version.load(Relaxed);
         // Release pairs with the Acquire of readers: they see what was rolled back.
-        version.store(value + (value & 1), Release);
+        version.store(value.wrapping_add(value & 1), Release);
     }
 
     /// Frees the claims, and then the slots, of the dead whom we recovered. We hold nothing.

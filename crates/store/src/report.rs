@@ -85,6 +85,7 @@ pub(crate) fn census(view: &View, plan: &Plan) -> Census {
                     Some(&Use::Directory) => (PieceKind::Directory, chunk.payload_bytes()),
                     Some(&Use::Group { used }) => (PieceKind::Group, used),
                     Some(&Use::Payload { used }) => (PieceKind::Payload, used),
+                    Some(Use::Pending) => (PieceKind::Leased, chunk.payload_bytes()),
                     Some(Use::Claimed) | None => (PieceKind::Claimed, 0),
                 };
                 piece(chunk.begin.0, chunk.bytes, kind, used)

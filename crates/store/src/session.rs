@@ -25,6 +25,7 @@ use morecore_heap::{Core, UndoLog};
 use crate::atomic::{Acquire, Relaxed, Release, fence};
 use crate::hold::Hold;
 use crate::layout::{Plan, header, shard, slot};
+use crate::lease::Seat;
 use crate::mapping::Mapping;
 use crate::participant::{Identity, Me};
 use crate::space::Space;
@@ -50,6 +51,8 @@ pub(crate) struct Session {
     pub(crate) evict: Evict,
     pub(crate) me: Me,
     pub(crate) slot: u64,
+    /// The slot, as we share it with our leases.
+    pub(crate) seat: Option<Arc<Seat>>,
     /// The segment as the heap sees it, with our journal.
     pub(crate) core: Core<UndoLog>,
     pub(crate) space: Space,
@@ -65,11 +68,11 @@ pub(crate) struct Session {
     /// Dead participants whose holds were freed, and whose claims were not yet.
     pub(crate) unfinished: Vec<u64>,
     pub(crate) now: Option<u64>,
+    /// The dead participant whose slot we took over, until what it claims is free.
+    adopted: Identity,
     calls: u32,
     pub(crate) mapping: Arc<Mapping>,
 }
-    /// The dead participant whose slot we took over, until what it claims is free.
-    adopted: Identity,
 
 // SAFETY: a session is used by one thread at a time; what its pointers reach is shared memory,
 // which is only used through atomics and under holds.
@@ -87,6 +90,7 @@ impl Session {
             seed: view.load(header::SEED_AT),
             core: core(&view, &plan, 0),
             slot: 0,
+            seat: None,
             claims: 0,
             held: Vec::new(),
             open: Vec::new(),
@@ -94,11 +98,11 @@ impl Session {
             has_emptied: false,
             unfinished: Vec::new(),
             now: None,
+            adopted: Identity::NOBODY,
             calls: 0,
             view,
             plan,
             evict,
-            adopted: Identity::NOBODY,
             me,
             space,
             mapping,
@@ -125,15 +129,17 @@ impl Session {
         };
         self.slot = slot;
         self.core = core(&self.view, &self.plan, slot);
-        self.view.store(self.plan.slot_at(slot) + slot::SINCE_MS, system_now_ms());
-        Ok(())
-    }
-
         if self.view.load(self.plan.journal_at(slot)) != 0 {
             // Whoever left it left it empty. It stays taken: nobody else must use it either.
             let at = self.plan.journal_at(slot);
             return Err(Error::Damaged { what: "a free slot with notes", at });
         }
+        self.view.store(self.plan.slot_at(slot) + slot::SINCE_MS, system_now_ms());
+        let seat = Seat::new(self.mapping.clone(), self.plan, slot, self.me.identity);
+        self.seat = Some(Arc::new(seat));
+        Ok(())
+    }
+
     fn claim_slot(&self) -> Option<u64> {
         let own = self.me.identity.0;
         (0..self.plan.slots).find(|&slot| {
@@ -149,18 +155,18 @@ impl Session {
         if !self.me.is_this_process() {
             return; // The slot is our parent's.
         }
-        self.abandon();
-        if self.claims == 0 {
-            self.view.store(self.plan.slot_at(self.slot) + slot::IDENTITY, 0);
-        }
-    }
-
         let identity_at = self.plan.slot_at(self.slot) + slot::IDENTITY;
         if self.claims == slot::CLAIMS_MOST && !self.adopted.is_nobody() {
             // Nothing was changed since we took the slot over: it is the dead one's again.
             return self.view.store(identity_at, self.adopted.0);
         }
         self.unfinished.clear();
+        self.abandon();
+        if let Some(seat) = self.seat.take().filter(|_| self.claims == 0) {
+            seat.leave();
+        }
+    }
+
     /// What each call begins with: a child of fork becomes a participant of its own, and now and
     /// then somebody else's death is looked for.
     #[inline]
@@ -182,7 +188,7 @@ impl Session {
     #[inline]
     pub(crate) fn enter_to_change(&mut self) -> Result<(), Error> {
         self.enter()?;
-        if self.claims != 0 || !self.unfinished.is_empty() {
+        if self.claims != 0 || !self.unfinished.is_empty() || self.has_dropped_leases() {
             self.finish_others();
             self.free_claims(0)?;
         }
@@ -194,11 +200,8 @@ impl Session {
     fn become_own(&mut self) -> Result<(), Error> {
         let own = Me::new(self.me.presumed_dead.clone())?;
         let parent = std::mem::replace(&mut self.me, own);
-        self.held.clear();
-        self.open.clear();
-        self.unfinished.clear();
-        self.is_heap_held = false;
-        self.claims = 0;
+        self.forget();
+        self.seat = None;
         let joined = self.join();
         if joined.is_err() {
             // Still nobody: the next call must not act for the parent either.
@@ -269,6 +272,12 @@ impl Session {
         }
     }
 
+    /// Our slot, as leases share it; none in a child of fork that found no slot of its own.
+    pub(crate) fn seat(&self) -> Result<&Arc<Seat>, Error> {
+        let most = self.plan.slots as u32;
+        self.seat.as_ref().ok_or(Error::TooManyParticipants { most })
+    }
+
     /// Who has a slot.
     pub(crate) fn identity_of(&self, slot: u64) -> Identity {
         Identity(self.view.load(self.plan.slot_at(slot) + slot::IDENTITY))
@@ -331,8 +340,26 @@ impl Session {
         Hold(self.view.half_word(header::HEAP_HOLD_AT)).let_go();
     }
 
+    /// Refuses to a child of fork what its parent began: the holds, the journal and the claims are
+    /// the parent's.
+    pub(crate) fn check_own(&self) -> Result<(), Error> {
+        if self.me.is_this_process() { Ok(()) } else { Err(Error::Forked) }
+    }
+
+    /// Forgets what is in hand, without a trace in the segment.
+    fn forget(&mut self) {
+        self.held.clear();
+        self.open.clear();
+        self.unfinished.clear();
+        self.is_heap_held = false;
+        self.claims = 0;
+    }
+
     /// Lets go of everything, takes back what is not committed, and frees what is claimed.
     pub(crate) fn abandon(&mut self) {
+        if !self.me.is_this_process() {
+            return self.forget();
+        }
         if self.core.journal().length() != 0 || !self.open.is_empty() {
             self.undo();
         }

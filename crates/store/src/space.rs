@@ -187,6 +187,11 @@ impl Session {
         Ok(())
     }
 
+    /// Frees what was pending for leases that ended.
+    pub(crate) fn free_pending(&mut self) -> Result<(), Error> {
+        self.free_claims_in(self.slot, 0, 0)
+    }
+
     /// Frees what was pending for leases that ended. The heap is held.
     fn free_dropped(&mut self) -> Result<(), Error> {
         let (slot, first) = (self.slot, self.claims);

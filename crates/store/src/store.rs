@@ -16,8 +16,8 @@ use crate::observer::Observer;
 use crate::reader::Reader;
 use crate::session::{Session, Turn};
 use crate::{
-    Act, Broken, Census, Change, Condition, Create, Entry, Error, Expiry, Listed, Meta, Name, Set,
-    SetDone, Stat, Verified, number, report, system, verify,
+    Act, Broken, Census, Change, Condition, Create, Entry, Error, Expiry, Lease, Listed, Meta,
+    Name, Set, SetDone, Stat, Verified, number, report, system, verify,
 };
 
 /// How many keys are fetched ahead: about as many misses as a core has under way at once.
@@ -157,6 +157,37 @@ impl Store {
             self.session.visit_hash(sought.hash);
         }
         Ok(found)
+    }
+
+    /// Leases a value: it is read where it stands, without a copy, and stays as it is until the
+    /// lease is dropped, whatever becomes of the entry. A value that stands in its bucket, because
+    /// it has no more than 48 bytes with its key, is copied instead.
+    ///
+    /// ```
+    /// # use morecore_store::{Create, Set, Store};
+    /// # let how = Create { memory_bytes: 8 << 20, ..Create::default() };
+    /// let mut store = Store::anonymous(&how)?;
+    /// store.set(b"page", &[b'x'; 100_000], &Set::default())?;
+    /// let page = store.lease(b"page")?.expect("it was just set");
+    /// store.delete(b"page")?;
+    /// assert!(page.iter().all(|&byte| byte == b'x'));
+    /// drop(page); // Now its memory can be used again.
+    /// # Ok::<(), morecore_store::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::TooManyLeases`] from the 513th lease of a session on; as [`Store::get`];
+    /// [`Error::Held`] if this session has something to clear up first and cannot.
+    pub fn lease(&mut self, key: &[u8]) -> Result<Option<Lease>, Error> {
+        // What a session that took over a dead one's slot has to free is freed before it pins.
+        self.session.enter_to_change()?;
+        check_key(key)?;
+        let sought = Sought::new(self.session.seed, key);
+        let lease = self.session.lease(&sought)?;
+        if lease.is_some() {
+            self.session.visit_hash(sought.hash);
+        }
+        Ok(lease)
     }
 
     /// Reads what is known of an entry; this does not count as a visit.

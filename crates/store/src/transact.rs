@@ -68,6 +68,7 @@ impl Store {
         changes: &[(impl AsRef<[u8]>, Change)],
     ) -> Result<(), Error> {
         let turn = Turn(&mut self.session);
+        turn.0.check_own()?;
         if is_cleared {
             turn.0.clear_held()?;
         }

@@ -240,6 +240,8 @@ pub enum PieceKind {
     Payload,
     /// Payload that a participant has not published yet, or has retired and not freed yet.
     Claimed,
+    /// Payload of an entry that was replaced or removed while somebody leased it.
+    Leased,
     /// Free.
     Free,
 }
@@ -259,6 +261,8 @@ pub struct Verified {
     pub payloads: u64,
     /// Payloads that a live participant has in hand.
     pub claimed: u64,
+    /// Payloads that were retired and are free when their last lease ends.
+    pub pending: u64,
     /// Bytes accounted for.
     pub bytes: u64,
 }

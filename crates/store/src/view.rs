@@ -60,6 +60,14 @@ impl View {
         self.find(at).ok_or(Error::Damaged { what: "an offset out of bounds", at })
     }
 
+    /// Where `count` bytes from `at` on begin; an offset that comes from the segment.
+    pub(crate) fn stretch(&self, at: u64, count: u64) -> Result<*mut u8, Error> {
+        if !self.contains(at, count) {
+            return Err(Error::Damaged { what: "a payload out of bounds", at });
+        }
+        Ok(self.base.wrapping_add(at as usize))
+    }
+
     /// Appends `count` bytes from `at` on.
     pub(crate) fn copy_out(&self, at: u64, count: u64, out: &mut Vec<u8>) -> Result<(), Error> {
         let words = count.div_ceil(WORD);

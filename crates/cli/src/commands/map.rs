@@ -53,17 +53,19 @@ fn legend(kind: PieceKind) -> (&'static str, char, Color) {
         PieceKind::Group => ("group", 'G', Color::Cyan),
         PieceKind::Payload => ("payload", 'P', Color::Green),
         PieceKind::Claimed => ("claimed", 'C', Color::Red),
+        PieceKind::Leased => ("leased", 'L', Color::Red),
         PieceKind::Free => ("free", '.', Color::Gray),
     }
 }
 
 /// All that a piece can be, in the order of the legend.
-const KINDS: [PieceKind; 6] = [
+const KINDS: [PieceKind; 7] = [
     PieceKind::Fixed,
     PieceKind::Directory,
     PieceKind::Group,
     PieceKind::Payload,
     PieceKind::Claimed,
+    PieceKind::Leased,
     PieceKind::Free,
 ];
 

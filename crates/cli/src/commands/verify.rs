@@ -71,6 +71,7 @@ fn as_json(proven: &Verified) -> serde_json::Value {
         "chunks": proven.chunks,
         "payloads": proven.payloads,
         "claimed": proven.claimed,
+        "pending": proven.pending,
         "bytes": proven.bytes,
     })
 }

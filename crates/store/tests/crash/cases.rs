@@ -290,3 +290,22 @@ fn keys_that_were_held_change_together() {
         store.commit_held(false, &changes).unwrap();
     });
 }
+
+#[test]
+fn a_lease_is_taken_and_dropped() {
+    check("lease taken and dropped", fill_large, |store| {
+        let lease = store.lease(b"key").unwrap().unwrap();
+        assert_eq!(lease.len(), 8_000);
+    });
+}
+
+#[test]
+fn a_leased_entry_is_replaced_and_the_lease_dropped() {
+    check("replace under a lease", fill_large, |store| {
+        let lease = store.lease(b"key").unwrap().unwrap();
+        set(store, "key", &value(8_100, 3));
+        drop(lease);
+        // Whoever changes something next frees what was leased.
+        store.tidy().unwrap();
+    });
+}
