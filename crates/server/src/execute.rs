@@ -17,8 +17,11 @@ mod detour;
 mod expiry;
 mod info;
 mod keys;
+mod lcs;
 mod memcached;
 mod numbers;
+mod objects;
+mod server;
 mod strings;
 mod transactions;
 
@@ -135,6 +138,7 @@ fn answer<'a>(
         Command::GetRange { key, start, end } => strings::get_range(key, start, end, desk, reply),
         Command::Increment { key, by } => numbers::increment(key, by, desk, reply),
         Command::IncrementFloat { key, by } => numbers::increment_float(key, by, desk, reply),
+        Command::Lcs(asked) => lcs::lcs(asked, desk, reply),
         Command::Bits(asked) => bits::bits(asked, desk, reply),
         Command::Delete { keys } => keys::delete(keys, desk, reply),
         Command::Exists { keys } => keys::exists(keys, desk, reply),
@@ -143,6 +147,7 @@ fn answer<'a>(
         Command::Rename { from, to } => keys::rename(from, to, desk, reply),
         Command::RenameNx { from, to } => keys::rename_nx(from, to, desk, reply),
         Command::Copy(copy) => keys::copy(copy, desk, reply),
+        Command::Entry(asked) => objects::entry(asked, desk, reply),
         Command::Keys { pattern } => keys::list(pattern, desk, reply),
         Command::Scan(scan) => keys::scan(scan, desk, reply),
         Command::RandomKey => keys::random(desk, reply),
@@ -169,14 +174,9 @@ fn answer<'a>(
         Command::Watch { keys } => transactions::watch(keys, caller, desk, reply),
         Command::Unwatch => transactions::unwatch(caller, reply),
         Command::Client(asked) => client::client(asked, caller, desk, reply),
-        Command::Describe(asked) => {
-            asked.write(reply);
-            Ok(())
-        }
-        Command::Help { of } => {
-            of.write_help(reply);
-            Ok(())
-        }
+        Command::Describe(asked) => server::describe(asked, reply),
+        Command::Help { of } => server::help(of, reply),
+        Command::Server(asked) => server::server(asked, reply),
         Command::Info { sections } => info::info(sections, desk, reply),
         Command::ConfigGet { patterns } => config::get(patterns, desk, reply),
     }

@@ -11,6 +11,8 @@ mod connection;
 mod describe;
 mod expiry;
 mod keys;
+mod lcs;
+mod objects;
 mod option;
 mod server;
 mod strings;
@@ -19,6 +21,9 @@ mod transactions;
 pub use bits::{BitOperation, BitRange, Bits, Field, FieldChange, FieldChanges, Overflow};
 pub use catalogue::{Flags, Group, Row, find, rows};
 pub use expiry::{Deadline, Expire, ExpireCondition, Expiry};
+pub use lcs::{Lcs, LcsAnswer};
+pub use objects::{Entry, Object, Restore};
+pub use server::Server;
 
 use crate::arguments::{Arguments, Pairs};
 use crate::encoder::Version;
@@ -68,6 +73,8 @@ pub enum Command<'a> {
     Info { sections: Arguments<'a> },
     /// CONFIG GET: one or more patterns for [`is_match`](crate::is_match), in any case of letters.
     ConfigGet { patterns: Arguments<'a> },
+    /// TIME and WAIT.
+    Server(Server),
     /// DBSIZE.
     DbSize,
     /// FLUSHDB and FLUSHALL, ASYNC or SYNC: there is one database, and it is emptied at once.
@@ -103,6 +110,8 @@ pub enum Command<'a> {
     /// GETRANGE and SUBSTR: both ends belong to the range, and negative ones count from the end.
     GetRange { key: &'a [u8], start: i64, end: i64 },
 
+    /// LCS.
+    Lcs(Lcs<'a>),
     /// SETBIT, GETBIT, BITCOUNT, BITPOS, BITOP, BITFIELD and BITFIELD_RO.
     Bits(Bits<'a>),
 
@@ -133,6 +142,8 @@ pub enum Command<'a> {
     RenameNx { from: &'a [u8], to: &'a [u8] },
     /// COPY.
     Copy(Copy<'a>),
+    /// OBJECT, MEMORY USAGE, DUMP and RESTORE.
+    Entry(Entry<'a>),
     /// KEYS.
     Keys { pattern: &'a [u8] },
     /// SCAN.
@@ -226,6 +237,9 @@ pub enum Describe<'a> {
     Info { names: Arguments<'a> },
     /// COMMAND DOCS: these rows, or every one.
     Docs { names: Arguments<'a> },
+    /// COMMAND GETKEYS and GETKEYSANDFLAGS: the keys among the arguments of a command, which has
+    /// some.
+    Keys { arguments: Arguments<'a>, has_flags: bool },
     /// COMMAND LIST: the names that pass.
     List { filter: ListFilter<'a> },
 }

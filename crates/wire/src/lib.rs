@@ -18,6 +18,7 @@
 
 mod arguments;
 mod command;
+pub mod dump;
 mod encoder;
 mod glob;
 mod malformed;
@@ -31,8 +32,9 @@ mod resp;
 pub use arguments::{Arguments, Pairs};
 pub use command::{
     BitOperation, BitRange, Bits, Client, ClientKind, Command, Condition, Copy, Credentials,
-    Deadline, Describe, Expire, ExpireCondition, Expiry, Field, FieldChange, FieldChanges, Flags,
-    GetEx, Group, Hello, ListFilter, Overflow, Row, Scan, Set, find, rows,
+    Deadline, Describe, Entry, Expire, ExpireCondition, Expiry, Field, FieldChange, FieldChanges,
+    Flags, GetEx, Group, Hello, Lcs, LcsAnswer, ListFilter, Object, Overflow, Restore, Row, Scan,
+    Server, Set, find, rows,
 };
 pub use encoder::{Encoder, Version};
 pub use glob::{is_match, is_match_ignoring_case};

@@ -5,6 +5,8 @@
 //! Knows nothing of why a store or a server refuses; it lends them the words.
 //! Source: the messages of Redis 7.0.15.
 
+mod words;
+
 use std::fmt::{self, Display, Formatter, Write};
 
 use crate::arguments::Arguments;
@@ -48,6 +50,24 @@ pub enum Refusal<'a> {
     BitFieldOverflow,
     /// BITFIELD_RO that would write.
     BitFieldReadOnly,
+    /// LCS with LEN and IDX.
+    LcsLengthAndStretches,
+    /// RESTORE with an expiry that is negative.
+    RestoreExpiry,
+    /// RESTORE IDLETIME of a negative number.
+    RestoreIdleTime,
+    /// RESTORE FREQ of a number that is no byte.
+    RestoreFrequency,
+    /// WAIT for how long.
+    TimeoutNotAnInteger,
+    /// WAIT for a negative time.
+    TimeoutNegative,
+    /// COMMAND GETKEYS of what is no command.
+    GetKeysUnknown,
+    /// COMMAND GETKEYS of too few or too many arguments.
+    GetKeysArity,
+    /// COMMAND GETKEYS of a command without keys.
+    GetKeysNone,
     /// An expiry that is not positive, or too far away.
     InvalidExpire { command: &'static str },
     /// An option that EXPIRE does not have.
@@ -108,6 +128,18 @@ pub enum Refusal<'a> {
     TooManyClients,
 
     // The store; `execute` says these.
+    /// RESTORE of a key that is there.
+    BusyKey,
+    /// RESTORE of what no DUMP returned.
+    DumpFoot,
+    /// RESTORE of another type than ours.
+    DumpBody,
+    /// OBJECT FREQ.
+    FrequencyNotCounted,
+    /// OBJECT IDLETIME.
+    IdleTimeNotCounted,
+    /// LCS of values that are too long for it.
+    LcsTooLarge,
     /// RENAME of a key that is not there.
     NoSuchKey,
     /// COPY of a key onto itself.
@@ -158,80 +190,8 @@ impl Display for Refusal<'_> {
                 write!(f, "ERR Unknown client type '{}'", Quoted(name))
             }
             Refusal::Protocol(malformed) => write!(f, "ERR {malformed}"),
-            _ => f.write_str(self.words()),
-        }
-    }
-}
-
-impl Refusal<'_> {
-    /// The line of a refusal that says the same each time.
-    fn words(&self) -> &'static str {
-        match self {
-            Refusal::Syntax => "ERR syntax error",
-            Refusal::NotAnInteger => "ERR value is not an integer or out of range",
-            Refusal::NotAFloat => "ERR value is not a valid float",
-            Refusal::DecrementOverflow => "ERR decrement would overflow",
-            Refusal::OffsetOutOfRange => "ERR offset is out of range",
-            Refusal::BitOffsetOutOfRange => "ERR bit offset is not an integer or out of range",
-            Refusal::BitOutOfRange => "ERR bit is not an integer or out of range",
-            Refusal::BitIsNoBit => "ERR The bit argument must be 1 or 0.",
-            Refusal::BitOpNotOfMany => "ERR BITOP NOT must be called with a single source key.",
-            Refusal::BitFieldType => {
-                "ERR Invalid bitfield type. Use something like i16 u8. Note that u64 is not \
-                 supported but i64 is."
-            }
-            Refusal::BitFieldOverflow => "ERR Invalid OVERFLOW type specified",
-            Refusal::BitFieldReadOnly => "ERR BITFIELD_RO only supports the GET subcommand",
-            Refusal::ExpireConditionsWithNx => {
-                "ERR NX and XX, GT or LT options at the same time are not compatible"
-            }
-            Refusal::ExpireGtWithLt => "ERR GT and LT options at the same time are not compatible",
-            Refusal::InvalidCursor => "ERR invalid cursor",
-            Refusal::VersionNotAnInteger => {
-                "ERR Protocol version is not an integer or out of range"
-            }
-            Refusal::UnsupportedVersion => "NOPROTO unsupported protocol version",
-            Refusal::ClientName => {
-                "ERR Client names cannot contain spaces, newlines or special characters."
-            }
-            Refusal::InvalidClientId => "ERR Invalid client ID",
-            Refusal::MultiNested => "ERR MULTI calls can not be nested",
-            Refusal::ExecWithoutMulti => "ERR EXEC without MULTI",
-            Refusal::DiscardWithoutMulti => "ERR DISCARD without MULTI",
-            Refusal::WatchWithinMulti => "ERR WATCH inside MULTI is not allowed",
-            Refusal::ExecAborted => "EXECABORT Transaction discarded because of previous errors.",
-            Refusal::NotWithinMulti => "ERR Command not allowed inside a transaction",
-            Refusal::NoAuth => "NOAUTH Authentication required.",
-            Refusal::HelloNoAuth => {
-                "NOAUTH HELLO must be called with the client already authenticated, otherwise \
-                 the HELLO AUTH <user> <pass> option can be used to authenticate the \
-                 client and select the RESP protocol version at the same time"
-            }
-            Refusal::WrongPassword => {
-                "WRONGPASS invalid username-password pair or user is disabled."
-            }
-            Refusal::NoPasswordSet => {
-                "ERR AUTH <password> called without any password configured for the default \
-                 user. Are you sure your configuration is correct?"
-            }
-            Refusal::DatabaseOutOfRange => "ERR DB index is out of range",
-            Refusal::TooManyClients => "ERR max number of clients reached",
-            Refusal::NoSuchKey => "ERR no such key",
-            Refusal::SameObject => "ERR source and destination objects are the same",
-            Refusal::IncrementOverflow => "ERR increment or decrement would overflow",
-            Refusal::IncrementNotFinite => "ERR increment would produce NaN or Infinity",
-            Refusal::ValueTooLong => "ERR string exceeds maximum allowed size (proto-max-bulk-len)",
-            Refusal::OutOfMemory => "OOM command not allowed when used memory > 'maxmemory'.",
-            Refusal::UnknownCommand { .. }
-            | Refusal::UnknownSubcommand { .. }
-            | Refusal::WrongArity { .. }
-            | Refusal::InvalidExpire { .. }
-            | Refusal::UnsupportedOption { .. }
-            | Refusal::HelloSyntax { .. }
-            | Refusal::ClientInfo { .. }
-            | Refusal::UnknownClientInfo { .. }
-            | Refusal::UnknownClientKind { .. }
-            | Refusal::Protocol(_) => "ERR",
+            // Those with something of the client's own are above.
+            _ => f.write_str(words::of(self).unwrap_or("ERR")),
         }
     }
 }

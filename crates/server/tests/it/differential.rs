@@ -37,6 +37,36 @@ fn random_commands_get_the_replies_of_redis() {
     });
 }
 
+/// Values of every kind that travels in a form of its own, packed or not, to Redis and back.
+#[test]
+fn dumps_are_restored_by_redis_and_by_us() {
+    let Some(redis) = Redis::start(None) else { return };
+    let house = House::open(crate::house::options(morecore_server::Model::Epoll));
+    let (mut ours, mut theirs) = (crate::talk::Talk::to(house.address), redis.talk());
+    let mut random = Rng::with_seed(7);
+    for packs in ["no", "yes"] {
+        assert_eq!(theirs.ask(&format!("CONFIG SET rdbcompression {packs}")), "+OK");
+        for bytes in [0, 1, 5, 20, 21, 63, 64, 300, 8_191, 16_383, 16_384, 100_000] {
+            let noise: Vec<u8> = (0..bytes).map(|_| random.u8(..)).collect();
+            let repeated: Vec<u8> = (0..bytes).map(|at| noise[at % (1 + at / 50)]).collect();
+            let digits = random.i64(..).to_string().into_bytes();
+            for value in [noise, repeated, vec![b'x'; bytes], digits] {
+                travel(&value, &mut ours, &mut theirs);
+                travel(&value, &mut theirs, &mut ours);
+            }
+        }
+    }
+}
+
+/// `value` is dumped by one and restored by the other.
+fn travel(value: &[u8], one: &mut crate::talk::Talk, other: &mut crate::talk::Talk) {
+    assert_eq!(one.ask_exactly(&[b"SET", b"k", value]), "+OK");
+    let dump = one.ask_exactly(&[b"DUMP", b"k"]);
+    let dump = crate::transcripts::unescape(&dump[1..dump.len() - 1]);
+    assert_eq!(other.ask_exactly(&[b"RESTORE", b"k", b"0", &dump, b"REPLACE"]), "+OK");
+    assert_eq!(other.ask("GET k"), one.ask("GET k"));
+}
+
 /// Whether two different replies are one sum: Redis rounds to the 64 bits of an x87 register, and
 /// we add decimals exactly.
 fn is_rounded(found: &str, wanted: &str) -> bool {
@@ -58,7 +88,7 @@ fn is_same(found: &str, wanted: &str) -> bool {
 
 /// A random command; mostly one that means something.
 pub(crate) fn command(random: &mut Rng) -> Vec<String> {
-    let text = match random.u32(0..54) {
+    let text = match random.u32(0..59) {
         0..4 => "SET K V OPT",
         4 => "SET K V OPT OPT",
         5 => "SET K V OPT OPT OPT",
@@ -105,6 +135,11 @@ pub(crate) fn command(random: &mut Rng) -> Vec<String> {
         50 => "BITFIELD K FIELD FIELD",
         51 => "BITFIELD K GET KIND BIT OVERFLOW HOW FIELD",
         52 => "BITFIELD_RO K GET KIND BIT",
+        53 => "LCS K K MATCH",
+        54 => "LCS K K MATCH MATCH",
+        55 => "DUMP K",
+        56 => "OBJECT FREQ K",
+        57 => "COMMAND GETKEYSANDFLAGS SET K V OPT",
         _ => return wrong(random),
     };
     text.split(' ').flat_map(|word| fill(word, random)).collect()
@@ -160,6 +195,7 @@ fn fill(word: &str, random: &mut Rng) -> Vec<String> {
         "ONE" => any(&["0", "1", "1", "2"]),
         "UNIT" => any(&["", "BYTE", "BIT", "bit"]),
         "JOIN" => any(&["AND", "OR", "XOR", "NOT"]),
+        "MATCH" => any(&["", "LEN", "IDX", "MINMATCHLEN 2", "IDX WITHMATCHLEN", "MINMATCHLEN -1"]),
         "HOW" => any(&["WRAP", "SAT", "FAIL", "fail"]),
         // Not the least numbers: Redis takes them for larger than the most that a field holds.
         "PUT" => any(&["0", "1", "-1", "100", "-100", "70000", "-4611686018427387904", "x"]),

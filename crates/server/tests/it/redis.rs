@@ -25,7 +25,8 @@ impl Redis {
         std::fs::create_dir(&folder).unwrap();
         let mut command = Command::new("redis-server");
         command.current_dir(&folder).stdout(Stdio::null()).stderr(Stdio::null());
-        command.args(["--port", "0", "--databases", "1", "--save", "", "--unixsocket"]);
+        command.args(["--port", "0", "--databases", "1", "--save", "", "--rdbcompression", "no"]);
+        command.arg("--unixsocket");
         command.arg(folder.join("redis.sock"));
         command.args(password.iter().flat_map(|password| ["--requirepass", password]));
         match command.spawn() {

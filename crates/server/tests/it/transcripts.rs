@@ -221,7 +221,7 @@ fn encode(line: &str) -> Vec<u8> {
 }
 
 /// `\r`, `\n`, `\\`, `\xNN` and `\{N*c}`, which is the character c N times.
-fn unescape(text: &str) -> Vec<u8> {
+pub(crate) fn unescape(text: &str) -> Vec<u8> {
     let mut bytes = Vec::new();
     let mut rest = text;
     while let Some((before, escaped)) = rest.split_once('\\') {
@@ -231,7 +231,8 @@ fn unescape(text: &str) -> Vec<u8> {
         match mark {
             b'r' => bytes.push(b'\r'),
             b'n' => bytes.push(b'\n'),
-            b'\\' => bytes.push(b'\\'),
+            b't' => bytes.push(b'\t'),
+            b'\\' | b'\'' | b'"' => bytes.push(mark),
             b'x' => {
                 bytes.push(u8::from_str_radix(&rest[..2], 16).unwrap());
                 rest = &rest[2..];

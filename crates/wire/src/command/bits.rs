@@ -6,7 +6,7 @@
 //! as in Redis 7.2.
 
 use super::Command;
-use super::catalogue::{DENY_OOM, FAST, Group, READ_ONLY, Read, Reader, Row, WRITE};
+use super::catalogue::{Access, DENY_OOM, FAST, Group, READ_ONLY, Read, Reader, Row, WRITE};
 use super::option::is_word;
 use crate::arguments::Arguments;
 use crate::number::parse_integer;
@@ -34,7 +34,8 @@ pub(super) const ROWS: &[Row] = &[
     row("bitop", -4, bitop)
         .about("2.6.0", "Joins the values of keys bit by bit, and stores what comes of it.")
         .flags(WRITE.and(DENY_OOM))
-        .keys(2, -1, 1),
+        .keys(2, -1, 1)
+        .accesses(Access::OVERWRITES, Access::READS),
     row("bitfield", -2, |arguments| bitfield(arguments, false))
         .about("3.2.0", "Reads and writes integers of any width within the value of a key.")
         .flags(WRITE.and(DENY_OOM)),

@@ -8,7 +8,7 @@
 //! the same row. A look-up allocates nothing and compares one name in the common case.
 //! Knows nothing of what the arguments of a command mean: the reader in its row does.
 
-use super::{Command, bits, connection, expiry, keys, server, strings, transactions};
+use super::{Command, bits, connection, expiry, keys, lcs, objects, server, strings, transactions};
 use crate::arguments::Arguments;
 use crate::refusal::Refusal;
 
@@ -59,6 +59,31 @@ impl Flags {
     pub const fn is_free_to_ask(self) -> bool {
         self.has(NO_AUTH)
     }
+}
+
+/// What a command does to a key, in the words of COMMAND GETKEYSANDFLAGS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Access(pub(super) &'static [&'static str]);
+
+impl Access {
+    /// Reads the value.
+    pub(super) const READS: Access = Access(&["RO", "access"]);
+    /// Looks at the key, and not at its value.
+    pub(super) const LOOKS: Access = Access(&["RO"]);
+    /// Reads the value and changes it.
+    pub(super) const UPDATES: Access = Access(&["RW", "access", "update"]);
+    /// Changes the entry and tells nothing of its value.
+    pub(super) const ALTERS: Access = Access(&["RW", "update"]);
+    /// Adds to the value.
+    pub(super) const GROWS: Access = Access(&["RW", "insert"]);
+    /// Puts a value, whatever was there.
+    pub(super) const OVERWRITES: Access = Access(&["OW", "update"]);
+    /// Puts a value where there was none.
+    pub(super) const INSERTS: Access = Access(&["OW", "insert"]);
+    /// Removes the key.
+    pub(super) const DELETES: Access = Access(&["RM", "delete"]);
+    /// Reads the value and removes the key.
+    pub(super) const TAKES: Access = Access(&["RW", "access", "delete"]);
 }
 
 /// Where the manual lists a command.
@@ -117,6 +142,8 @@ pub struct Row {
     pub(super) category: Option<&'static str>,
     /// The rows of its subcommands.
     pub subcommands: &'static [Row],
+    /// What it does to its first key and to the others, where its flags do not say it.
+    access: Option<[Access; 2]>,
     read: Reader,
 }
 
@@ -143,6 +170,7 @@ impl Row {
             group,
             category,
             subcommands: &[],
+            access: None,
             read,
         }
     }
@@ -168,6 +196,17 @@ impl Row {
         self
     }
 
+    /// The row of a command that does this to each of its keys.
+    pub(super) const fn access(self, each: Access) -> Row {
+        self.accesses(each, each)
+    }
+
+    /// The row of a command that does one thing to its first key and another to the rest.
+    pub(super) const fn accesses(mut self, first: Access, rest: Access) -> Row {
+        self.access = Some([first, rest]);
+        self
+    }
+
     /// The row in another category than its group suggests.
     pub(super) const fn category(mut self, category: &'static str) -> Row {
         self.category = Some(category);
@@ -183,6 +222,27 @@ impl Row {
     /// The name without its container: `setname` of `client|setname`.
     pub fn short_name(&self) -> &'static str {
         self.name.split_once('|').map_or(self.name, |(_, short)| short)
+    }
+
+    /// The keys among `arguments`, each with what the command does to it.
+    pub(super) fn keys_in<'a>(
+        &self,
+        arguments: Arguments<'a>,
+    ) -> impl Iterator<Item = (&'a [u8], Access)> + Clone {
+        let count = arguments.len() as i32;
+        let last = if self.last_key < 0 { count + self.last_key } else { self.last_key };
+        let keys = self.first_key..=last.min(count - 1);
+        let has_keys = self.first_key > 0;
+        let [first, rest] = self.access.unwrap_or_else(|| {
+            let each = if self.flags.has(WRITE) { Access::UPDATES } else { Access::READS };
+            [each; 2]
+        });
+        keys.step_by(self.key_step.max(1) as usize).filter(move |_| has_keys).enumerate().map(
+            move |(index, at)| {
+                let access = if index == 0 { first } else { rest };
+                (arguments.at(at as usize), access)
+            },
+        )
     }
 
     /// Whether the command may have `count` arguments, its name among them.
@@ -232,12 +292,14 @@ impl std::fmt::Debug for Row {
 }
 
 /// The rows, by theme.
-const THEMES: [&[Row]; 7] = [
+const THEMES: [&[Row]; 9] = [
     connection::ROWS,
     server::ROWS,
     strings::ROWS,
+    lcs::ROWS,
     bits::ROWS,
     keys::ROWS,
+    objects::ROWS,
     expiry::ROWS,
     transactions::ROWS,
 ];
@@ -288,7 +350,7 @@ fn command_named(name: &[u8]) -> Option<&'static Row> {
 }
 
 /// Slots of the look-up, a power of two: four times the commands, so that few names share one.
-const SLOT_COUNT: usize = 256;
+const SLOT_COUNT: usize = 512;
 
 /// A bit that is set in every lower-case letter, and that alone tells it from its upper case.
 const LOWER: u8 = 0x20;

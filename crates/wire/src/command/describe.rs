@@ -5,12 +5,14 @@
 //! nothing to say a list is empty, which clients take for "not told".
 //! Source: <https://redis.io/docs/latest/commands/command>, and Redis 7.0.15 for the shapes.
 
-use super::catalogue::row_named;
-use super::catalogue::{ADMIN, DANGEROUS, DENY_OOM, FAST, NO_AUTH, READ_ONLY, WRITE};
-use super::{Describe, ListFilter, Row, rows};
+use super::catalogue::{
+    ADMIN, Access, DANGEROUS, DENY_OOM, FAST, NO_AUTH, READ_ONLY, Read, WRITE, row_named,
+};
+use super::{Bits, Command, Describe, ListFilter, Row, find, rows};
 use crate::arguments::Arguments;
 use crate::encoder::Encoder;
 use crate::glob::is_match_ignoring_case;
+use crate::refusal::Refusal;
 
 impl Describe<'_> {
     /// Writes the answer.
@@ -18,6 +20,7 @@ impl Describe<'_> {
         match self {
             Describe::Count => out.integer(rows().count() as i64),
             Describe::List { filter } => write_list(filter, out),
+            Describe::Keys { arguments, has_flags } => write_keys(arguments, has_flags, out),
             Describe::Info { names } if !names.is_empty() => write_infos(names, out),
             Describe::Docs { names } if !names.is_empty() => write_docs(found(names), out),
             Describe::Docs { .. } => write_docs(rows(), out),
@@ -144,9 +147,52 @@ fn write_docs(rows: impl Iterator<Item = &'static Row> + Clone, out: &mut Encode
     rows.for_each(|row| row.write_docs(out));
 }
 
+/// The keys in `arguments`, each with what is done to it; what two commands do depends on more than
+/// their names.
+fn keys_in<'a>(
+    row: &'static Row,
+    arguments: Arguments<'a>,
+) -> impl Iterator<Item = (&'a [u8], Access)> + Clone {
+    let special = match row.read(arguments) {
+        Ok(Command::Set(set)) if set.is_get => Some(Access::UPDATES),
+        Ok(Command::Bits(Bits::Fields { has_writes: false, .. })) => Some(Access::READS),
+        _ => None,
+    };
+    row.keys_in(arguments).map(move |(key, access)| (key, special.unwrap_or(access)))
+}
+
+/// Reads COMMAND GETKEYS and GETKEYSANDFLAGS of the command that `arguments` spell.
+pub(super) fn read_keys<'a>(arguments: Arguments<'a>, has_flags: bool) -> Read<'a> {
+    let row = find(arguments).map_err(|refusal| match refusal {
+        Refusal::WrongArity { .. } => Refusal::GetKeysArity,
+        _ => Refusal::GetKeysUnknown,
+    })?;
+    if row.keys_in(arguments).next().is_none() {
+        return Err(Refusal::GetKeysNone);
+    }
+    Ok(Command::Describe(Describe::Keys { arguments, has_flags }))
+}
+
+/// Writes the keys of the command that `arguments` spell, whose reader has seen that it is one.
+fn write_keys(arguments: Arguments<'_>, has_flags: bool, out: &mut Encoder<'_>) {
+    let Ok(row) = find(arguments) else { return out.array(0) };
+    let keys = keys_in(row, arguments);
+    out.array(keys.clone().count());
+    for (key, Access(words)) in keys {
+        if !has_flags {
+            out.bulk(key);
+            continue;
+        }
+        out.array(2);
+        out.bulk(key);
+        write_words(words.iter().copied(), "", out);
+    }
+}
+
 /// Writes the names that pass `filter`, as COMMAND LIST tells them.
 fn write_list(filter: ListFilter<'_>, out: &mut Encoder<'_>) {
-    let passing = rows().filter(|row| row.passes(filter));
+    let all = rows().flat_map(|row| std::iter::once(row).chain(row.subcommands));
+    let passing = all.filter(|row| row.passes(filter));
     out.array(passing.clone().count());
     passing.for_each(|row| out.bulk(row.name.as_bytes()));
 }

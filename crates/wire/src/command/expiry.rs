@@ -4,7 +4,7 @@
 //! behind it meets an overflow.
 //! Knows no clock: a deadline that counts from now waits for its caller to say when that is.
 
-use super::catalogue::{FAST, Group, READ_ONLY, Read, Reader, Row, WRITE};
+use super::catalogue::{Access, FAST, Group, READ_ONLY, Read, Reader, Row, WRITE};
 use super::option::is_word;
 use super::{Command, Expiry::At};
 use crate::arguments::Arguments;
@@ -121,16 +121,20 @@ const fn row(name: &'static str, arity: i32, read: Reader) -> Row {
 pub(super) const ROWS: &[Row] = &[
     row("expire", -3, expire)
         .about("1.0.0", "Lets a key expire after so many seconds.")
-        .flags(WRITE.and(FAST)),
+        .flags(WRITE.and(FAST))
+        .access(Access::ALTERS),
     row("pexpire", -3, pexpire)
         .about("2.6.0", "Lets a key expire after so many milliseconds.")
-        .flags(WRITE.and(FAST)),
+        .flags(WRITE.and(FAST))
+        .access(Access::ALTERS),
     row("expireat", -3, expireat)
         .about("1.2.0", "Lets a key expire at a unix time in seconds.")
-        .flags(WRITE.and(FAST)),
+        .flags(WRITE.and(FAST))
+        .access(Access::ALTERS),
     row("pexpireat", -3, pexpireat)
         .about("2.6.0", "Lets a key expire at a unix time in milliseconds.")
-        .flags(WRITE.and(FAST)),
+        .flags(WRITE.and(FAST))
+        .access(Access::ALTERS),
     row("ttl", 2, |arguments| Ok(Command::Ttl { key: arguments.at(1) }))
         .about("1.0.0", "Tells how many seconds a key has left.")
         .flags(READ_ONLY.and(FAST)),
@@ -145,7 +149,8 @@ pub(super) const ROWS: &[Row] = &[
         .flags(READ_ONLY.and(FAST)),
     row("persist", 2, |arguments| Ok(Command::Persist { key: arguments.at(1) }))
         .about("2.2.0", "Takes the expiry of a key away.")
-        .flags(WRITE.and(FAST)),
+        .flags(WRITE.and(FAST))
+        .access(Access::ALTERS),
 ];
 
 fn expire<'a>(arguments: Arguments<'a>) -> Read<'a> {

@@ -2,7 +2,9 @@
 //!
 //! Source: db.c of Redis 7.0.15.
 
-use super::catalogue::{DANGEROUS, DENY_OOM, FAST, Group, READ_ONLY, Read, Reader, Row, WRITE};
+use super::catalogue::{
+    Access, DANGEROUS, DENY_OOM, FAST, Group, READ_ONLY, Read, Reader, Row, WRITE,
+};
 use super::option::{Options, is_word};
 use super::{Command, Copy, Scan};
 use crate::arguments::Arguments;
@@ -21,35 +23,43 @@ pub(super) const ROWS: &[Row] = &[
     row("del", -2, |arguments| Ok(Command::Delete { keys: arguments.skip(1) }))
         .about("1.0.0", "Deletes keys.")
         .flags(WRITE)
-        .keys(1, -1, 1),
+        .keys(1, -1, 1)
+        .access(Access::DELETES),
     row("unlink", -2, |arguments| Ok(Command::Delete { keys: arguments.skip(1) }))
         .about("4.0.0", "Deletes keys: here the same as DEL.")
         .flags(WRITE.and(FAST))
-        .keys(1, -1, 1),
+        .keys(1, -1, 1)
+        .access(Access::DELETES),
     row("exists", -2, |arguments| Ok(Command::Exists { keys: arguments.skip(1) }))
         .about("1.0.0", "Counts those of the keys that are there.")
         .flags(READ_ONLY.and(FAST))
-        .keys(1, -1, 1),
+        .keys(1, -1, 1)
+        .access(Access::LOOKS),
     row("touch", -2, |arguments| Ok(Command::Touch { keys: arguments.skip(1) }))
         .about("3.2.1", "Makes keys recently used, and counts those that are there.")
         .flags(READ_ONLY.and(FAST))
-        .keys(1, -1, 1),
+        .keys(1, -1, 1)
+        .access(Access::LOOKS),
     row("type", 2, |arguments| Ok(Command::Type { key: arguments.at(1) }))
         .about("1.0.0", "Tells the type of a key's value.")
         .flags(READ_ONLY.and(FAST))
-        .keys(1, 1, 1),
+        .keys(1, 1, 1)
+        .access(Access::LOOKS),
     row("rename", 3, rename)
         .about("1.0.0", "Gives a key another name, and replaces what has that name.")
         .flags(WRITE)
-        .keys(1, 2, 1),
+        .keys(1, 2, 1)
+        .accesses(Access::TAKES, Access::OVERWRITES),
     row("renamenx", 3, renamenx)
         .about("1.0.0", "Gives a key another name if nothing has that name.")
         .flags(WRITE.and(FAST))
-        .keys(1, 2, 1),
+        .keys(1, 2, 1)
+        .accesses(Access::TAKES, Access::INSERTS),
     row("copy", -3, copy)
         .about("6.2.0", "Copies the value of a key to another key.")
         .flags(WRITE.and(DENY_OOM))
-        .keys(1, 2, 1),
+        .keys(1, 2, 1)
+        .accesses(Access::READS, Access::OVERWRITES),
     row("keys", 2, |arguments| Ok(Command::Keys { pattern: arguments.at(1) }))
         .about("1.0.0", "Returns every key that matches a pattern.")
         .flags(READ_ONLY.and(DANGEROUS)),

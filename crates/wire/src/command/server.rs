@@ -3,10 +3,21 @@
 //! Source: server.c and config.c of Redis 7.0.15.
 
 use super::catalogue::{ADMIN, DANGEROUS, FAST, Group, READ_ONLY, Read, Reader, Row, WRITE};
+use super::describe::read_keys;
 use super::option::is_word;
 use super::{Command, Describe, ListFilter};
 use crate::arguments::Arguments;
+use crate::number::parse_integer;
 use crate::refusal::Refusal;
+
+/// The commands that tell nothing of settings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Server {
+    /// TIME: the seconds and microseconds since 1970.
+    Time,
+    /// WAIT: how many replicas have the writes of this connection; there are none.
+    Wait,
+}
 
 const fn row(name: &'static str, arity: i32, read: Reader) -> Row {
     Row::new(Group::Server, name, arity, read)
@@ -19,6 +30,12 @@ pub(super) const ROWS: &[Row] = &[
     row("info", -1, |arguments| Ok(Command::Info { sections: arguments.skip(1) }))
         .about("1.0.0", "Tells how the server is.")
         .flags(DANGEROUS),
+    row("time", 1, |_| Ok(Command::Server(Server::Time)))
+        .about("2.6.0", "Returns the time of the server.")
+        .flags(FAST),
+    Row::new(Group::Generic, "wait", 3, wait)
+        .about("3.0.0", "Counts the replicas that have what was written; there are none.")
+        .category("connection"),
     row("dbsize", 1, |_| Ok(Command::DbSize))
         .about("1.0.0", "Counts the keys.")
         .flags(READ_ONLY.and(FAST))
@@ -49,6 +66,12 @@ const COMMAND_ROWS: &[Row] = &[
     })
     .about("7.0.0", "Says in words what commands are for.")
     .category("connection"),
+    row("command|getkeys", -4, |arguments| read_keys(arguments.skip(2), false))
+        .about("2.8.13", "Returns the keys of a command.")
+        .category("connection"),
+    row("command|getkeysandflags", -4, |arguments| read_keys(arguments.skip(2), true))
+        .about("7.0.0", "Returns the keys of a command, and what it does to each.")
+        .category("connection"),
     row("command|help", 2, |_| Ok(Command::Help { of: &COMMAND }))
         .about("5.0.0", "Prints this help.")
         .category("connection"),
@@ -83,6 +106,15 @@ fn command<'a>(arguments: Arguments<'a>) -> Read<'a> {
     match arguments.get(1) {
         None => Ok(Command::Describe(Describe::Every)),
         Some(name) => Err(Refusal::UnknownSubcommand { command: "command", name }),
+    }
+}
+
+fn wait<'a>(arguments: Arguments<'a>) -> Read<'a> {
+    parse_integer(arguments.at(1)).ok_or(Refusal::NotAnInteger)?;
+    match parse_integer(arguments.at(2)) {
+        None => Err(Refusal::TimeoutNotAnInteger),
+        Some(..0) => Err(Refusal::TimeoutNegative),
+        Some(_) => Ok(Command::Server(Server::Wait)),
     }
 }
 

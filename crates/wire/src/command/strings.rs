@@ -3,7 +3,7 @@
 //! Knows nothing of how a value is kept.
 //! Source: t_string.c of Redis 7.0.15, for which options go together and what is judged first.
 
-use super::catalogue::{DENY_OOM, FAST, Group, READ_ONLY, Read, Reader, Row, WRITE};
+use super::catalogue::{Access, DENY_OOM, FAST, Group, READ_ONLY, Read, Reader, Row, WRITE};
 use super::expiry::{Clock, read_expiry};
 use super::option::{Options, is_word};
 use super::{Command, Condition, Expiry, GetEx, Set};
@@ -23,22 +23,27 @@ pub(super) const ROWS: &[Row] = &[
         .flags(READ_ONLY.and(FAST)),
     row("set", -3, set)
         .about("1.0.0", "Sets the value of a key, and what its options say.")
-        .flags(WRITE.and(DENY_OOM)),
+        .flags(WRITE.and(DENY_OOM))
+        .access(Access::OVERWRITES),
     row("setnx", 3, setnx)
         .about("1.0.0", "Sets the value of a key if the key is not there.")
-        .flags(WRITE.and(DENY_OOM).and(FAST)),
+        .flags(WRITE.and(DENY_OOM).and(FAST))
+        .access(Access::INSERTS),
     row("setex", 4, |arguments| set_expiring(arguments, Clock::After, "setex"))
         .about("2.0.0", "Sets the value of a key, and how many seconds it lives.")
-        .flags(WRITE.and(DENY_OOM)),
+        .flags(WRITE.and(DENY_OOM))
+        .access(Access::OVERWRITES),
     row("psetex", 4, |arguments| set_expiring(arguments, Clock::AfterMs, "psetex"))
         .about("2.6.0", "Sets the value of a key, and how many milliseconds it lives.")
-        .flags(WRITE.and(DENY_OOM)),
+        .flags(WRITE.and(DENY_OOM))
+        .access(Access::OVERWRITES),
     row("getset", 3, getset)
         .about("1.0.0", "Sets the value of a key and returns the old one.")
         .flags(WRITE.and(DENY_OOM).and(FAST)),
     row("getdel", 2, |arguments| Ok(Command::GetDel { key: arguments.at(1) }))
         .about("6.2.0", "Returns the value of a key and deletes the key.")
-        .flags(WRITE.and(FAST)),
+        .flags(WRITE.and(FAST))
+        .access(Access::TAKES),
     row("getex", -2, getex)
         .about("6.2.0", "Returns the value of a key and may change its expiry.")
         .flags(WRITE.and(FAST)),
@@ -49,17 +54,21 @@ pub(super) const ROWS: &[Row] = &[
     row("mset", -3, |arguments| Ok(Command::MSet { pairs: read_pairs(arguments, "mset")? }))
         .about("1.0.1", "Sets the values of several keys at once.")
         .flags(WRITE.and(DENY_OOM))
+        .access(Access::OVERWRITES)
         .keys(1, -1, 2),
     row("msetnx", -3, |arguments| Ok(Command::MSetNx { pairs: read_pairs(arguments, "msetnx")? }))
         .about("1.0.1", "Sets the values of several keys if none of them is there.")
         .flags(WRITE.and(DENY_OOM))
+        .access(Access::INSERTS)
         .keys(1, -1, 2),
     row("append", 3, append)
         .about("2.0.0", "Appends to the value of a key.")
-        .flags(WRITE.and(DENY_OOM).and(FAST)),
+        .flags(WRITE.and(DENY_OOM).and(FAST))
+        .access(Access::GROWS),
     row("strlen", 2, |arguments| Ok(Command::StrLen { key: arguments.at(1) }))
         .about("2.2.0", "Returns the length of the value of a key.")
-        .flags(READ_ONLY.and(FAST)),
+        .flags(READ_ONLY.and(FAST))
+        .access(Access::LOOKS),
     row("incr", 2, |arguments| Ok(Command::Increment { key: arguments.at(1), by: 1 }))
         .about("1.0.0", "Adds one to the number that a key has.")
         .flags(WRITE.and(DENY_OOM).and(FAST)),
@@ -77,7 +86,8 @@ pub(super) const ROWS: &[Row] = &[
         .flags(WRITE.and(DENY_OOM).and(FAST)),
     row("setrange", 4, setrange)
         .about("2.2.0", "Writes over a part of the value of a key.")
-        .flags(WRITE.and(DENY_OOM)),
+        .flags(WRITE.and(DENY_OOM))
+        .access(Access::ALTERS),
     row("getrange", 4, getrange)
         .about("2.4.0", "Returns a part of the value of a key.")
         .flags(READ_ONLY),

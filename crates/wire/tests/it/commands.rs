@@ -485,7 +485,7 @@ fn commands_are_described_as_redis_does() {
     assert_eq!(described("command list filterby module x"), "*0|");
     assert!(described("command info client|id").starts_with("*1|*10|$9|client|id|:2|*0|"));
     assert!(described("client help").starts_with("*19|+CLIENT <subcommand>"));
-    assert!(described("command help").starts_with("*11|+COMMAND <subcommand>"));
+    assert!(described("command help").starts_with("*15|+COMMAND <subcommand>"));
     assert!(described("config help").starts_with("*5|+CONFIG <subcommand>"));
     assert!(described("command").starts_with(&format!("*{}|*10|", rows().count())));
 }
