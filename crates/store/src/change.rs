@@ -14,10 +14,10 @@ use crate::reader::Reader;
 use crate::session::Session;
 use crate::table::{ENTRY_NOTES_MOST, Edit, Group, group_of};
 use crate::view::{Look, View};
-use crate::{Change, Error, Meta};
+use crate::{Change, Condition, Error, Expiry, Meta, Set, SetDone};
 
 /// The alignment of a payload: values are read by whole words.
-const PAYLOAD_ALIGN: u64 = 16;
+pub(crate) const PAYLOAD_ALIGN: u64 = 16;
 
 /// How often one change may make place: more than a group can grow before it is split.
 const PLACES_MOST: usize = 64;
@@ -138,6 +138,38 @@ impl Session {
             Reader { view: &self.view, plan: &self.plan }.copy_payload(&bucket, values)?;
         }
         Ok(Some((from, bucket.meta())))
+    }
+
+    /// Puts an entry for a key if the condition holds; takes the key's shard, and keeps it.
+    pub(crate) fn put_if(
+        &mut self,
+        sought: &Sought<'_>,
+        act: Act,
+        how: &Set,
+    ) -> Result<SetDone, Error> {
+        let shards = [self.plan.shard_of(sought.hash)];
+        self.hold(&shards)?;
+        let mut expiry = match how.expiry {
+            Expiry::At(at) => Some(at),
+            Expiry::Clear | Expiry::Keep => None,
+        };
+        if how.condition != Condition::Always || how.expiry == Expiry::Keep {
+            let live = self.live(sought)?.map(|bucket| bucket.meta());
+            let is_met = match how.condition {
+                Condition::Always => true,
+                Condition::Absent => live.is_none(),
+                Condition::Present => live.is_some(),
+                Condition::Version(version) => live.is_some_and(|meta| meta.version == version),
+            };
+            if !is_met {
+                return Ok(SetDone::Refused);
+            }
+            if how.expiry == Expiry::Keep {
+                expiry = live.and_then(|meta| meta.expiry_ms);
+            }
+        }
+        let version = self.change(&shards, &[(*sought, act.expiring(expiry))])?;
+        Ok(SetDone::Stored { version })
     }
 
     /// What a change comes to, with what it needs claimed.

@@ -28,13 +28,14 @@ use morecore_heap::{GRANULE, Offset};
 
 use crate::atomic::{AtomicU32, Relaxed, Release, SeqCst, fence};
 use crate::bucket::{Payload, Sought};
+use crate::change::check_key;
 use crate::layout::{Plan, SLOTS_MOST, WORD, leased, slot};
 use crate::mapping::Mapping;
 use crate::participant::{Identity, is_this_process};
 use crate::reader::{FindBucket, NEVER_STILL, Reader, TRIES_MOST};
 use crate::session::Session;
 use crate::view::View;
-use crate::{Error, Meta};
+use crate::{Error, Meta, Store};
 
 /// The words of a bitmap of a slot's leases.
 const BITMAP_WORDS: usize = slot::LEASES_MOST as usize / 64;
@@ -85,6 +86,39 @@ impl Deref for Lease {
                 std::slice::from_raw_parts(*begin, *count)
             },
         }
+    }
+}
+
+impl Store {
+    /// Leases a value: it is read where it stands, without a copy, and stays as it is until the
+    /// lease is dropped, whatever becomes of the entry. A value that stands in its bucket, because
+    /// it has no more than 48 bytes with its key, is copied instead.
+    ///
+    /// ```
+    /// # use morecore_store::{Create, Set, Store};
+    /// # let how = Create { memory_bytes: 8 << 20, ..Create::default() };
+    /// let mut store = Store::anonymous(&how)?;
+    /// store.set(b"page", &[b'x'; 100_000], &Set::default())?;
+    /// let page = store.lease(b"page")?.expect("it was just set");
+    /// store.delete(b"page")?;
+    /// assert!(page.iter().all(|&byte| byte == b'x'));
+    /// drop(page); // Now its memory can be used again.
+    /// # Ok::<(), morecore_store::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::TooManyLeases`] from the 513th lease of a session on; as [`Store::get`];
+    /// [`Error::Held`] if this session has something to clear up first and cannot.
+    pub fn lease(&mut self, key: &[u8]) -> Result<Option<Lease>, Error> {
+        // What a session that took over a dead one's slot has to free is freed before it pins.
+        self.session.enter_to_change()?;
+        check_key(key)?;
+        let sought = Sought::new(self.session.seed, key);
+        let lease = self.session.lease(&sought)?;
+        if lease.is_some() {
+            self.session.visit_hash(sought.hash);
+        }
+        Ok(lease)
     }
 }
 

@@ -32,6 +32,7 @@ mod participant;
 mod reader;
 mod recover;
 mod report;
+mod reserve;
 mod scan;
 mod session;
 mod space;
@@ -40,6 +41,7 @@ mod system;
 mod table;
 mod transact;
 mod types;
+mod value;
 mod verify;
 mod view;
 mod window;
@@ -49,6 +51,7 @@ pub use error::Error;
 pub use lease::Lease;
 pub use name::{NAME_BYTES_MOST, Name};
 pub use observer::Observer;
+pub use reserve::Reserve;
 pub use store::Store;
 pub use types::{
     Broken, Census, Change, Condition, Create, Entry, Evict, Expiry, Listed, ListedState, Meta,

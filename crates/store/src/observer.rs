@@ -50,6 +50,23 @@ impl Observer {
         self.reader().get(&Sought::new(self.seed, key), || self.now_ms(), value)
     }
 
+    /// As [`Store::get_range`](crate::Store::get_range): who may not write cannot lease, and reads
+    /// a large value in parts instead.
+    ///
+    /// # Errors
+    /// As [`Store::get`](crate::Store::get).
+    pub fn get_range(
+        &self,
+        key: &[u8],
+        from: u64,
+        count: u64,
+        part: &mut Vec<u8>,
+    ) -> Result<Option<Meta>, Error> {
+        check_key(key)?;
+        let sought = Sought::new(self.seed, key);
+        self.reader().get_range(&sought, || self.now_ms(), (from, count), part)
+    }
+
     /// As [`Store::peek`](crate::Store::peek).
     ///
     /// # Errors

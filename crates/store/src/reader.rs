@@ -207,6 +207,62 @@ impl Reader<'_> {
         Err(Error::Damaged { what: NEVER_STILL, at: self.plan.shard_at(shard) })
     }
 
+    /// Reads a key's entry that has not expired, and appends a part of its value: from a byte on,
+    /// at most so many.
+    pub(crate) fn get_range(
+        self,
+        sought: &Sought<'_>,
+        now_ms: impl Fn() -> u64,
+        (from, count): (u64, u64),
+        part: &mut Vec<u8>,
+    ) -> Result<Option<Meta>, Error> {
+        let shard = self.plan.shard_of(sought.hash);
+        for _ in 0..TRIES_MOST {
+            let (bucket, version) = self.read(shard, &mut FindBucket(sought))?;
+            let Some(bucket) = bucket.filter(|bucket| !has_expired(bucket, &now_ms)) else {
+                return Ok(None);
+            };
+            let length = part.len();
+            let from = from.min(bucket.value_bytes());
+            let count = count.min(bucket.value_bytes() - from);
+            let copied = if bucket.copy_inline_value(part) {
+                part.drain(length..length + from as usize);
+                part.truncate(length + count as usize);
+                Ok(())
+            } else {
+                self.copy_part(&bucket, from, count, part)
+            };
+            if self.still_stands(shard, version, sought, &bucket)? {
+                return copied.map(|()| Some(bucket.meta()));
+            }
+            part.truncate(length);
+        }
+        Err(Error::Damaged { what: NEVER_STILL, at: self.plan.shard_at(shard) })
+    }
+
+    /// Appends `count` bytes from the `from`-th on of a payload's value.
+    fn copy_part(
+        self,
+        bucket: &Bucket,
+        from: u64,
+        count: u64,
+        part: &mut Vec<u8>,
+    ) -> Result<(), Error> {
+        let Some(payload) = bucket.payload() else {
+            return Err(Error::Damaged { what: "a bucket of no kind", at: bucket.0[0] });
+        };
+        if payload.value_bytes > self.plan.value_bytes_most() {
+            let (what, at) = ("a value longer than can be", payload.at);
+            return Err(Error::Damaged { what, at });
+        }
+        // Payloads are read by whole words: what comes before the first byte is cut off again.
+        let (skip, length) = (from % WORD, part.len());
+        let at = payload.value_at.saturating_add(from - skip);
+        self.view.copy_out(at, count + skip, part)?;
+        part.drain(length..length + skip as usize);
+        Ok(())
+    }
+
     /// Reads what is known of a key's entry that has not expired.
     pub(crate) fn peek(
         self,

@@ -383,6 +383,7 @@ impl Session {
 }
 
 /// What a call does while it holds things: at its end, also when it unwinds, it has let go.
+#[derive(Debug)]
 pub(crate) struct Turn<'a>(pub(crate) &'a mut Session);
 
 impl Drop for Turn<'_> {

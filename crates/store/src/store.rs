@@ -16,8 +16,8 @@ use crate::observer::Observer;
 use crate::reader::Reader;
 use crate::session::{Session, Turn};
 use crate::{
-    Act, Broken, Census, Change, Condition, Create, Entry, Error, Expiry, Lease, Listed, Meta,
-    Name, Set, SetDone, Stat, Verified, number, report, system, verify,
+    Act, Broken, Census, Change, Create, Entry, Error, Listed, Meta, Name, Set,
+    SetDone, Stat, Verified, number, report, system, verify,
 };
 
 /// How many keys are fetched ahead: about as many misses as a core has under way at once.
@@ -159,37 +159,6 @@ impl Store {
         Ok(found)
     }
 
-    /// Leases a value: it is read where it stands, without a copy, and stays as it is until the
-    /// lease is dropped, whatever becomes of the entry. A value that stands in its bucket, because
-    /// it has no more than 48 bytes with its key, is copied instead.
-    ///
-    /// ```
-    /// # use morecore_store::{Create, Set, Store};
-    /// # let how = Create { memory_bytes: 8 << 20, ..Create::default() };
-    /// let mut store = Store::anonymous(&how)?;
-    /// store.set(b"page", &[b'x'; 100_000], &Set::default())?;
-    /// let page = store.lease(b"page")?.expect("it was just set");
-    /// store.delete(b"page")?;
-    /// assert!(page.iter().all(|&byte| byte == b'x'));
-    /// drop(page); // Now its memory can be used again.
-    /// # Ok::<(), morecore_store::Error>(())
-    /// ```
-    ///
-    /// # Errors
-    /// [`Error::TooManyLeases`] from the 513th lease of a session on; as [`Store::get`];
-    /// [`Error::Held`] if this session has something to clear up first and cannot.
-    pub fn lease(&mut self, key: &[u8]) -> Result<Option<Lease>, Error> {
-        // What a session that took over a dead one's slot has to free is freed before it pins.
-        self.session.enter_to_change()?;
-        check_key(key)?;
-        let sought = Sought::new(self.session.seed, key);
-        let lease = self.session.lease(&sought)?;
-        if lease.is_some() {
-            self.session.visit_hash(sought.hash);
-        }
-        Ok(lease)
-    }
-
     /// Reads what is known of an entry; this does not count as a visit.
     ///
     /// # Errors
@@ -263,29 +232,7 @@ impl Store {
         let session = &mut *turn.0;
         let sought = Sought::new(session.seed, key);
         let act = session.prepare(&sought, value, how.flags)?;
-        let shards = [session.plan.shard_of(sought.hash)];
-        session.hold(&shards)?;
-        let mut expiry = match how.expiry {
-            Expiry::At(at) => Some(at),
-            Expiry::Clear | Expiry::Keep => None,
-        };
-        if how.condition != Condition::Always || how.expiry == Expiry::Keep {
-            let live = session.live(&sought)?.map(|bucket| bucket.meta());
-            let is_met = match how.condition {
-                Condition::Always => true,
-                Condition::Absent => live.is_none(),
-                Condition::Present => live.is_some(),
-                Condition::Version(version) => live.is_some_and(|meta| meta.version == version),
-            };
-            if !is_met {
-                return Ok(SetDone::Refused);
-            }
-            if how.expiry == Expiry::Keep {
-                expiry = live.and_then(|meta| meta.expiry_ms);
-            }
-        }
-        let version = session.change(&shards, &[(sought, act.expiring(expiry))])?;
-        Ok(SetDone::Stored { version })
+        session.put_if(&sought, act, how)
     }
 
     /// Removes an entry; false if there was none.
@@ -489,7 +436,7 @@ impl Store {
         system::name_of(&self.session.view)
     }
 
-    fn reader(&self) -> Reader<'_> {
+    pub(crate) fn reader(&self) -> Reader<'_> {
         Reader { view: &self.session.view, plan: &self.session.plan }
     }
 }

@@ -309,3 +309,19 @@ fn a_leased_entry_is_replaced_and_the_lease_dropped() {
         store.tidy().unwrap();
     });
 }
+
+#[test]
+fn a_reserved_value_is_sealed() {
+    check("reserve and seal", fill_large, |store| {
+        let mut room = store.reserve(b"key", 8_100).unwrap();
+        room.copy_from_slice(&value(8_100, 3));
+        room.seal(&Set::default()).unwrap();
+    });
+}
+
+#[test]
+fn a_reserved_value_is_dropped() {
+    check("reserve and drop", fill_large, |store| {
+        store.reserve(b"key", 8_100).unwrap()[0] = 1;
+    });
+}

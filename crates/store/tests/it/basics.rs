@@ -176,3 +176,72 @@ fn a_random_key_is_none_in_an_emptied_table_and_the_only_one_when_there_is_one()
     assert!(store.random_key(&mut key).unwrap());
     assert_eq!(key, b"only");
 }
+
+#[test]
+fn a_reserved_value_is_seen_when_it_is_sealed_and_gone_when_it_is_dropped() {
+    let mut store = small(Evict::None);
+    let mut other = store.try_clone().unwrap();
+    let empty = store.stat().used_bytes;
+    for (key, bytes) in [(&b"k"[..], 10), (b"k", 5000), (&[7; 100], 5000), (b"", 0), (b"k", 48)] {
+        let mut room = store.reserve(key, bytes).unwrap();
+        room.fill(9);
+        assert_eq!(value_of(&mut other, key), None);
+        assert!(matches!(room.seal(&ALWAYS).unwrap(), SetDone::Stored { .. }));
+        assert_eq!(value_of(&mut other, key), Some(vec![9; bytes as usize]));
+        store.reserve(key, 5000).unwrap().fill(8);
+        let refused = Set { condition: Condition::Absent, ..ALWAYS };
+        assert_eq!(store.reserve(key, 5000).unwrap().seal(&refused).unwrap(), SetDone::Refused);
+        assert_eq!(value_of(&mut other, key), Some(vec![9; bytes as usize]));
+        let proof = prove(&mut other);
+        assert_eq!((proof.entries, proof.claimed), (1, 0));
+        store.clear().unwrap();
+        assert_eq!(store.stat().used_bytes, empty);
+    }
+    let mut room = store.reserve(b"k", 5000).unwrap();
+    room.fill(3);
+    room.truncate(7);
+    room.seal(&Set { flags: 5, ..ALWAYS }).unwrap();
+    assert_eq!((value_of(&mut store, b"k"), prove(&mut store).payloads), (Some(vec![3; 7]), 1));
+    assert_eq!(store.peek(b"k").unwrap().unwrap().flags, 5);
+    assert!(matches!(store.reserve(b"k", 1 << 40), Err(Error::ValueTooLong { .. })));
+}
+
+#[test]
+fn a_part_of_a_value_is_read_and_written() {
+    let mut store = small(Evict::None);
+    for bytes in [0, 1, 20, 40, 100, 5000] {
+        let value: Vec<u8> = (0..bytes).map(|at| at as u8).collect();
+        store.set(b"k", &value, &ALWAYS).unwrap();
+        for (from, count) in [(0, 0), (0, 7), (3, 9), (8, 8), (13, 5000), (bytes, 1), (1 << 50, 1)]
+        {
+            let mut part = b"before".to_vec();
+            let meta = store.get_range(b"k", from, count, &mut part).unwrap().unwrap();
+            let (begin, end) = (from.min(bytes) as usize, from.saturating_add(count).min(bytes));
+            assert_eq!((&part[..6], &part[6..]), (&b"before"[..], &value[begin..end as usize]));
+            assert_eq!(meta.bytes, bytes);
+        }
+    }
+    assert_eq!(store.get_range(b"absent", 0, 1, &mut vec![]).unwrap(), None);
+    store.set(b"k", b"abc", &Set { expiry: Expiry::At(u64::MAX), flags: 7, ..ALWAYS }).unwrap();
+    assert_eq!(store.append(b"k", b"de").unwrap(), 5);
+    assert_eq!(store.set_range(b"k", 7, b"h").unwrap(), 8);
+    assert_eq!(store.set_range(b"k", 1, b"B").unwrap(), 8);
+    assert_eq!(value_of(&mut store, b"k").unwrap(), b"aBcde\0\0h");
+    let meta = store.peek(b"k").unwrap().unwrap();
+    assert_eq!((meta.flags, meta.expiry_ms.is_some()), (7, true));
+    assert_eq!((store.set_range(b"new", 5, b"").unwrap(), store.len()), (0, 1));
+    assert!(matches!(store.set_range(b"k", u64::MAX, b"x"), Err(Error::ValueTooLong { .. })));
+    assert_eq!((store.append(b"new", b"").unwrap(), store.len()), (0, 2));
+}
+
+#[test]
+fn an_expiry_comes_and_goes() {
+    let mut store = small(Evict::None);
+    store.set_now(Some(1000));
+    assert!(!store.expire(b"k", 2000).unwrap());
+    store.set(b"k", b"v", &ALWAYS).unwrap();
+    assert!(!store.persist(b"k").unwrap() && store.expire(b"k", 2000).unwrap());
+    assert!(store.touch(b"k").unwrap() && store.persist(b"k").unwrap());
+    assert!(store.expire(b"k", 1000).unwrap());
+    assert!(!store.touch(b"k").unwrap() && !store.persist(b"k").unwrap());
+}
