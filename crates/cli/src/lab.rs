@@ -10,6 +10,7 @@
 //! Knows nothing of stores and servers.
 
 pub(crate) mod picture;
+pub(crate) mod recorded;
 pub(crate) mod replay;
 pub(crate) mod trace;
 pub(crate) mod workloads;

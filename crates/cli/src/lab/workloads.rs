@@ -99,6 +99,9 @@ impl Measure {
     }
 }
 
+/// One byte of each page is written: what anyone does who fills it, less the filling.
+pub(crate) const PAGE: usize = 4096;
+
 /// A payload whose first byte was written: the allocator is asked for just its capacity.
 type Payload = Vec<u8>;
 

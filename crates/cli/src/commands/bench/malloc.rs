@@ -11,6 +11,7 @@
 mod contestant;
 mod process;
 mod programs;
+mod replay;
 mod report;
 mod subject;
 
@@ -25,6 +26,7 @@ use self::report::Report;
 use self::subject::Subject;
 use super::rounds::{Effort, Progress, interleave};
 use crate::failure::Failure;
+use crate::lab::recorded;
 use crate::lab::workloads::{Measure, WORKLOADS, Workload};
 use crate::library;
 use crate::mess::Mess;
@@ -33,7 +35,7 @@ use crate::output::Out;
 /// With `--quick`, a fortieth: what takes half a second takes about as long as a process to start.
 const QUICK_PART: u32 = 40;
 
-/// Our malloc beside glibc, jemalloc, tcmalloc and mimalloc
+/// Our malloc beside glibc, jemalloc, tcmalloc, mimalloc, snmalloc and rpmalloc
 #[derive(clap::Args)]
 pub(crate) struct Malloc {
     #[command(flatten)]
@@ -53,6 +55,12 @@ pub(crate) struct Malloc {
     /// One JSON object
     #[arg(long)]
     json: bool,
+    /// The archive of a recorded program's calls, which are replayed
+    #[arg(long, value_name = "ZIP", default_value = replay::RECORDING)]
+    recording: PathBuf,
+    /// The recording that this process replays, for the bench that started it
+    #[arg(long, hide = true, value_name = "FILE")]
+    replay: Option<PathBuf>,
     /// The workload that this process plays, for the bench that started it
     #[arg(long, hide = true, value_parser = workload)]
     play: Option<&'static Workload>,
@@ -75,10 +83,14 @@ impl Malloc {
     /// Measures everything, or plays the one workload that this process is asked for.
     pub(crate) fn run(self, out: &mut Out) -> Result<(), Failure> {
         let measure = Measure { seed: self.seed, part: self.part() };
-        match self.play {
-            Some(workload) => Ok(writeln!(out, "{}", workload.play(measure))?),
-            None => self.compete(measure, out),
+        if let Some(workload) = self.play {
+            return Ok(writeln!(out, "{}", workload.play(measure))?);
         }
+        if let Some(path) = &self.replay {
+            let times = (replay::TIMES / measure.part).max(1);
+            return Ok(writeln!(out, "{}", recorded::play(path, times)?)?);
+        }
+        self.compete(measure, out)
     }
 
     fn part(&self) -> u32 {
@@ -87,7 +99,8 @@ impl Malloc {
 
     fn compete(self, measure: Measure, out: &mut Out) -> Result<(), Failure> {
         let directory = env::temp_dir().join(format!("morecore-bench-{}", std::process::id()));
-        let (mut subjects, mut missing) = subject::all(&env::current_exe()?, measure, &directory)?;
+        let (mut subjects, mut missing) =
+            subject::all(&env::current_exe()?, measure, &self.recording, &directory)?;
         subject::keep(&mut subjects, &self.only)?;
         if self.list {
             return report::list(&subjects, &missing, out);
@@ -98,6 +111,7 @@ impl Malloc {
         mess.add_directory(directory.clone());
         library::make_private(&directory)?;
         programs::write_inputs(&subjects, measure, &directory)?;
+        replay::write_calls(&subjects, &self.recording, &directory)?;
         let outcomes = self.measure(subjects, &contestants)?;
         if let Some(path) = &self.csv {
             report::write_csv(&contestants, &outcomes, &mut File::create(path)?)?;

@@ -5,10 +5,7 @@
 
 use std::ops::Range;
 
-use super::{Measure, Payload, give_back, payload};
-
-/// One byte of each page is written: what anyone does who fills it, less the filling.
-const PAGE: usize = 4096;
+use super::{Measure, PAGE, Payload, give_back, payload};
 
 pub(super) fn medium(measure: Measure) -> u64 {
     play(measure, 10..17, 2_000, 900_000)

@@ -25,21 +25,44 @@ struct Known {
     name: &'static str,
     /// Its library's name, as it stands in its file.
     library: &'static str,
-    /// Debian's package.
-    package: &'static str,
+    /// Where it comes from.
+    origin: Origin,
 }
 
-/// The system's own, and the three that Debian has beside it.
-const KNOWN: [Known; 4] = [
-    Known { name: "glibc", library: "libc.so.6", package: "libc6" },
-    Known { name: "jemalloc", library: "libjemalloc.so.2", package: "libjemalloc2" },
+/// Where a library comes from.
+enum Origin {
+    /// A package of Debian.
+    Package(&'static str),
+    /// The workspace `bench/peers`, which builds what crates.io has.
+    Built,
+}
+
+/// The system's own, the three that Debian has beside it, and newer ones from crates.io.
+const KNOWN: [Known; 7] = [
+    Known { name: "glibc", library: "libc.so.6", origin: Origin::Package("libc6") },
+    Known {
+        name: "jemalloc",
+        library: "libjemalloc.so.2",
+        origin: Origin::Package("libjemalloc2"),
+    },
     Known {
         name: "tcmalloc",
         library: "libtcmalloc_minimal.so.4",
-        package: "libtcmalloc-minimal4",
+        origin: Origin::Package("libtcmalloc-minimal4"),
     },
-    Known { name: "mimalloc", library: "libmimalloc.so.2", package: "libmimalloc2.0" },
+    Known {
+        name: "mimalloc",
+        library: "libmimalloc.so.2",
+        origin: Origin::Package("libmimalloc2.0"),
+    },
+    Known { name: "mimalloc3", library: "libmimalloc3.so", origin: Origin::Built },
+    Known { name: "snmalloc", library: "libsnmalloc.so", origin: Origin::Built },
+    Known { name: "rpmalloc", library: "librpmalloc.so", origin: Origin::Built },
 ];
+
+/// How `bench/peers` is built, so that its libraries lie beside this program.
+const BUILD: &str =
+    "cargo build --release --manifest-path bench/peers/Cargo.toml --target-dir target";
 
 /// Where systems keep libraries; Debian and its kin put the machine's name below.
 const DIRECTORIES: [&str; 5] = ["/usr/local/lib", "/usr/lib", "/usr/lib64", "/lib", "/lib64"];
@@ -89,10 +112,12 @@ fn named(peer: &str) -> Result<Contestant, Failure> {
 impl Known {
     /// The file of its library, if this machine has it.
     fn find(&self) -> Option<PathBuf> {
-        let machine = format!("{}-linux-gnu", std::env::consts::ARCH);
-        DIRECTORIES
-            .iter()
-            .flat_map(|directory| [Path::new(directory).join(&machine), directory.into()])
+        let directories = match self.origin {
+            Origin::Package(_) => system_directories(),
+            Origin::Built => build_directories(),
+        };
+        directories
+            .into_iter()
             .map(|directory| directory.join(self.library))
             .find(|path| path.is_file())
     }
@@ -102,7 +127,27 @@ impl Known {
     }
 
     fn missing(&self) -> Missing {
-        let remedy = format!("apt-get install {}", self.package);
+        let remedy = match self.origin {
+            Origin::Package(package) => format!("apt-get install {package}"),
+            Origin::Built => BUILD.to_string(),
+        };
         Missing { name: self.name.to_string(), remedy }
     }
+}
+
+/// Where the system's libraries may be.
+fn system_directories() -> Vec<PathBuf> {
+    let machine = format!("{}-linux-gnu", std::env::consts::ARCH);
+    DIRECTORIES
+        .iter()
+        .flat_map(|directory| [Path::new(directory).join(&machine), directory.into()])
+        .collect()
+}
+
+/// Where what was built in this tree may be: beside this program, or, if that is not the optimised
+/// one, beside it.
+fn build_directories() -> Vec<PathBuf> {
+    let program = std::env::current_exe().unwrap_or_default();
+    let beside = program.parent().unwrap_or_else(|| Path::new(""));
+    vec![beside.to_path_buf(), beside.join("../release")]
 }

@@ -71,7 +71,7 @@ $B -d 200 -t set,get,lpush,sadd,hset && $B -d 700 -t set,get,incr
 redis-cli -s $S shutdown nosave; exit 0";
 
 /// All programs.
-pub(super) const PROGRAMS: [Program; 9] = [
+pub(super) const PROGRAMS: [Program; 11] = [
     Program {
         name: "python3",
         about: "JSON, dictionaries, a sort; on Python's own allocator for small objects",
@@ -122,6 +122,22 @@ pub(super) const PROGRAMS: [Program; 9] = [
         command: "gcc",
         package: "gcc",
         arguments: &["-O1", "-c", "{dir}/large.c", "-o", "/dev/null"],
+        ..DEFAULT
+    },
+    Program {
+        name: "clang",
+        about: "the same, compiled by a C++ program",
+        command: "clang",
+        package: "clang",
+        arguments: &["-O1", "-c", "{dir}/large.c", "-o", "/dev/null"],
+        ..DEFAULT
+    },
+    Program {
+        name: "rustfmt",
+        about: "a Rust program, which lays out 3000 functions",
+        command: "rustfmt",
+        package: "rustfmt",
+        arguments: &["--emit", "stdout", "--edition", "2024", "{dir}/large.rs"],
         ..DEFAULT
     },
     Program {
@@ -198,14 +214,23 @@ impl Program {
     }
 }
 
-/// The program behind a wrapper: a `python3` may be a script that looks for one.
+/// The program behind a wrapper: a `python3` may be a script that looks for one, and a `rustfmt`
+/// one of rustup's.
 pub(super) fn behind(program: &Program, path: PathBuf) -> PathBuf {
-    if program.command != "python3" {
-        return path;
-    }
-    let asked = Command::new(&path).args(["-c", "import sys; print(sys.executable)"]).output();
-    match asked.map(|output| String::from_utf8(output.stdout)) {
-        Ok(Ok(told)) if !told.trim().is_empty() => PathBuf::from(told.trim()),
+    let (mut asked, rest) = match program.command {
+        "python3" => (Command::new(&path), ""),
+        "rustfmt" => (Command::new("rustc"), "bin/rustfmt"),
+        _ => return path,
+    };
+    match program.command {
+        "python3" => asked.args(["-c", "import sys; print(sys.executable)"]),
+        _ => asked.args(["--print", "sysroot"]),
+    };
+    match asked.output().map(|output| String::from_utf8(output.stdout)) {
+        Ok(Ok(told)) if !told.trim().is_empty() => {
+            let told = PathBuf::from(told.trim());
+            if rest.is_empty() { told } else { told.join(rest) }
+        }
         _ => path,
     }
 }
@@ -222,7 +247,8 @@ pub(super) fn write_inputs(
     let create = |name: &str| File::create(directory.join(name)).map(BufWriter::new);
     for subject in subjects.iter().filter(|subject| subject.is_program) {
         match subject.name {
-            "gcc" => write_source(share(300), create("large.c")?)?,
+            "gcc" | "clang" => write_source(share(300), create("large.c")?)?,
+            "rustfmt" => write_rust(share(3000), create("large.rs")?)?,
             "sort" => write_text(&mut rng, share(500_000), create("lines")?)?,
             "git" => {
                 write_history(&mut rng, share(1500), create("history")?)?;
@@ -249,6 +275,20 @@ fn write_source(functions: usize, mut file: impl Write) -> io::Result<()> {
              }}\nreturn sum;\n}}\n\
              int function{number}(record *r, int n) {{\n\
              return helper{number}(r, n) + helper{number}(r + 1, n / 2) * n;\n}}\n"
+        )?;
+    }
+    file.flush()
+}
+
+/// A Rust file of so many functions, each on one line that has to be broken.
+fn write_rust(functions: usize, mut file: impl Write) -> io::Result<()> {
+    for number in 0..functions {
+        writeln!(
+            file,
+            "pub fn function{number}(first:&[u32],second:Option<usize>)->Result<Vec<u32>,String>{{\
+             let sum:u32=first.iter().filter(|item|**item>{number}).map(|item|item*{number}).sum();\
+             match second {{Some(count) if count>{number}=>Ok(vec![sum;count]),Some(_)=>Err(format!(\
+             \"{{sum}} of {number}\")),None=>{{if sum>1{{Ok(Vec::new())}}else{{Err(String::new())}}}}}}}}"
         )?;
     }
     file.flush()

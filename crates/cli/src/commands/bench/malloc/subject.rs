@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::contestant::Missing;
 use super::programs::{self, PROGRAMS, Program};
+use super::replay;
 use crate::failure::Failure;
 use crate::lab::workloads::{Measure, WORKLOADS};
 use crate::program;
@@ -24,32 +25,39 @@ pub(super) struct Subject {
     pub(super) load: Option<String>,
 }
 
-/// Everything that can be run here, and the programs that cannot. Their inputs are written into
-/// `directory`; `ourselves` is this program.
+/// Everything that can be run here, and what cannot. Inputs are written into `directory`;
+/// `ourselves` is this program, and `recording` the archive of a recorded program.
 pub(super) fn all(
     ourselves: &Path,
     measure: Measure,
+    recording: &Path,
     directory: &Path,
 ) -> Result<(Vec<Subject>, Vec<Missing>), Failure> {
-    let mut subjects: Vec<Subject> = WORKLOADS
-        .iter()
-        .map(|workload| Subject {
-            name: workload.name,
-            about: workload.about,
+    let ours = |name, about, what: [OsString; 2]| {
+        let seed = ["--seed".into(), measure.seed.to_string().into()];
+        let part = ["--part".into(), measure.part.to_string().into()];
+        Subject {
+            name,
+            about,
             is_program: false,
             program: ourselves.to_path_buf(),
-            arguments: [
-                format!("bench malloc --play {}", workload.name),
-                format!("--seed {} --part {}", measure.seed, measure.part),
-            ]
-            .iter()
-            .flat_map(|words| words.split(' ').map(OsString::from))
-            .collect(),
+            arguments: [["bench".into(), "malloc".into()], what, seed, part].concat(),
             environment: Vec::new(),
             load: None,
-        })
+        }
+    };
+    let mut subjects: Vec<Subject> = WORKLOADS
+        .iter()
+        .map(|found| ours(found.name, found.about, ["--play".into(), found.name.into()]))
         .collect();
     let mut missing = Vec::new();
+    if recording.is_file() {
+        let calls = directory.join(replay::CALLS).into();
+        subjects.push(ours(replay::NAME, replay::ABOUT, ["--replay".into(), calls]));
+    } else {
+        let remedy = format!("no file {}: --recording names it", recording.display());
+        missing.push(Missing { name: replay::NAME.to_string(), remedy });
+    }
     for program in &PROGRAMS {
         match found(program) {
             Ok(path) => subjects.push(program.subject(path, measure, directory)),
