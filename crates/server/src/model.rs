@@ -6,8 +6,10 @@
 
 mod loops;
 mod process;
+mod ready;
 mod talk;
 mod thread;
+mod uring;
 mod watch;
 
 use std::io;
@@ -33,6 +35,7 @@ pub(crate) enum Running {
     Process(Box<process::Children>),
     Select(loops::Loops),
     Thread(thread::Threads),
+    Uring(loops::Loops),
 }
 
 /// What a client hears whose descriptor select(2) cannot wait for. It begins as the words for a
@@ -47,10 +50,11 @@ impl Running {
     /// Starts the threads of `model`; each desk is a thread's worth of work.
     pub(crate) fn start(model: Model, desks: Vec<Desk>) -> io::Result<Self> {
         Ok(match model {
-            Model::Epoll => Self::Epoll(loops::Loops::start::<Epoll>(desks)?),
+            Model::Epoll => Self::Epoll(loops::Loops::start::<ready::Loop<Epoll>>(desks)?),
             Model::Process => Self::Process(Box::new(process::Children::new(desks)?)),
-            Model::Select => Self::Select(loops::Loops::start::<Select>(desks)?),
+            Model::Select => Self::Select(loops::Loops::start::<ready::Loop<Select>>(desks)?),
             Model::Thread => Self::Thread(thread::Threads::new(desks)),
+            Model::Uring => Self::Uring(loops::Loops::start::<uring::Loop>(desks)?),
         })
     }
 
@@ -58,7 +62,8 @@ impl Running {
     pub(crate) const fn wait(&self) -> Wait {
         match self {
             Self::Epoll(_) | Self::Select(_) => Wait::Nonblocking,
-            Self::Process(_) | Self::Thread(_) => Wait::Blocking,
+            // To the kernel, a socket that does not wait is one that it must not wait for either.
+            Self::Process(_) | Self::Thread(_) | Self::Uring(_) => Wait::Blocking,
         }
     }
 
@@ -66,7 +71,7 @@ impl Running {
     pub(crate) fn tended(&self) -> Option<(&Descriptor, u32)> {
         match self {
             Self::Process(children) => Some(children.tended()),
-            Self::Epoll(_) | Self::Select(_) | Self::Thread(_) => None,
+            Self::Epoll(_) | Self::Select(_) | Self::Thread(_) | Self::Uring(_) => None,
         }
     }
 
@@ -86,7 +91,7 @@ impl Running {
     /// Serves a client from now on.
     pub(crate) fn serve(&self, arrival: Arrival) -> io::Result<()> {
         match self {
-            Self::Epoll(loops) | Self::Select(loops) => {
+            Self::Epoll(loops) | Self::Select(loops) | Self::Uring(loops) => {
                 loops.serve(arrival);
                 Ok(())
             }
@@ -99,7 +104,7 @@ impl Running {
     pub(crate) fn finish(self) {
         let until = Instant::now() + STOP_MOST;
         match self {
-            Self::Epoll(loops) | Self::Select(loops) => loops.finish(until),
+            Self::Epoll(loops) | Self::Select(loops) | Self::Uring(loops) => loops.finish(until),
             Self::Process(children) => children.finish(until),
             Self::Thread(threads) => threads.finish(until),
         }

@@ -7,6 +7,7 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use morecore_sys::ready::Select;
 
@@ -28,7 +29,7 @@ pub struct Options {
     /// The language of all clients; `None`: each tells by its first bytes.
     pub protocol: Option<Protocol>,
     /// How many threads execute commands at once, each attached to the store: the loops of
-    /// `epoll`, the attachments that the threads of `thread` share; `select` and a
+    /// `epoll` and `uring`, the attachments that the threads of `thread` share; `select` and a
     /// child of `process` have one whatever is said. `None`: one a core.
     pub threads: Option<NonZeroUsize>,
     /// At most this many clients at once; more are refused.
@@ -37,6 +38,9 @@ pub struct Options {
     pub password: Option<Vec<u8>>,
     /// A client that is silent for so long is sent away; 0 never.
     pub timeout_s: u32,
+    /// How long a thread that waits for clients asks again and again before it sleeps, in
+    /// microseconds; 0 not at all. It answers sooner then, and takes a core for itself.
+    pub busy_poll_us: u32,
     /// A silent client's machine is probed after this many seconds; 0 never.
     pub keep_alive_s: u32,
     /// The most bytes of one argument.
@@ -60,16 +64,27 @@ pub enum Model {
     Select,
     /// A thread for each client.
     Thread,
+    /// A few threads, each having the kernel read and write many sockets by `io_uring`; `Epoll`
+    /// where the kernel refuses that.
+    Uring,
+}
+
+impl Options {
+    /// How long who waits asks again and again before it sleeps.
+    pub(crate) fn busy_poll(&self) -> Duration {
+        Duration::from_micros(self.busy_poll_us.into())
+    }
 }
 
 impl Model {
     /// Every model, the default first.
-    pub const ALL: [Self; 4] = [Self::Epoll, Self::Process, Self::Select, Self::Thread];
+    pub const ALL: [Self; 5] =
+        [Self::Epoll, Self::Process, Self::Select, Self::Thread, Self::Uring];
 
     /// How many threads execute commands, if that is not for the options to say.
     pub(crate) const fn threads(self) -> Option<NonZeroUsize> {
         match self {
-            Self::Epoll | Self::Thread => None,
+            Self::Epoll | Self::Thread | Self::Uring => None,
             Self::Process | Self::Select => Some(NonZeroUsize::MIN),
         }
     }
@@ -77,7 +92,7 @@ impl Model {
     /// How many clients it can serve at most, if there is a limit.
     pub(crate) const fn clients_most(self) -> Option<u32> {
         match self {
-            Self::Epoll | Self::Thread => None,
+            Self::Epoll | Self::Thread | Self::Uring => None,
             // A store has no more participants' places.
             Self::Process => Some(1024),
             // Some descriptors are the server's own: which of them, is seen when a client comes.
@@ -88,7 +103,7 @@ impl Model {
     /// How many descriptors a client costs the process that accepts.
     pub(crate) const fn descriptors_a_client(self) -> u32 {
         match self {
-            Self::Epoll | Self::Select | Self::Thread => 1,
+            Self::Epoll | Self::Select | Self::Thread | Self::Uring => 1,
             // Its socket, and its child's end.
             Self::Process => 2,
         }
@@ -102,6 +117,7 @@ impl Model {
             Self::Process => "process",
             Self::Select => "select",
             Self::Thread => "thread",
+            Self::Uring => "uring",
         }
     }
 }
@@ -124,6 +140,7 @@ impl Default for Options {
             clients_most: 10_000,
             password: None,
             timeout_s: 0,
+            busy_poll_us: 0,
             keep_alive_s: 300,
             // Redis's proto-max-bulk-len.
             bulk_bytes_most: 512 << 20,

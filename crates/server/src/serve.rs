@@ -18,12 +18,13 @@ use std::thread::available_parallelism;
 use morecore_store::Store;
 use morecore_sys::descriptor::raise_limit;
 use morecore_sys::ready::{Polled, Signal, Signals, Waker, poll};
+use morecore_sys::uring::Uring;
 
 use crate::accept::Doorkeeper;
 use crate::desk::Desk;
 use crate::error::Error;
 use crate::listen::{self, Door};
-use crate::log::Level;
+use crate::log::{Level, Log};
 use crate::model::Running;
 use crate::options::{Model, Options};
 use crate::shared::Shared;
@@ -61,6 +62,7 @@ impl Listening {
     /// # Errors
     /// The address is taken or not ours, or a limit of the system is in the way.
     pub fn open(mut options: Options) -> Result<Self, Error> {
+        fall_back(&mut options);
         let threads = options.model.threads().or(options.threads);
         let threads = threads.or(available_parallelism().ok()).unwrap_or(NonZeroUsize::MIN);
         options.threads = Some(threads);
@@ -69,7 +71,7 @@ impl Listening {
         let port = doors.iter().find_map(|door| door.address().map(|address| address.port()));
         let desks = match options.model {
             Model::Process => options.clients_most as usize,
-            Model::Epoll | Model::Select | Model::Thread => threads.get(),
+            Model::Epoll | Model::Select | Model::Thread | Model::Uring => threads.get(),
         };
         let shared = Arc::new(Shared::new(options, port, desks)?);
         if let Some((wanted, why)) = lowered {
@@ -150,7 +152,7 @@ impl Server {
                 drop(spare);
                 Ok(None)
             }
-            Model::Epoll | Model::Select | Model::Thread => {
+            Model::Epoll | Model::Select | Model::Thread | Model::Uring => {
                 Tidying::start(spare, shared.log).map(Some)
             }
         };
@@ -209,6 +211,20 @@ fn keep_doors(
         for (door, _) in doors.iter().zip(&all).filter(|(_, polled)| polled.is_ready()) {
             doorkeeper.accept(door);
         }
+    }
+}
+
+/// Serves with `epoll` where `io_uring` is wanted and the kernel refuses it, and says so.
+fn fall_back(options: &mut Options) {
+    if options.model != Model::Uring {
+        return;
+    }
+    // In a thread of its own: whose ring ends has a wait broken off.
+    let tried = std::thread::spawn(|| Uring::new().map(drop)).join();
+    if let Ok(Err(failed)) = tried {
+        options.model = Model::Epoll;
+        let words = format_args!("serving with epoll: this system refuses io_uring ({failed})");
+        Log(options.log).line(Level::Warning, words);
     }
 }
 

@@ -85,7 +85,7 @@ impl Shared {
         let words = Arc::new(SharedWords::new((2 + desks) * BLOCK)?);
         let board = match options.model {
             Model::Process => Some(Board::new(desks)?),
-            Model::Epoll | Model::Select | Model::Thread => None,
+            Model::Epoll | Model::Select | Model::Thread | Model::Uring => None,
         };
         let mut at = 0..;
         let mut count = || Count { words: Arc::clone(&words), at: at.next().unwrap_or_default() };

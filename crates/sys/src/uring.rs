@@ -8,7 +8,8 @@
 //!
 //! Promises: safe to use, because whatever the kernel reads and writes is the ring's own memory:
 //! bytes to send are copied into it, and received ones are lent out of it. One thread uses a ring,
-//! the one that has called [`Uring::start`].
+//! the one that has made it; another's calls fail with `EEXIST`. When a ring ends, the kernel breaks
+//! a wait of that thread off (`EINTR`), if it lives on.
 //! It needs Linux 6.1: receives that go on, with buffers that the kernel chooses from, and work that
 //! is done only when we ask for it. An older kernel, or one that does not allow it, refuses
 //! [`Uring::new`].
@@ -45,7 +46,6 @@ pub struct Uring {
     queues: Queues,
     /// Dropped by hand: not before nothing is under way.
     pool: ManuallyDrop<Pool>,
-    is_started: bool,
 }
 
 /// Something that was done.
@@ -54,7 +54,7 @@ pub struct Completion {
     /// The number under which it was asked for, which is below [`u64::MAX`].
     pub token: u64,
     /// How many bytes, or which events; or why not.
-    pub result: Result<u32, Errno>,
+    pub result: Result<u32, Failed>,
     /// What was received, for [`Uring::bytes`]; to be given back.
     pub filled: Option<Filled>,
     /// Whether nothing more will come under this token.
@@ -62,7 +62,7 @@ pub struct Completion {
 }
 
 impl Uring {
-    /// Makes a ring, which does nothing until it is started.
+    /// Makes a ring, for this thread.
     ///
     /// # Errors
     /// As `io_uring_setup`(2): `ENOSYS` (no such calls), `EPERM` (not allowed), `EINVAL` (an older
@@ -76,17 +76,7 @@ impl Uring {
         }
         let queues = Queues::map(&ring, &made)?;
         let pool = ManuallyDrop::new(Pool::new(&ring)?);
-        Ok(Self { ring, queues, pool, is_started: false })
-    }
-
-    /// Begins: this thread is the one that uses it from now on.
-    ///
-    /// # Errors
-    /// As `io_uring_register`(2).
-    pub fn start(&mut self) -> Result<(), Failed> {
-        abi::enable(&self.ring)?;
-        self.is_started = true;
-        Ok(())
+        Ok(Self { ring, queues, pool })
     }
 
     /// Receives whatever comes, one completion for each piece, until an end, an error, a lack of
@@ -209,7 +199,7 @@ impl Uring {
             }
             let result = match u32::try_from(done.result) {
                 Ok(count) => Ok(count),
-                Err(_) => Err(Errno(-done.result)),
+                Err(_) => Err(Failed { call: "io_uring", errno: Errno(-done.result) }),
             };
             let id = (done.flags >> abi::BUFFER_SHIFT) as u16;
             let has_buffer = done.flags & abi::HAS_BUFFER != 0;
@@ -265,10 +255,18 @@ impl Uring {
     }
 }
 
+impl Completion {
+    /// Whether it ended without a fault of the descriptor: by a cancel, or for want of buffers.
+    #[must_use]
+    pub fn is_paused(&self) -> bool {
+        let passes = |failed: Failed| matches!(failed.errno.0, libc::ECANCELED | libc::ENOBUFS);
+        self.result.is_err_and(passes)
+    }
+}
+
 impl Drop for Uring {
     fn drop(&mut self) {
-        // What was never started has nothing under way.
-        if self.is_started && abi::cancel_everything(&self.ring).is_err() {
+        if abi::cancel_everything(&self.ring).is_err() {
             // Something may still be written to the pool: it stays.
             return;
         }

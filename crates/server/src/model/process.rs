@@ -193,7 +193,8 @@ fn attend(socket: &Descriptor, place: Place, mut store: Store, shared: &Arc<Shar
     }
     let mut desk = Desk::new(store, Arc::clone(shared), place.row());
     let mut connection = Connection::new(place, &shared.options);
-    talk(socket, &mut connection, |connection, input, spares| {
+    let busy = shared.options.busy_poll();
+    talk(socket, &mut connection, busy, |connection, input, spares| {
         desk.begin_turn();
         connection.receive(input, &mut desk, spares);
         desk.end_turn();

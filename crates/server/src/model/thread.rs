@@ -87,7 +87,8 @@ impl Threads {
 impl House {
     /// Serves one client until it leaves.
     fn attend(&self, socket: &Descriptor, mut connection: Connection) {
-        talk(socket, &mut connection, |connection, input, spares| {
+        let busy = self.shared.options.busy_poll();
+        talk(socket, &mut connection, busy, |connection, input, spares| {
             self.desks.turn(|desk| connection.receive(input, desk, spares));
             if self.is_stopping.load(Relaxed) { Break(()) } else { Continue(()) }
         });

@@ -232,3 +232,16 @@ fn a_full_store_that_may_evict_takes_everything() {
         assert_eq!(talk.ask("EXISTS key:0"), ":0");
     });
 }
+
+#[test]
+fn who_polls_busily_serves_the_same_and_sleeps_at_last() {
+    under_every_model(|options| {
+        let house = House::open(Options { busy_poll_us: 1000, ..options });
+        let mut talk = Talk::to(house.address);
+        assert_eq!(talk.ask("SET k v"), "+OK");
+        for _ in 0..1000 {
+            assert_eq!(talk.ask("GET k"), "\"v\"");
+        }
+        house.stop();
+    });
+}

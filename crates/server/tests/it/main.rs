@@ -10,6 +10,7 @@ mod memcached;
 mod processes;
 mod redis;
 mod redis_crate;
+mod refused;
 mod stopping;
 mod talk;
 mod transactions;

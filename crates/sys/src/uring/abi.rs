@@ -160,8 +160,6 @@ pub(super) const BUFFER_SHIFT: u32 = 16;
 const SETUP_CLAMP: u32 = 1 << 4;
 /// The number of completions is told.
 const SETUP_CQSIZE: u32 = 1 << 3;
-/// Nothing is taken until the ring is enabled, by the thread that will use it.
-const SETUP_DISABLED: u32 = 1 << 6;
 /// A submission that is wrong does not keep those behind it.
 const SETUP_SUBMIT_ALL: u32 = 1 << 7;
 /// One thread alone submits (Linux 6.0).
@@ -170,12 +168,8 @@ const SETUP_SINGLE_ISSUER: u32 = 1 << 12;
 const SETUP_DEFER: u32 = 1 << 13;
 
 /// How our rings are.
-pub(super) const SETUP: u32 = SETUP_CLAMP
-    | SETUP_CQSIZE
-    | SETUP_DISABLED
-    | SETUP_SUBMIT_ALL
-    | SETUP_SINGLE_ISSUER
-    | SETUP_DEFER;
+pub(super) const SETUP: u32 =
+    SETUP_CLAMP | SETUP_CQSIZE | SETUP_SUBMIT_ALL | SETUP_SINGLE_ISSUER | SETUP_DEFER;
 
 /// Both queues stand in one mapping; no completion is lost; a wait has a timeout.
 pub(super) const FEATURES: u32 = 1 | 1 << 1 | 1 << 8;
@@ -186,7 +180,6 @@ pub(super) const SUBMISSIONS_AT: i64 = 0x1000_0000;
 const ENTER_WAIT: u32 = 1;
 const ENTER_ARGUMENT: u32 = 1 << 3;
 
-const REGISTER_ENABLE: u32 = 12;
 const REGISTER_BUFFERS: u32 = 22;
 const REGISTER_CANCEL: u32 = 24;
 
@@ -232,12 +225,6 @@ pub(super) fn enter(
         Err(_) if matches!(Errno::last().0, libc::ETIME | libc::EINTR | libc::EBUSY) => Ok(0),
         Err(_) => Err(Failed::last("io_uring_enter")),
     }
-}
-
-/// Lets this thread, and no other, use a ring.
-pub(super) fn enable(ring: &Descriptor) -> Result<(), Failed> {
-    // SAFETY: no pointers are passed.
-    unsafe { register(ring, REGISTER_ENABLE, ptr::null(), 0) }
 }
 
 /// Registers a ring of buffers.

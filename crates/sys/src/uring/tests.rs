@@ -8,8 +8,7 @@ extern crate std;
 
 /// A ring, and both ends of a connection.
 fn opened() -> (Uring, Descriptor, Descriptor) {
-    let mut ring = Uring::new().unwrap();
-    ring.start().unwrap();
+    let ring = Uring::new().unwrap();
     let address = Address::Internet("127.0.0.1:0".parse().unwrap());
     let listener = socket::stream(address.family(), Wait::Blocking).unwrap();
     socket::bind(&listener, address).unwrap();
@@ -75,7 +74,7 @@ fn without_buffers_a_receive_ends_and_says_why() {
     }
     assert_eq!(socket::send(&client, b"y"), Ok(1));
     let done = next(&mut ring);
-    assert_eq!((done.result, done.is_last), (Err(Errno(libc::ENOBUFS)), true));
+    assert!(done.is_paused() && done.is_last);
     kept.drain(..).for_each(|filled| ring.give_back(filled));
     ring.receive(&served, 7).unwrap();
     assert_eq!(received(&mut ring), b"y");
@@ -100,7 +99,7 @@ fn a_full_socket_refuses_at_once_and_tells_when_there_is_room() {
     let bytes = [7; 64 << 10];
     while socket::send_now(&served, &bytes).is_ok() {}
     assert_eq!(ring.send(&served, &bytes, 3), Ok(true));
-    assert_eq!(next(&mut ring).result, Err(Errno(libc::EAGAIN)));
+    assert_eq!(next(&mut ring).result.unwrap_err().errno, Errno(libc::EAGAIN));
     ring.await_room(&served, 4).unwrap();
     ring.turn(Some(0)).unwrap();
     assert_eq!(ring.completion(), None);
@@ -127,8 +126,7 @@ fn a_cancel_ends_what_is_under_way() {
     ring.turn(Some(0)).unwrap();
     ring.cancel(7).unwrap();
     let done = next(&mut ring);
-    assert_eq!((done.token, done.result), (7, Err(Errno(libc::ECANCELED))));
-    assert!(done.is_last);
+    assert!(done.token == 7 && done.is_paused() && done.is_last);
 }
 
 #[test]

@@ -60,6 +60,11 @@ pub(crate) struct Flags {
     /// Seconds after which a silent peer is probed [default: 300]; 0 is never
     #[arg(long = "tcp-keepalive", value_name = "SECONDS")]
     keep_alive_s: Option<u32>,
+    /// How long to look for more work before sleeping, in microseconds [default: 0; 1000 if no
+    /// number is given]: short waits, at the price of a busy core a thread
+    #[arg(long = "busy-poll", value_name = "MICROSECONDS", num_args = 0..=1)]
+    #[arg(default_missing_value = "1000", require_equals = true)]
+    busy_poll_us: Option<u32>,
     /// What is logged to standard error [default: notice]
     #[arg(long = "loglevel", value_enum, value_name = "LEVEL")]
     level: Option<LevelName>,
@@ -96,6 +101,7 @@ impl Flags {
             password: self.password.or(below.password),
             timeout_s: self.timeout_s.or(below.timeout_s),
             keep_alive_s: self.keep_alive_s.or(below.keep_alive_s),
+            busy_poll_us: self.busy_poll_us.or(below.busy_poll_us),
             level: self.level.or(below.level),
             config: self.config,
         }
@@ -125,6 +131,7 @@ impl Flags {
             password: self.password.clone().map(OsString::into_vec),
             timeout_s: self.timeout_s.unwrap_or(usual.timeout_s),
             keep_alive_s: self.keep_alive_s.unwrap_or(usual.keep_alive_s),
+            busy_poll_us: self.busy_poll_us.unwrap_or(usual.busy_poll_us),
             log: self.level.map_or(usual.log, Level::from),
             ..usual
         }
@@ -153,6 +160,8 @@ enum ModelName {
     Select,
     /// A thread for each client
     Thread,
+    /// As epoll, with the calls of many sockets made as one; epoll where the kernel refuses that
+    Uring,
 }
 
 impl From<ModelName> for Model {
@@ -162,6 +171,7 @@ impl From<ModelName> for Model {
             ModelName::Process => Model::Process,
             ModelName::Select => Model::Select,
             ModelName::Thread => Model::Thread,
+            ModelName::Uring => Model::Uring,
         }
     }
 }

@@ -1,0 +1,224 @@
+//! A loop that waits until sockets are ready, with epoll or select, and then reads and writes.
+//!
+//! ```text
+//!   a turn:  wait -> read the clock -> for each ready seat: read once, execute, write once
+//! ```
+//!
+//! Promises: a client gets one read and one batch a turn, so none can keep a loop for itself. A
+//! client that does not take its replies is not read from until it does.
+
+use std::io::{self, ErrorKind};
+use std::sync::Arc;
+
+use morecore_sys::descriptor::Descriptor;
+use morecore_sys::ready::{Event, Events, Interest};
+use morecore_sys::socket;
+
+use super::Arrival;
+use super::loops::{Mailbox, Schedule, Serve};
+use super::watch::Watch;
+use crate::connection::Connection;
+use crate::desk::{Desk, Spares};
+use crate::error::system;
+use crate::seats::Seats;
+
+/// Bytes read at once: as much as a socket's buffer mostly holds (`net.ipv4.tcp_rmem` begins with
+/// 128 KiB, half of it payload), and a batch that still fits in the second cache.
+const READ_BYTES: usize = 64 << 10;
+
+/// What the mailbox is known by; seats are known by their index.
+const MAILBOX: u64 = u64::MAX;
+
+/// One thread's loop.
+pub(crate) struct Loop<W> {
+    watch: W,
+    mailbox: Arc<Mailbox>,
+    schedule: Schedule,
+    seats: Seats<Seat>,
+    desk: Desk,
+    spares: Spares,
+    input: Box<[u8]>,
+}
+
+/// A client in a loop. (Its socket closes before its place is given up.)
+struct Seat {
+    socket: Descriptor,
+    connection: Connection,
+    interest: Interest,
+}
+
+impl<W: Watch> Serve for Loop<W> {
+    const NAME: &'static str = W::NAME;
+
+    fn new(desk: Desk, mailbox: Arc<Mailbox>) -> io::Result<Self> {
+        let mut watch = W::new()?;
+        watch.add(mailbox.descriptor(), MAILBOX, Interest::Read)?;
+        Ok(Self {
+            watch,
+            mailbox,
+            schedule: Schedule::new(&desk.shared.options, desk.now_ms),
+            seats: Seats::default(),
+            desk,
+            spares: Spares::default(),
+            input: vec![0; READ_BYTES].into_boxed_slice(),
+        })
+    }
+
+    fn run(&mut self) -> io::Result<()> {
+        let mut events = Events::new();
+        while !self.schedule.is_over(self.seats.is_empty()) {
+            let watch = &mut self.watch;
+            self.schedule.wait(|ms| Ok(watch.wait(&mut events, ms)? > 0))?;
+            self.desk.begin_turn();
+            for event in events.iter() {
+                match event.token {
+                    MAILBOX => self.read_letters(),
+                    _ => self.attend(event),
+                }
+            }
+            self.sweep();
+            self.desk.end_turn();
+        }
+        Ok(())
+    }
+}
+
+impl<W: Watch> Loop<W> {
+    fn read_letters(&mut self) {
+        let letters = self.mailbox.read();
+        for arrival in letters.arrivals {
+            self.seat(arrival);
+        }
+        if self.schedule.stop(letters.stop_until) {
+            self.say_goodbye();
+        }
+    }
+
+    fn seat(&mut self, Arrival { socket, place }: Arrival) {
+        let connection = Connection::new(place, &self.desk.shared.options);
+        let seat = Seat { socket, connection, interest: Interest::Read };
+        let index = self.seats.add(seat);
+        let Some(seat) = self.seats.get(index) else { return };
+        if self.watch.add(&seat.socket, index as u64, Interest::Read).is_err() {
+            // A limit of the kernel's is reached; this client cannot be served.
+            self.leave(index);
+        }
+    }
+
+    /// Deals with what is ready at one seat.
+    fn attend(&mut self, event: Event) {
+        let index = event.token as usize;
+        let Some(seat) = self.seats.get(index) else { return };
+        if event.is_writable && seat.connection.has_output() {
+            seat.flush(&mut self.desk, &mut self.spares);
+        }
+        if event.is_readable && seat.connection.is_receptive() {
+            seat.read(&mut self.input, &mut self.desk, &mut self.spares);
+        } else {
+            // What waited for its replies to be taken.
+            seat.go_on(&mut self.desk, &mut self.spares);
+        }
+        self.settle(index);
+    }
+
+    /// After anything at a seat: it leaves, or waits for the right things.
+    fn settle(&mut self, index: usize) {
+        let Some(seat) = self.seats.get(index) else { return };
+        if seat.connection.is_over() {
+            return self.leave(index);
+        }
+        let interest = seat.wanted();
+        if interest != seat.interest {
+            seat.interest = interest;
+            if self.watch.change(&seat.socket, index as u64, interest).is_err() {
+                self.leave(index);
+            }
+        }
+    }
+
+    fn leave(&mut self, index: usize) {
+        if let Some(seat) = self.seats.remove(index) {
+            self.watch.remove(&seat.socket);
+            seat.connection.give_back(&mut self.spares);
+            self.mailbox.count_leave();
+        }
+    }
+
+    /// Sends away who has been silent for too long.
+    fn sweep(&mut self) {
+        let now_ms = self.desk.now_ms;
+        let Some(timeout_ms) = self.schedule.sweep(now_ms) else { return };
+        for index in self.seats.indices() {
+            let is_silent = |seat: &mut Seat| seat.connection.is_silent(now_ms, timeout_ms);
+            if self.seats.get(index).is_some_and(is_silent) {
+                self.leave(index);
+            }
+        }
+    }
+
+    /// Answers what every client has sent until now, and takes no more from it.
+    fn say_goodbye(&mut self) {
+        for index in self.seats.indices() {
+            let Some(seat) = self.seats.get(index) else { continue };
+            while seat.connection.is_receptive()
+                && seat.read(&mut self.input, &mut self.desk, &mut self.spares)
+                && self.schedule.has_time()
+            {}
+            seat.connection.finish();
+            self.settle(index);
+        }
+    }
+}
+
+impl Seat {
+    /// Reads once, executes what is whole, and writes once. Returns whether more may be there.
+    fn read(&mut self, input: &mut [u8], desk: &mut Desk, spares: &mut Spares) -> bool {
+        match socket::receive(&self.socket, input).map_err(system) {
+            Ok(0) => {
+                self.connection.finish();
+                return false;
+            }
+            Ok(count) => self.connection.receive(&input[..count], desk, spares),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => return false,
+            Err(_) => {
+                self.connection.abandon();
+                return false;
+            }
+        }
+        self.flush(desk, spares);
+        true
+    }
+
+    /// Executes what waits in the connection's own buffer, if it may.
+    fn go_on(&mut self, desk: &mut Desk, spares: &mut Spares) {
+        if self.connection.can_go_on() {
+            self.connection.receive(&[], desk, spares);
+            self.flush(desk, spares);
+        }
+    }
+
+    /// Writes what the socket takes now.
+    fn flush(&mut self, desk: &mut Desk, spares: &mut Spares) {
+        while self.connection.has_output() {
+            match socket::send(&self.socket, self.connection.output()).map_err(system) {
+                Ok(count) => {
+                    self.connection.touch(desk.now_ms);
+                    self.connection.sent(count, spares);
+                }
+                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+                Err(_) => self.connection.abandon(),
+            }
+        }
+    }
+
+    /// What this seat is to be woken for.
+    fn wanted(&self) -> Interest {
+        let (reads, writes) = (self.connection.is_receptive(), self.connection.wants_to_write());
+        match (reads, writes) {
+            (true, true) => Interest::Both,
+            (true, false) => Interest::Read,
+            (false, true) => Interest::Write,
+            (false, false) => Interest::None,
+        }
+    }
+}

@@ -1,0 +1,359 @@
+//! A loop that has the kernel receive and send, with `io_uring`, and hears what was done.
+//!
+//! ```text
+//!   a turn:  submit all, wait -> read the clock
+//!            -> for each completion: bytes came --> execute, ask to send the replies
+//!                                    sent       --> what is left waits for room
+//!
+//!   receiving of a seat:   off --asked for--> on --cancelled, where it must wait--> ending --> off
+//!                           ^------ the end, an error, a lack of buffers ---'
+//! ```
+//!
+//! Promises: as a loop by readiness has them (`ready.rs`). Replies of all clients of a turn leave in
+//! one call. What a client that does not take its replies may send until its receive is cancelled
+//! is bounded by the ring's buffers.
+//!
+//! A seat is known to the kernel by its index and a generation: what is told of one that was left
+//! is told to nobody.
+
+use std::io::{self, ErrorKind};
+use std::sync::Arc;
+
+use morecore_sys::descriptor::Descriptor;
+use morecore_sys::socket;
+use morecore_sys::uring::{Completion, Uring};
+
+use super::Arrival;
+use super::loops::{Mailbox, Schedule, Serve};
+use crate::connection::Connection;
+use crate::desk::{Desk, Spares};
+use crate::error::system;
+use crate::seats::Seats;
+
+/// The most bytes that are copied to be sent; longer replies are sent from where they are, which
+/// costs a call of their own, and that is little beside them.
+const COPIED_MOST: usize = 32 << 10;
+
+/// Bytes read at once of what came before a goodbye.
+const READ_BYTES: usize = 16 << 10;
+
+/// What the mailbox is known by: no seat has this index.
+const MAILBOX: u64 = INDEX;
+
+/// The parts of a token: what was asked for, the seat's generation, its index.
+const INDEX: u64 = (1 << 32) - 1;
+const GENERATION_SHIFT: u32 = 32;
+const GENERATION: u64 = (1 << 29) - 1;
+const ASKED_SHIFT: u32 = 61;
+
+/// What is asked of the kernel for a seat.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Asked {
+    Receive = 0,
+    Send = 1,
+    Room = 2,
+}
+
+/// One thread's loop.
+pub(crate) struct Loop {
+    ring: Uring,
+    mailbox: Arc<Mailbox>,
+    schedule: Schedule,
+    seats: Seats<Seat>,
+    /// Of the last seat that was taken.
+    generation: u64,
+    desk: Desk,
+    spares: Spares,
+}
+
+/// A client in a loop.
+struct Seat {
+    socket: Descriptor,
+    connection: Connection,
+    /// What the seat is known by, without what is asked for.
+    token: u64,
+    receiving: Receiving,
+    sending: Sending,
+    /// Whether the socket was asked to tell when there is room.
+    awaits_room: bool,
+}
+
+/// How the output of a seat is sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Sending {
+    /// Nothing is on its way.
+    Idle,
+    /// A copy of its beginning is.
+    Copied,
+    /// The socket took no more.
+    Full,
+}
+
+/// The picture is at the top of the file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Receiving {
+    Off,
+    On,
+    Ending,
+}
+
+impl Serve for Loop {
+    const NAME: &'static str = "uring";
+
+    fn new(desk: Desk, mailbox: Arc<Mailbox>) -> io::Result<Self> {
+        Ok(Self {
+            ring: Uring::new().map_err(system)?,
+            mailbox,
+            schedule: Schedule::new(&desk.shared.options, desk.now_ms),
+            seats: Seats::default(),
+            generation: 0,
+            desk,
+            spares: Spares::default(),
+        })
+    }
+
+    fn run(&mut self) -> io::Result<()> {
+        self.ring.watch(self.mailbox.descriptor(), MAILBOX).map_err(system)?;
+        while !self.schedule.is_over(self.seats.is_empty()) {
+            let (ring, mut first) = (&mut self.ring, None);
+            self.schedule.wait(|ms| {
+                ring.turn(ms).map_err(system)?;
+                first = ring.completion();
+                Ok(first.is_some())
+            })?;
+            self.desk.begin_turn();
+            while let Some(done) = first.take().or_else(|| self.ring.completion()) {
+                self.attend(done)?;
+            }
+            self.sweep()?;
+            self.desk.end_turn();
+        }
+        // The last sockets are closed by what was asked for last.
+        self.ring.turn(Some(0)).map_err(system)
+    }
+}
+
+impl Loop {
+    fn attend(&mut self, done: Completion) -> io::Result<()> {
+        if done.token == MAILBOX {
+            if done.is_last {
+                self.ring.watch(self.mailbox.descriptor(), MAILBOX).map_err(system)?;
+            }
+            return self.read_letters();
+        }
+        let (token, asked) = (done.token & !(3 << ASKED_SHIFT), done.token >> ASKED_SHIFT);
+        let index = (token & INDEX) as usize;
+        let Some(seat) = self.seats.get(index).filter(|seat| seat.token == token) else {
+            // It was left.
+            done.filled.into_iter().for_each(|filled| self.ring.give_back(filled));
+            return Ok(());
+        };
+        match asked {
+            0 => {
+                seat.received(done, &mut self.ring, &mut self.desk, &mut self.spares);
+                if seat.receiving == Receiving::Off && self.schedule.is_stopping() {
+                    return self.part(index);
+                }
+            }
+            1 => seat.sent(&done, &self.desk, &mut self.spares),
+            _ => {
+                (seat.awaits_room, seat.sending) = (false, Sending::Idle);
+                seat.flush(&self.desk, &mut self.spares);
+            }
+        }
+        self.settle(index)
+    }
+
+    fn read_letters(&mut self) -> io::Result<()> {
+        let letters = self.mailbox.read();
+        for arrival in letters.arrivals {
+            let index = self.seat(arrival);
+            self.settle(index)?;
+        }
+        if self.schedule.stop(letters.stop_until) {
+            self.seats.indices().try_for_each(|index| self.part(index))?;
+        }
+        Ok(())
+    }
+
+    fn seat(&mut self, Arrival { socket, place }: Arrival) -> usize {
+        self.generation = (self.generation + 1) & GENERATION;
+        let connection = Connection::new(place, &self.desk.shared.options);
+        let index = self.seats.add(Seat {
+            socket,
+            connection,
+            token: 0,
+            receiving: Receiving::Off,
+            sending: Sending::Idle,
+            awaits_room: false,
+        });
+        if let Some(seat) = self.seats.get(index) {
+            seat.token = self.generation << GENERATION_SHIFT | index as u64;
+        }
+        index
+    }
+
+    /// After anything at a seat: it goes on, and leaves, or has the right things asked for.
+    fn settle(&mut self, index: usize) -> io::Result<()> {
+        let Some(seat) = self.seats.get(index) else { return Ok(()) };
+        loop {
+            seat.send(&mut self.ring, &self.desk, &mut self.spares)?;
+            if !seat.connection.can_go_on() {
+                break;
+            }
+            // What waited for its replies to be taken.
+            seat.connection.receive(&[], &mut self.desk, &mut self.spares);
+        }
+        if seat.connection.is_over() {
+            return self.leave(index);
+        }
+        if seat.sending == Sending::Full && !seat.awaits_room {
+            seat.awaits_room = true;
+            let token = seat.asked(Asked::Room);
+            self.ring.await_room(&seat.socket, token).map_err(system)?;
+        }
+        let is_wanted = seat.connection.is_receptive() && !self.schedule.is_stopping();
+        match (is_wanted, seat.receiving) {
+            (true, Receiving::Off) => {
+                seat.receiving = Receiving::On;
+                let token = seat.asked(Asked::Receive);
+                self.ring.receive(&seat.socket, token).map_err(system)
+            }
+            (false, Receiving::On) => seat.end_receiving(&mut self.ring),
+            _ => Ok(()),
+        }
+    }
+
+    fn leave(&mut self, index: usize) -> io::Result<()> {
+        let Some(mut seat) = self.seats.remove(index) else { return Ok(()) };
+        if seat.receiving == Receiving::On {
+            seat.end_receiving(&mut self.ring)?;
+        }
+        if seat.awaits_room {
+            self.ring.cancel(seat.asked(Asked::Room)).map_err(system)?;
+        }
+        seat.connection.give_back(&mut self.spares);
+        self.mailbox.count_leave();
+        self.ring.close(seat.socket).map_err(system)
+    }
+
+    /// Sends away who has been silent for too long.
+    fn sweep(&mut self) -> io::Result<()> {
+        let now_ms = self.desk.now_ms;
+        let Some(timeout_ms) = self.schedule.sweep(now_ms) else { return Ok(()) };
+        for index in self.seats.indices() {
+            let is_silent = |seat: &mut Seat| seat.connection.is_silent(now_ms, timeout_ms);
+            if self.seats.get(index).is_some_and(is_silent) {
+                self.leave(index)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Answers what a client has sent until now, and takes no more from it; not before the kernel
+    /// has stopped receiving from it.
+    fn part(&mut self, index: usize) -> io::Result<()> {
+        let Some(seat) = self.seats.get(index) else { return Ok(()) };
+        match seat.receiving {
+            Receiving::On => return seat.end_receiving(&mut self.ring),
+            Receiving::Ending => return Ok(()),
+            Receiving::Off => {}
+        }
+        let mut input = [0; READ_BYTES];
+        while seat.connection.is_receptive() && self.schedule.has_time() {
+            match socket::receive_now(&seat.socket, &mut input) {
+                Ok(0) | Err(_) => break,
+                Ok(count) => {
+                    seat.connection.receive(&input[..count], &mut self.desk, &mut self.spares);
+                    seat.send(&mut self.ring, &self.desk, &mut self.spares)?;
+                }
+            }
+        }
+        seat.connection.finish();
+        self.settle(index)
+    }
+}
+
+impl Seat {
+    fn asked(&self, what: Asked) -> u64 {
+        self.token | (what as u64) << ASKED_SHIFT
+    }
+
+    fn end_receiving(&mut self, ring: &mut Uring) -> io::Result<()> {
+        self.receiving = Receiving::Ending;
+        ring.cancel(self.asked(Asked::Receive)).map_err(system)
+    }
+
+    /// Executes what was received.
+    fn received(
+        &mut self,
+        mut done: Completion,
+        ring: &mut Uring,
+        desk: &mut Desk,
+        spares: &mut Spares,
+    ) {
+        if let Some(filled) = done.filled.take() {
+            let bytes = ring.bytes(&filled);
+            if !bytes.is_empty() {
+                self.connection.receive(bytes, desk, spares);
+            }
+            ring.give_back(filled);
+        }
+        if done.is_last {
+            self.receiving = Receiving::Off;
+        }
+        match done.result {
+            Ok(0) => self.connection.finish(),
+            Ok(_) => {}
+            // Where there was no buffer, it is asked for again.
+            Err(_) if done.is_paused() => {}
+            Err(_) => self.connection.abandon(),
+        }
+    }
+
+    /// Takes note of what was sent.
+    fn sent(&mut self, done: &Completion, desk: &Desk, spares: &mut Spares) {
+        self.sending = Sending::Idle;
+        match done.result.map_err(system) {
+            Ok(count) => {
+                self.connection.touch(desk.now_ms);
+                self.connection.sent(count as usize, spares);
+            }
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+            Err(_) => self.connection.abandon(),
+        }
+        self.flush(desk, spares);
+    }
+
+    /// Has the output sent: with the next submit where it is short, else now.
+    fn send(&mut self, ring: &mut Uring, desk: &Desk, spares: &mut Spares) -> io::Result<()> {
+        if self.sending != Sending::Idle || !self.connection.has_output() {
+            return Ok(());
+        }
+        let output = self.connection.output();
+        let token = self.asked(Asked::Send);
+        if output.len() <= COPIED_MOST && ring.send(&self.socket, output, token).map_err(system)? {
+            self.sending = Sending::Copied;
+        } else {
+            self.flush(desk, spares);
+        }
+        Ok(())
+    }
+
+    /// Writes what the socket takes now.
+    fn flush(&mut self, desk: &Desk, spares: &mut Spares) {
+        while self.connection.has_output() {
+            match socket::send_now(&self.socket, self.connection.output()).map_err(system) {
+                Ok(count) => {
+                    self.connection.touch(desk.now_ms);
+                    self.connection.sent(count, spares);
+                }
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    self.sending = Sending::Full;
+                    break;
+                }
+                Err(_) => self.connection.abandon(),
+            }
+        }
+    }
+}
