@@ -1,4 +1,4 @@
-//! Chores of the project itself: `cargo xtask tidy`, `cargo xtask crash` and `cargo xtask ci`.
+//! Chores of the project itself: `cargo xtask tidy`, `crash`, `storm` and `ci`.
 //!
 //! Knows nothing of heaps; it reads the tree as text, and the manifests by way of `cargo metadata`.
 #![forbid(unsafe_code)]
@@ -10,13 +10,14 @@ use std::env;
 use std::process::{Command, ExitCode};
 
 /// What there is to do.
-const USAGE: &str = "usage: cargo xtask tidy | crash | ci";
+const USAGE: &str = "usage: cargo xtask tidy | crash | storm [--minutes N] | ci";
 
 fn main() -> ExitCode {
     let chore = env::args().nth(1);
     let outcome = match chore.as_deref() {
         Some("tidy") => tidy::run(),
         Some("crash") => crash(),
+        Some("storm") => storm(&env::args().skip(2).collect::<Vec<_>>()),
         Some("ci") => ci(),
         _ => Err(USAGE.to_string()),
     };
@@ -41,6 +42,23 @@ fn crash() -> Result<(), String> {
     let mut command = Command::new(cargo);
     command.current_dir(tree::root()).env("CRASH", "full");
     finish(command.args(["test", "--package", "morecore-store", "--test", "crash"]))
+}
+
+/// The storm of kills for as long as is asked, 10 minutes if nothing is: on a store with room, and
+/// at the same time on one that is full.
+fn storm(arguments: &[String]) -> Result<(), String> {
+    let minutes = match arguments {
+        [] => 10.0,
+        [flag, minutes] if flag == "--minutes" => {
+            minutes.parse::<f64>().map_err(|_| format!("`{minutes}` is no number of minutes"))?
+        }
+        _ => return Err(USAGE.to_string()),
+    };
+    let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut command = Command::new(cargo);
+    command.current_dir(tree::root()).env("STORM_SECONDS", (minutes * 60.0).to_string());
+    command.args(["test", "--release", "--package", "morecore-store", "--test", "it"]);
+    finish(command.args(["storm::", "--", "--nocapture"]))
 }
 
 /// Waits for a program, which must end well.

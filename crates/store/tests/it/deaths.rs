@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use fastrand::Rng;
-use morecore_store::{Change, Create, Evict, Store};
+use morecore_store::{Change, Create, Error, Evict, Store};
 
 use crate::{ALWAYS, chance, prove, value_of};
 
@@ -116,7 +116,7 @@ fn spin(duration: Duration) {
 }
 
 /// Words that parent and children share beside the store.
-fn shared_words(count: usize) -> &'static [std::sync::atomic::AtomicU64] {
+pub(crate) fn shared_words(count: usize) -> &'static [std::sync::atomic::AtomicU64] {
     let at = morecore_sys::segment::map_shared(count as u64 * 8).unwrap();
     // SAFETY: fresh zeroed memory, aligned to a page, mapped for good, and used as atomics only.
     unsafe { std::slice::from_raw_parts(at.cast(), count) }
@@ -298,4 +298,69 @@ fn participants_have_a_limit_and_slots_come_back() {
     assert_eq!(error.to_string(), "all 8 participants of the store are taken");
     clones.pop();
     store.try_clone().unwrap();
+}
+
+/// A child that stops itself while it holds the shard of `key`.
+fn stop_holding(store: &mut Store, key: &'static [u8]) -> Child {
+    let child = Child::start(store, move |store| {
+        let stop = |_: Option<morecore_store::Entry<'_>>| {
+            // SAFETY: raising a signal has no preconditions.
+            unsafe { libc::raise(libc::SIGSTOP) };
+            (Change::Set { value: b"theirs".to_vec(), expiry: None, flags: 0 }, ())
+        };
+        store.update(key, stop).unwrap();
+        loop {
+            std::thread::yield_now();
+        }
+    });
+    assert!(libc::WIFSTOPPED(child.wait(libc::WUNTRACED)));
+    child
+}
+
+#[test]
+fn a_stopped_owner_is_waited_for_reported_and_goes_on() {
+    let mut store = store(1 << 20, Evict::None);
+    store.set(b"key", b"before", &ALWAYS).unwrap();
+    let child = stop_holding(&mut store, b"key");
+    let mut watch = store.try_clone().unwrap();
+    let begin = Instant::now();
+    std::thread::scope(|threads| {
+        threads.spawn(|| {
+            // Who only looks waits for nobody meanwhile.
+            while watch.stat().long_waits == 0 {
+                assert_eq!(value_of(&mut watch, b"key").unwrap(), b"before");
+                std::thread::yield_now();
+            }
+            child.signal(libc::SIGCONT);
+        });
+        store.set(b"key", b"ours", &ALWAYS).unwrap();
+    });
+    assert!(begin.elapsed() >= Duration::from_secs(1), "{:?}", begin.elapsed());
+    assert_eq!(
+        (value_of(&mut store, b"key").unwrap(), store.stat().long_waits),
+        (b"ours".into(), 1)
+    );
+    child.kill();
+    prove(&mut store);
+}
+
+#[test]
+fn an_owner_that_stays_stopped_is_named_and_nothing_is_changed() {
+    let mut store = store(1 << 20, Evict::None);
+    store.set(b"key", b"before", &ALWAYS).unwrap();
+    let child = stop_holding(&mut store, b"key");
+    match store.set(b"key", &[7; 500], &ALWAYS) {
+        Err(Error::Held { by_pid, ms }) => {
+            assert_eq!((by_pid, ms >= 10_000), (child.pid as u32, true));
+        }
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(
+        (value_of(&mut store, b"key").unwrap(), store.stat().long_waits),
+        (b"before".into(), 1)
+    );
+    // Once it is dead, nobody waits for it any more.
+    child.kill();
+    store.set(b"key", b"after", &ALWAYS).unwrap();
+    assert_eq!(prove(&mut store).claimed, 0);
 }

@@ -7,6 +7,7 @@ mod deaths;
 mod hostile;
 mod model;
 mod segments;
+mod storm;
 mod transactions;
 
 use morecore_store::{Create, Evict, Set, Store};
