@@ -112,6 +112,26 @@ impl Bins {
         Some(word * 64 + u64::from(bits.trailing_zeros()))
     }
 
+    /// All chunks of at least `bytes` bytes, bin by bin.
+    pub(crate) fn chunks_from<J: Journal>(
+        self,
+        core: &Core<J>,
+        bytes: u64,
+    ) -> impl Iterator<Item = Chunk> {
+        let (mut bin, mut begin) = (bin_of(bytes), Offset::NONE);
+        core::iter::from_fn(move || {
+            while begin.is_none() {
+                let found = self.first_from(core, bin)?;
+                begin = self.head(core, found);
+                bin = found + 1;
+            }
+            let chunk = Chunk::at(core, begin);
+            begin = next(core, begin);
+            Some(chunk)
+        })
+        .filter(move |chunk| chunk.bytes >= bytes)
+    }
+
     /// Does the bitmap say that a bin is not empty?
     pub(crate) fn is_marked<J: Journal>(self, core: &Core<J>, bin: u64) -> bool {
         core.read(self.state.word(bin / 64)) >> (bin % 64) & 1 != 0

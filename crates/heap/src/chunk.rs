@@ -166,7 +166,8 @@ impl Chunk {
 
     /// The chunk before it, if that is free.
     #[inline(always)]
-    pub(crate) fn free_before<J: Journal>(self, core: &Core<J>) -> Option<Self> {
+    #[must_use]
+    pub fn free_before<J: Journal>(self, core: &Core<J>) -> Option<Self> {
         let tag = Tag::read(core, self.begin - WORD);
         if tag.is_used() {
             return None;
@@ -176,7 +177,8 @@ impl Chunk {
 
     /// The chunk after it, if that is free.
     #[inline(always)]
-    pub(crate) fn free_after<J: Journal>(self, core: &Core<J>) -> Option<Self> {
+    #[must_use]
+    pub fn free_after<J: Journal>(self, core: &Core<J>) -> Option<Self> {
         let tag = Tag::read(core, self.end());
         if tag.is_used() {
             return None;

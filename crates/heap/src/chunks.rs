@@ -166,6 +166,12 @@ impl Chunks {
         Chunk::between(fence, fence).free_before(core)
     }
 
+    /// All free chunks of at least `bytes` bytes: the top and those of the bins.
+    pub fn free_from<J: Journal>(self, core: &Core<J>, bytes: u64) -> impl Iterator<Item = Chunk> {
+        let top = self.top(core).filter(move |top| top.bytes >= bytes);
+        top.into_iter().chain(self.bins().chunks_from(core, bytes))
+    }
+
     /// The bytes of all its regions.
     #[must_use]
     pub fn core_bytes<J: Journal>(self, core: &Core<J>) -> u64 {

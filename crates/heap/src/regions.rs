@@ -126,10 +126,11 @@ impl Chunks {
     }
 
     /// The whole pages inside a free chunk: what may be given to the system while it stays free.
-    /// They hold neither tags nor links.
+    /// They hold neither tags nor links, nor the word behind the links, which is left to whoever
+    /// wants to note something about a free chunk.
     #[must_use]
     pub fn free_pages(chunk: Chunk, page: u64) -> Option<Region> {
-        let begin = (chunk.begin + CHUNK_LEAST - WORD).align_up(page);
+        let begin = (chunk.begin + CHUNK_LEAST).align_up(page);
         let end = chunk.last_tag().align_down(page);
         (begin < end).then(|| Region::between(begin, end))
     }

@@ -9,8 +9,7 @@
 //!
 //! Promises: everything here is used under one lock, but for the unit map, which anyone may read.
 //! Core comes in steps that grow with what there is, so a small program stays small and a large one
-//! asks seldom. What is free and warm stays within a bound; beyond it the pages of the free chunk
-//! that grew last go back.
+//! asks seldom. What is free and warm stays within a bound, and goes back after a time (`warm.rs`).
 //! Knows nothing of magazines.
 
 use core::ptr;
@@ -18,8 +17,8 @@ use core::ptr;
 use morecore_heap::layout::align_up;
 use morecore_heap::units::{LEAF_BYTES, LEAF_CORE};
 use morecore_heap::{
-    Census, Chunk, Chunks, Class, Misuse, Offset, Part, Region, Slab, Source, UNIT, Unit, Units,
-    Walk, core_for,
+    CHUNK_LEAST, CHUNK_TAGS, Census, Chunk, Chunks, Class, Misuse, Offset, Part, Region, Slab,
+    Source, UNIT, Unit, Units, Walk, core_for,
 };
 use morecore_sys::environment::StandardError;
 use morecore_sys::memory::{self, Advice};
@@ -32,6 +31,7 @@ use crate::magazine::room_bytes;
 use crate::mapping::Mappings;
 use crate::source::System;
 use crate::thread::{Thread, core};
+use crate::warm::{NOTED_LEAST, Warm};
 
 /// The least that the source is asked for: pages that are not touched cost nothing, so this
 /// only saves calls.
@@ -39,22 +39,6 @@ const STEP_LEAST: u64 = 1 << 20;
 
 /// Each step is at least this part of what there is.
 const STEP_PART: u64 = 8;
-
-/// This much may be free and warm at any time: enough that the common up and down of a working set
-/// faults no page in again. (With 16 MiB python's json took 4 % more memory at its peak and no less
-/// time; with 4 MiB a program of two threads with payloads to 3 MB took 1.25 times as long.)
-const WARM_LEAST: u64 = 8 << 20;
-
-/// Beyond [`WARM_LEAST`], this part of what is used may be free and warm.
-const WARM_PART: u64 = 4;
-
-/// More is never kept warm: what is above it goes back at once, and to give back more than this in
-/// one call of the system would make one unlucky free wait for milliseconds.
-const WARM_MOST: u64 = 64 << 20;
-
-/// Free pages go back only from chunks of at least this: below it the call costs more than the
-/// faults that it may save others.
-const GIVE_BACK_LEAST: u64 = 256 << 10;
 
 /// From this much core on, new core comes in huge pages, if what there is is used densely: then
 /// they are filled soon, and save hundreds of faults each. (A program of two threads in 100 MB took
@@ -93,7 +77,8 @@ static ARENA: Lock<Arena> = Lock::new(Arena::new());
 ///
 /// # Invariants
 /// - `fresh`: in `growing`, the part of the core that was added last, no word from `fresh` on was
-///   ever handed out, and but for the tags and the fence at its end all of them are zero.
+///   ever handed out, and but for the tags and the fence at its end all of them are zero. It is
+///   behind the head of the top.
 pub(crate) struct Arena {
     is_ready: bool,
     statistics_to: Option<StandardError>,
@@ -101,7 +86,7 @@ pub(crate) struct Arena {
     growing: Region,
     fresh: Offset,
     used_bytes: u64,
-    warm_bytes: u64,
+    warm: Warm,
     idle: *mut Thread,
     threads: u64,
     pub(crate) mappings: Mappings,
@@ -139,13 +124,15 @@ pub(crate) unsafe fn let_go_after_fork() {
     unsafe { ARENA.let_go_after_fork() };
 }
 
-/// A payload, and how many of its first bytes may not be zero.
+/// A payload, and what of it is known to be zero.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Given {
     /// Where it is.
     pub(crate) payload: Offset,
-    /// All bytes from here on are zero.
+    /// All bytes of it are zero from here on...
     pub(crate) clean_from: Offset,
+    /// ...up to here.
+    pub(crate) clean_to: Offset,
 }
 
 impl Arena {
@@ -157,7 +144,7 @@ impl Arena {
             growing: Region { begin: Offset::NONE, bytes: 0 },
             fresh: Offset::NONE,
             used_bytes: 0,
-            warm_bytes: 0,
+            warm: Warm::new(),
             idle: ptr::null_mut(),
             threads: 0,
             mappings: Mappings::new(),
@@ -187,11 +174,17 @@ impl Arena {
             None => self.make_room(bytes, align)?,
         };
         let chunk = Chunk::at(&core(), payload - 8);
-        let clean_from = self.clean_from(payload);
+        let fresh = self.fresh_from(payload);
         self.touch(chunk);
         self.used_bytes += chunk.bytes;
-        self.warm_bytes = self.warm_bytes.saturating_sub(chunk.bytes);
-        Some(Given { payload, clean_from })
+        let given = match self.warm.taken(chunk) {
+            Some(pages) if pages.begin < fresh => {
+                let clean_to = if pages.end() < fresh { pages.end() } else { FAR };
+                Given { payload, clean_from: pages.begin.max(payload), clean_to }
+            }
+            _ => Given { payload, clean_from: fresh, clean_to: FAR },
+        };
+        Some(given)
     }
 
     /// A payload for which no chunk is large enough: before the source is asked, what others freed
@@ -220,10 +213,13 @@ impl Arena {
     pub(crate) fn free(&mut self, payload: Offset) -> Result<(), Misuse> {
         let bytes = chunks().payload_bytes(&core(), payload)?;
         let free = chunks().free(&mut core(), payload)?;
-        self.used_bytes -= bytes + 16;
-        self.warm_bytes += bytes + 16;
-        if self.warm_bytes > warm_most(self.used_bytes) && free.bytes >= GIVE_BACK_LEAST {
+        self.used_bytes -= bytes + CHUNK_TAGS;
+        self.warm.freed(free, bytes + CHUNK_TAGS);
+        if self.warm.is_too_much(self.used_bytes) && free.bytes >= NOTED_LEAST {
             self.give_back(free);
+        }
+        if self.warm.is_over() {
+            self.end_epoch();
         }
         Ok(())
     }
@@ -231,12 +227,25 @@ impl Arena {
     /// Makes a payload of the chunk tier larger or smaller where it is.
     pub(crate) fn resize_in_place(&mut self, payload: Offset, bytes: u64) -> Result<bool, Misuse> {
         let before = Chunk::at(&core(), payload - 8);
-        let is_done = chunks().resize_in_place(&mut core(), payload, bytes)?;
+        let mut is_done = chunks().resize_in_place(&mut core(), payload, bytes)?;
+        if !is_done && self.borders_on_growth(before) {
+            let more = core_for(bytes, 1).saturating_sub(before.bytes);
+            is_done = self.grow(more).is_some()
+                && chunks().resize_in_place(&mut core(), payload, bytes)?;
+        }
         let after = Chunk::at(&core(), payload - 8);
         self.touch(after);
         self.used_bytes = self.used_bytes + after.bytes - before.bytes;
-        self.warm_bytes = (self.warm_bytes + before.bytes).saturating_sub(after.bytes);
+        if let Some(rest) = after.free_after(&core()) {
+            self.warm.freed(rest, before.bytes.saturating_sub(after.bytes));
+        }
         Ok(is_done)
+    }
+
+    /// Is there nothing behind a chunk but what grows? Then it can grow where it is.
+    fn borders_on_growth(&self, chunk: Chunk) -> bool {
+        let end = chunks().top(&core()).map_or(self.growing.end() - 8, |top| top.begin);
+        chunk.end() == end
     }
 
     /// How many bytes a payload of the chunk tier has.
@@ -307,7 +316,7 @@ impl Arena {
     /// Gives back what is free, but for `keep` bytes of the top. `true` if anything went back.
     pub(crate) fn trim(&mut self, keep: u64) -> bool {
         self.tidy_idle();
-        let before = self.warm_bytes;
+        let before = self.warm.bytes();
         for part in Walk::new(&core(), chunks(), units()) {
             match part {
                 Ok(Part::Free(free)) => self.give_back(free),
@@ -315,7 +324,7 @@ impl Arena {
                 Err(broken) => abort(format_args!("{broken}")),
             }
         }
-        self.trim_top(keep) || self.warm_bytes < before
+        self.trim_top(keep) || self.warm.bytes() < before
     }
 
     /// Gives back the end of the top, but for `keep` bytes. `true` if there was anything.
@@ -336,6 +345,9 @@ impl Arena {
         chunks().add_region(&mut core(), spare);
         if let Some(short) = short {
             core().write(short.last_tag(), 0);
+        }
+        if let Some(top) = chunks().top(&core()) {
+            self.warm.formed(top);
         }
         false
     }
@@ -361,10 +373,13 @@ impl Arena {
             (_, Some(top)) => {
                 self.growing = Region::between(top.begin, region.end());
                 // The top may begin with what was free, and used before, at an earlier region's
-                // end.
-                self.fresh = region.begin.max(top.begin + 8);
+                // end. Its tag and its note are written.
+                self.fresh = region.begin.max(top.begin + CHUNK_LEAST);
             }
             (_, None) => {}
+        }
+        if let Some(top) = chunks().top(&core()) {
+            self.warm.formed(top);
         }
         Some(())
     }
@@ -383,15 +398,15 @@ impl Arena {
         }
     }
 
-    /// From where on all that follows `at` in its payload is zero.
-    fn clean_from(&self, at: Offset) -> Offset {
+    /// From where on nothing that follows `at` in its payload was ever touched.
+    fn fresh_from(&self, at: Offset) -> Offset {
         let is_growing = at >= self.growing.begin && at < self.growing.end();
-        if is_growing { self.fresh.max(at) } else { Offset(u64::MAX) }
+        if is_growing { self.fresh.max(at) } else { FAR }
     }
 
-    /// Takes down that a chunk is used: it, and the tag of what follows, are not fresh any more.
+    /// Takes down that a chunk is used: it, and the head of what follows, are not fresh any more.
     fn touch(&mut self, chunk: Chunk) {
-        let end = chunk.end() + 8;
+        let end = (chunk.end() + CHUNK_LEAST).min(self.growing.end());
         if chunk.begin >= self.growing.begin && end <= self.growing.end() {
             self.fresh = self.fresh.max(end);
         }
@@ -412,25 +427,23 @@ impl Arena {
 
     /// Gives the pages inside a free chunk back to the system.
     fn give_back(&mut self, free: Chunk) {
-        let Some(pages) = Chunks::free_pages(free, memory::page_bytes()) else { return };
-        // What was never touched needs no giving back.
-        let end = pages.end().min(self.clean_from(pages.begin));
-        if end <= pages.begin {
-            return;
-        }
-        let bytes = end - pages.begin;
-        // SAFETY: they lie in a free chunk, and hold neither tags nor links.
-        let _ = keeping_errno(|| unsafe {
-            memory::advise(pages.begin.0, bytes & !(memory::page_bytes() - 1), Advice::Unneeded)
+        let fresh = self.fresh_from(free.begin);
+        self.warm.give_back(free, fresh);
+    }
+
+    /// Gives back the pages of what was free, and not touched, for an epoch.
+    #[cold]
+    fn end_epoch(&mut self) {
+        let (growing, fresh) = (self.growing, self.fresh);
+        self.warm.end_epoch(chunks().free_from(&core(), NOTED_LEAST), |free| {
+            let is_growing = free.begin >= growing.begin && free.begin < growing.end();
+            if is_growing { fresh.max(free.begin) } else { FAR }
         });
-        self.warm_bytes = self.warm_bytes.saturating_sub(bytes);
     }
 }
 
-/// How much may be free and warm beside `used` bytes.
-fn warm_most(used: u64) -> u64 {
-    (WARM_LEAST + used / WARM_PART).min(WARM_MOST)
-}
+/// Behind all that there is.
+const FAR: Offset = Offset(u64::MAX & !(UNIT - 1));
 
 #[inline(always)]
 fn chunks() -> Chunks {

@@ -45,5 +45,6 @@ mod source;
 mod statistics;
 mod thread;
 mod tiers;
+mod warm;
 
 pub use crate::global::Morecore;

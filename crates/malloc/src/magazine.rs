@@ -63,6 +63,8 @@ pub(crate) struct Magazine {
     top: Cell<*mut Waiting>,
     bottom: Cell<*mut Waiting>,
     end: Cell<*mut Waiting>,
+    /// Where `top` was when somebody last asked whether the magazine rests.
+    seen: Cell<*mut Waiting>,
 }
 
 // Two magazines share a line of the cache, and none lies on two.
@@ -83,7 +85,8 @@ impl Magazine {
     /// One that has no room.
     pub(crate) const fn new() -> Self {
         let none = ptr::null_mut();
-        Self { top: Cell::new(none), bottom: Cell::new(none), end: Cell::new(none) }
+        let (top, bottom) = (Cell::new(none), Cell::new(none));
+        Self { top, bottom, end: Cell::new(none), seen: Cell::new(none) }
     }
 
     /// Gives each magazine its part of `rooms`, `room_bytes()` bytes that are theirs from now on.
@@ -121,6 +124,13 @@ impl Magazine {
     /// How many blocks wait here.
     pub(crate) fn count(&self) -> usize {
         (self.top.get().addr() - self.bottom.get().addr()) / size_of::<Waiting>()
+    }
+
+    /// Does something wait here that nobody wanted since this was asked last? (Or has as much come
+    /// as gone: that is seldom, and to be taken for idle costs little.)
+    pub(crate) fn rests(&self) -> bool {
+        let top = self.top.get();
+        self.seen.replace(top) == top && top != self.bottom.get()
     }
 
     /// Puts a free block on top. There is room: the caller asked [`Magazine::is_full`].

@@ -35,6 +35,11 @@ use crate::magazine::{Magazine, Waiting, room};
 /// what a thread left behind is mostly in the first, and each look is a miss of the cache.
 const LOOKS: u32 = 8;
 
+/// For each new slab, so many magazines are looked at that may rest. Blocks that were freed at random
+/// pin a slab each, so a program that has gone on to other sizes would hold up to 64 of a class for
+/// nothing; this way all classes are seen while 16 slabs are made.
+const RESTS: usize = CLASSES / 16;
+
 /// So many blocks are freed the slow way, which looks for what others freed, before all of that is
 /// collected: by then collecting costs less than the looks that it saves.
 const SLOW_MOST: u32 = 64;
@@ -56,6 +61,8 @@ pub(crate) struct Thread {
     stamp: Cell<Stamp>,
     /// How many blocks were freed the slow way since the last collection.
     slow: Cell<u32>,
+    /// The class whose magazine is looked at next, whether it rests.
+    next_rest: Cell<usize>,
     /// The next idle record.
     pub(crate) next_idle: Cell<*mut Thread>,
     /// The state of [`Slabs`]: a word a class.
@@ -92,6 +99,7 @@ impl Thread {
             told: AtomicU64::new(0),
             stamp: Cell::new(stamp),
             slow: Cell::new(0),
+            next_rest: Cell::new(0),
             next_idle: Cell::new(ptr::null_mut()),
             rings: [const { Cell::new(0) }; CLASSES],
         }
@@ -335,6 +343,7 @@ impl Thread {
     #[cold]
     fn more(&self, class: Class) -> bool {
         let mut arena = arena::hold();
+        self.empty_resting(&mut arena);
         let mut idle = arena.first_idle();
         for _ in 0..LOOKS {
             if idle.is_null() {
@@ -352,6 +361,17 @@ impl Thread {
         let slab = slabs.seat(&mut core(), units, class, payload, self.name());
         ledger::assign(slab, class, self.stamp(), Magazine::distance(class));
         true
+    }
+
+    /// Puts what waits in a few of the magazines, if it rests, back into its slabs.
+    fn empty_resting(&self, arena: &mut Arena) {
+        let first = self.next_rest.get();
+        for class in Class::all().cycle().skip(first).take(RESTS) {
+            if self.magazine(class).rests() {
+                self.store(Some(arena), class, usize::MAX);
+            }
+        }
+        self.next_rest.set((first + RESTS) % CLASSES);
     }
 
     /// Gives an empty slab back to the arena.

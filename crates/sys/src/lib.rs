@@ -7,9 +7,11 @@
 //! It is `no_std` so that `libmorecore.so`, which replaces malloc, can stand on it.
 #![no_std]
 
+pub mod clock;
 pub mod descriptor;
 pub mod environment;
 mod errno;
+pub mod file;
 pub mod futex;
 pub mod memory;
 pub mod process;

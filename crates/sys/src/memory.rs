@@ -1,9 +1,9 @@
-//! brk, mmap, mremap, madvise: where a process gets core, and how it gives it back.
+//! brk, mmap, mremap, madvise, mincore: where a process gets core, and how it gives it back.
 //!
 //! Promises: nothing here allocates, so an allocator can stand on it. Lengths and addresses are
 //! passed as they are; the kernel rounds lengths up to whole pages.
 //!
-//! Source: mmap(2), mremap(2), madvise(2), sbrk(2).
+//! Source: mmap(2), mremap(2), madvise(2), mincore(2), sbrk(2).
 
 use core::ffi::c_void;
 use core::ptr;
@@ -174,6 +174,19 @@ pub unsafe fn advise(at: u64, bytes: u64, advice: Advice) -> Result<(), Failed> 
     // SAFETY: the stretch is the caller's to advise on, as our own contract says.
     let result = unsafe { libc::madvise(at, bytes as usize, advice.number()) };
     if result == 0 { Ok(()) } else { Err(Failed::last("madvise")) }
+}
+
+/// Says of each page from `at` on, one byte each, whether it is there (bit 0) or would have to be
+/// faulted in.
+///
+/// # Errors
+/// As mincore(2) has it: not all of it is mapped.
+pub fn look_for_pages(at: u64, pages: &mut [u8]) -> Result<(), Failed> {
+    let at = ptr::with_exposed_provenance_mut::<c_void>(at as usize);
+    let bytes = pages.len() * page_bytes() as usize;
+    // SAFETY: it writes one byte a page, and reads nothing of what is mapped there.
+    let result = unsafe { libc::mincore(at, bytes, pages.as_mut_ptr()) };
+    if result == 0 { Ok(()) } else { Err(Failed::last("mincore")) }
 }
 
 /// Moves the program break up or down by `bytes`, and returns where it was before.

@@ -46,6 +46,9 @@ fn aligned(bytes: usize, random: &mut fastrand::Rng) -> Parcel {
 fn work(mut random: fastrand::Rng, shared: &Mutex<Vec<Parcel>>) {
     let mut own = Vec::new();
     for _ in 0..20_000 {
+        if random.u32(0..1000) == 0 {
+            hold().end_epoch();
+        }
         let bytes = match random.u32(0..1000) {
             0 => random.usize(0..6_000_000),
             1..50 => random.usize(0..200_000),
