@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   ids, buffered      a word each of every row, side by side, because they are summed
-//!   a row              since, descriptor, active, pending, unsent, flags | texts
+//!   a row              since, descriptor, active, pending, unsent, flags, queued, listening | texts
 //! ```
 //!
 //! Promises: a row is written by its client's process alone, and freed by the parent, so it is free
@@ -16,15 +16,16 @@ use morecore_sys::Failed;
 use morecore_sys::process::SharedWords;
 
 use crate::clients::{About, Origin};
+use crate::exchange::Standing;
 
 /// Words of numbers in a row.
-const NUMBERS: usize = 6;
+const NUMBERS: usize = 9;
 
 /// Words of each text: two addresses (a path of 107 bytes and `:0` fit), the name, the library's
 /// name and version, the command.
 const TEXTS: [usize; 6] = [14, 14, 8, 4, 4, 4];
 
-/// Words in a row, without its id and its bytes of buffers: 54, and an even number of lines.
+/// Words in a row, without its id and its bytes of buffers: 57, and an even number of lines.
 const ROW: usize = 64;
 
 /// The rows.
@@ -67,7 +68,12 @@ impl Board {
         words[3].store(about.pending_bytes as u64, Relaxed);
         words[4].store(about.unsent_bytes as u64, Relaxed);
         let flags = u64::from(about.is_no_evict) | u64::from(about.is_no_touch) << 1;
+        let flags = flags | u64::from(about.standing.is_monitor) << 2;
         words[5].store(flags | u64::from(about.version) << 8, Relaxed);
+        words[6].store(about.queued.map_or(0, |count| u64::from(count) + 1), Relaxed);
+        let [named, matching, sharded] = about.standing.listening.map(u64::from);
+        words[7].store(named | matching << 32, Relaxed);
+        words[8].store(sharded, Relaxed);
         let texts = [&about.name, &about.library_name, &about.library_version];
         for (index, text) in texts.into_iter().enumerate() {
             self.write_text(row, 2 + index, text);
@@ -114,6 +120,11 @@ impl Board {
                 unsent_bytes: number(4) as usize,
                 is_no_evict: number(5) & 1 != 0,
                 is_no_touch: number(5) & 2 != 0,
+                queued: number(6).checked_sub(1).map(|count| count as u32),
+                standing: Standing {
+                    listening: [number(7) as u32, (number(7) >> 32) as u32, number(8) as u32],
+                    is_monitor: number(5) & 4 != 0,
+                },
             };
             each(id, &origin, &about);
         }

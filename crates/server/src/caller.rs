@@ -1,10 +1,18 @@
 //! What a connection knows of who speaks through it.
 
+use std::sync::Arc;
+
 use morecore_wire::Version;
 
 use crate::clients::{Place, Seen};
+use crate::exchange::{Inbox, Message, Standing, WAITING_BYTES_CROWDED, append, waiting_most};
 use crate::options::Options;
 use crate::transaction::{Transaction, Watched};
+
+/// Bytes of messages that may wait for a client for a while, and for how long: Redis's soft limit
+/// for those who listen (`client-output-buffer-limit pubsub 32mb 8mb 60`).
+const FAIR_BYTES: usize = 8 << 20;
+const FAIR_MS: u64 = 60_000;
 
 /// What a connection knows of who speaks through it.
 #[derive(Debug)]
@@ -28,6 +36,12 @@ pub(crate) struct Extras {
     pub(crate) transaction: Option<Transaction>,
     /// The keys of WATCH.
     pub(crate) watched: Watched,
+    /// What it is to the exchange.
+    pub(crate) standing: Standing,
+    /// Where what others say waits for it, if the exchange is this process's.
+    inbox: Option<Arc<Inbox>>,
+    /// Since when more than a fair part of its messages waits, in unix milliseconds.
+    pub(crate) behind_since_ms: Option<u64>,
 }
 
 impl Caller {
@@ -53,6 +67,55 @@ impl Caller {
         }
     }
 
+    /// Takes note of what it is to the exchange now, which `is_here` or in another process.
+    pub(crate) fn stand(&mut self, standing: Standing, is_here: bool) {
+        if self.extras.is_none() && !standing.is_any() {
+            return;
+        }
+        self.place.is_member = standing.is_any();
+        let wants_inbox = is_here && standing.is_any();
+        let inbox = wants_inbox.then(|| self.place.exchange().inbox(self.place.id)).flatten();
+        let extras = self.extras();
+        (extras.standing, extras.inbox) = (standing, inbox);
+    }
+
+    /// What it is to the exchange.
+    pub(crate) fn standing(&self) -> Standing {
+        self.extras.as_ref().map_or_else(Standing::default, |extras| extras.standing)
+    }
+
+    /// Where what others say waits for it.
+    pub(crate) fn inbox(&self) -> Option<&Inbox> {
+        self.extras.as_ref()?.inbox.as_deref()
+    }
+
+    /// Appends messages as it is to get them.
+    pub(crate) fn hear(&self, messages: &[Message], out: &mut Vec<u8>) {
+        let is_listening = self.standing().is_listening();
+        for message in messages {
+            append(message, self.version, is_listening, out);
+        }
+    }
+
+    /// Whether it does not take its messages, of which `unsent` bytes wait; it is complained of.
+    pub(crate) fn is_behind(&mut self, unsent: usize, now_ms: u64) -> bool {
+        let most = waiting_most(unsent > WAITING_BYTES_CROWDED && self.place.is_crowded());
+        let Some(extras) = &mut self.extras else { return false };
+        extras.behind_since_ms = match extras.behind_since_ms {
+            _ if unsent <= FAIR_BYTES => None,
+            None => Some(now_ms),
+            since => since,
+        };
+        let since = extras.behind_since_ms.unwrap_or(now_ms);
+        let is_slow = now_ms.saturating_sub(since) > FAIR_MS;
+        if unsent > most || is_slow {
+            let most = if is_slow { FAIR_BYTES } else { most };
+            self.place.exchange().complain(self.place.id, most);
+            return true;
+        }
+        false
+    }
+
     /// Bytes that it has us keep beside its buffers.
     pub(crate) fn kept_bytes(&self) -> usize {
         self.extras.as_ref().map_or(0, |extras| extras.bytes())
@@ -63,13 +126,16 @@ impl Caller {
         let mut about = self.place.about();
         about.command = self.last_command.into();
         about.active_ms = now_ms;
+        about.standing = self.standing();
+        let transaction = self.extras.as_ref().and_then(|extras| extras.transaction.as_ref());
+        about.queued = transaction.map(|transaction| transaction.count() as u32);
         about
     }
 }
 
 impl Extras {
     fn is_idle(&self) -> bool {
-        self.transaction.is_none() && self.watched.is_empty()
+        self.transaction.is_none() && self.watched.is_empty() && !self.standing.is_any()
     }
 
     fn bytes(&self) -> usize {

@@ -12,6 +12,8 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::board::Board;
+use crate::exchange::{Exchange, Standing};
+use crate::log::Log;
 
 /// Everyone who is connected.
 #[derive(Debug)]
@@ -24,6 +26,8 @@ pub(crate) struct Clients {
     here: Mutex<BTreeMap<u64, Arc<Client>>>,
     /// Where clients of other processes are seen, if there are such.
     board: Option<Arc<Board>>,
+    /// What they say to each other.
+    pub(crate) exchange: Exchange,
 }
 
 /// One client, as others may see it.
@@ -73,6 +77,10 @@ pub(crate) struct About {
     pub(crate) unsent_bytes: usize,
     pub(crate) is_no_evict: bool,
     pub(crate) is_no_touch: bool,
+    /// How many commands wait for EXEC, within a transaction.
+    pub(crate) queued: Option<u32>,
+    /// What it listens to.
+    pub(crate) standing: Standing,
 }
 
 /// A client's place among the others; it leaves when this is dropped.
@@ -82,6 +90,8 @@ pub(crate) struct Place {
     client: Arc<Client>,
     /// What of the buffered bytes is this client's.
     buffered_bytes: u64,
+    /// Whether the exchange knows it.
+    pub(crate) is_member: bool,
 }
 
 /// Smaller buffers are not counted, and the others in multiples of this: most clients never have
@@ -91,10 +101,11 @@ const BUFFER_GRAIN_BYTES: u64 = 64 << 10;
 impl Clients {
     /// Nobody yet; their buffers together may have so many bytes. With a board they are of several
     /// processes.
-    pub(crate) fn new(buffer_bytes_most: u64, board: Option<Board>) -> Self {
+    pub(crate) fn new(buffer_bytes_most: u64, board: Option<Board>, log: Log) -> Self {
         let (last_id, buffered_bytes) = (AtomicU64::new(0), AtomicU64::new(0));
         let (here, board) = (Mutex::default(), board.map(Arc::new));
-        Self { last_id, buffered_bytes, buffer_bytes_most, here, board }
+        let exchange = Exchange::new(log);
+        Self { last_id, buffered_bytes, buffer_bytes_most, here, board, exchange }
     }
 
     /// Enters a client.
@@ -107,7 +118,7 @@ impl Clients {
             .and_then(|board| Some((Arc::clone(board), board.enter(id, &origin, &about)?)));
         let client = Arc::new(Client { id, origin, about: Mutex::new(about), shown });
         locked(&self.here).insert(id, Arc::clone(&client));
-        Place { clients: Arc::clone(self), client, buffered_bytes: 0 }
+        Place { clients: Arc::clone(self), client, buffered_bytes: 0, is_member: false }
     }
 
     /// Returns how many bytes are in the large buffers of all clients.
@@ -116,6 +127,11 @@ impl Clients {
             Some(board) => board.buffered_bytes(),
             None => self.buffered_bytes.load(Relaxed),
         }
+    }
+
+    /// Whether the buffers of all clients together are too large.
+    pub(crate) fn is_crowded(&self) -> bool {
+        self.buffered_bytes() > self.buffer_bytes_most
     }
 
     /// Returns how many are here.
@@ -180,39 +196,32 @@ impl Client {
     }
 }
 
-/// Appends what `CLIENT LIST` tells about a client. What this server has not (subscriptions,
-/// transactions) stands there as Redis shows a client without them, because clients' parsers look
-/// for it.
+/// Appends what `CLIENT LIST` tells about a client, in Redis's words.
 fn describe(id: u64, origin: &Origin, about: &About, now_ms: u64, line: &mut String) {
-    {
-        let age = now_ms.saturating_sub(origin.since_ms) / 1000;
-        let idle = now_ms.saturating_sub(about.active_ms) / 1000;
-        let flags = match (about.is_no_evict, about.is_no_touch) {
-            (false, false) => "N",
-            (true, false) => "e",
-            (false, true) => "T",
-            (true, true) => "eT",
-        };
-        // Writing to a String cannot fail.
-        let _infallible = write!(
-            line,
-            "id={} addr={} laddr={} fd={} name={} age={age} idle={idle} flags={flags} db=0 sub=0 \
-             psub=0 ssub=0 multi=-1 qbuf={} omem={} tot-mem={} events=r cmd={} user=default \
-             redir=-1 resp={} lib-name={} lib-ver={}",
-            id,
-            origin.remote,
-            origin.local,
-            origin.descriptor,
-            about.name.escape_ascii(),
-            about.pending_bytes,
-            about.unsent_bytes,
-            about.pending_bytes + about.unsent_bytes,
-            about.command,
-            about.version,
-            about.library_name.escape_ascii(),
-            about.library_version.escape_ascii(),
-        );
-    }
+    let age = now_ms.saturating_sub(origin.since_ms) / 1000;
+    let idle = now_ms.saturating_sub(about.active_ms) / 1000;
+    let [sub, psub, ssub] = about.standing.listening;
+    // Writing to a String cannot fail.
+    let _infallible = write!(
+        line,
+        "id={} addr={} laddr={} fd={} name={} age={age} idle={idle} flags={} db=0 sub={sub} \
+         psub={psub} ssub={ssub} multi={} qbuf={} omem={} tot-mem={} events=r cmd={} user=default \
+         redir=-1 resp={} lib-name={} lib-ver={}",
+        id,
+        origin.remote,
+        origin.local,
+        origin.descriptor,
+        about.name.escape_ascii(),
+        about.flags(),
+        about.queued.map_or(-1, i64::from),
+        about.pending_bytes,
+        about.unsent_bytes,
+        about.pending_bytes + about.unsent_bytes,
+        about.command,
+        about.version,
+        about.library_name.escape_ascii(),
+        about.library_version.escape_ascii(),
+    );
 }
 
 impl About {
@@ -228,7 +237,23 @@ impl About {
             unsent_bytes: 0,
             is_no_evict: false,
             is_no_touch: false,
+            queued: None,
+            standing: Standing::default(),
         }
+    }
+
+    /// What it is, a letter each, as Redis has them.
+    fn flags(&self) -> String {
+        let letters = [
+            (self.standing.is_monitor, 'O'),
+            (self.standing.is_listening(), 'P'),
+            (self.queued.is_some(), 'x'),
+            (self.is_no_evict, 'e'),
+            (self.is_no_touch, 'T'),
+        ];
+        let flags: String =
+            letters.iter().filter(|(is_so, _)| *is_so).map(|(_, letter)| letter).collect();
+        if flags.is_empty() { "N".into() } else { flags }
     }
 }
 
@@ -249,7 +274,12 @@ impl Place {
 
     /// Whether the buffers of all clients together are too large.
     pub(crate) fn is_crowded(&self) -> bool {
-        self.clients.buffered_bytes() > self.clients.buffer_bytes_most
+        self.clients.is_crowded()
+    }
+
+    /// What it can say to others, and hear of them.
+    pub(crate) fn exchange(&self) -> &Exchange {
+        &self.clients.exchange
     }
 }
 
@@ -286,6 +316,9 @@ impl Deref for Place {
 impl Drop for Place {
     fn drop(&mut self) {
         self.count_buffers(0);
+        if self.is_member {
+            self.clients.exchange.leave(self.client.id);
+        }
         if let Some((board, row)) = &self.client.shown {
             board.leave(*row, self.client.id);
         }
@@ -302,10 +335,11 @@ pub(crate) fn locked<T>(lock: &Mutex<T>) -> MutexGuard<'_, T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::log::Level;
 
     #[test]
     fn a_client_is_listed_while_it_is_here() {
-        let clients = Arc::new(Clients::new(1 << 20, None));
+        let clients = Arc::new(Clients::new(1 << 20, None, Log(Level::Nothing)));
         let origin = Origin {
             remote: "127.0.0.1:4000".into(),
             local: "127.0.0.1:6379".into(),
@@ -324,7 +358,7 @@ mod tests {
 
     #[test]
     fn large_buffers_are_counted_until_their_client_leaves() {
-        let clients = Arc::new(Clients::new(1 << 20, None));
+        let clients = Arc::new(Clients::new(1 << 20, None, Log(Level::Nothing)));
         let origin =
             || Origin { remote: String::new(), local: String::new(), descriptor: 0, since_ms: 0 };
         let (mut one, mut two) = (clients.enter(origin()), clients.enter(origin()));

@@ -102,6 +102,33 @@ impl Connection {
         self.publish(desk.now_ms);
     }
 
+    /// Takes what others have said to the client; one that is too far behind is cut off.
+    pub(crate) fn collect(&mut self, desk: &mut Desk, spares: &mut Spares) {
+        let messages = desk.messages_for(&self.caller);
+        if messages.is_empty() || self.phase == Phase::Over {
+            return;
+        }
+        self.make_room(spares);
+        let unsent = self.output.len();
+        self.caller.hear(&messages, &mut self.output);
+        desk.counts.out_bytes += (self.output.len() - unsent) as u64;
+        if self.caller.is_behind(self.output.len() - self.sent, desk.now_ms) {
+            self.abandon();
+        }
+        self.count_buffers();
+        self.publish(desk.now_ms);
+    }
+
+    /// Whether others may have something to say to the client, and where it is served.
+    pub(crate) fn is_attentive(&self) -> bool {
+        self.caller.standing().is_any()
+    }
+
+    /// The number of the client.
+    pub(crate) fn id(&self) -> u64 {
+        self.caller.place.id
+    }
+
     /// The client sends no more: what is whole is still answered.
     pub(crate) fn finish(&mut self) {
         if self.phase == Phase::Open {
@@ -167,9 +194,9 @@ impl Connection {
         }
     }
 
-    /// Whether nothing came or went for `timeout_ms`.
-    pub(crate) const fn is_silent(&self, now_ms: u64, timeout_ms: u64) -> bool {
-        now_ms.saturating_sub(self.active_ms) >= timeout_ms
+    /// Whether nothing came or went for `timeout_ms`; one that listens may be silent.
+    pub(crate) fn is_silent(&self, now_ms: u64, timeout_ms: u64) -> bool {
+        !self.is_attentive() && now_ms.saturating_sub(self.active_ms) >= timeout_ms
     }
 
     /// Gives its buffers back: the talk is over.

@@ -6,9 +6,12 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
 use morecore_store::Store;
-use morecore_wire::{Parser, Progress, memcached};
+use morecore_wire::{Encoder, Parser, Progress, memcached};
 
+use crate::caller::Caller;
 use crate::clients::locked;
+use crate::exchange::line::Line;
+use crate::exchange::{Asked, Inbox, Message, Standing, Who};
 use crate::execute::each_key;
 use crate::keyspace::Keyspace;
 use crate::shared::{Counts, Shared, now_ms};
@@ -29,6 +32,8 @@ pub(crate) struct Desk {
     /// Each reads ahead of a connection's own parser.
     scout: Parser,
     memcached_scout: memcached::Parser,
+    /// Where the exchange is asked, if it is another process's.
+    line: Option<Line>,
 }
 
 /// Buffers that connections borrow while they have something in them, so that an idle client
@@ -50,6 +55,9 @@ pub(crate) struct Desks {
 /// Commands whose keys are fetched together: about as many misses as a core has in flight at once.
 const COMMANDS_AHEAD: usize = 16;
 
+/// What a client hears of a child whose parent is gone: it will be in a moment, too.
+const ALONE: &str = "ERR the server ends";
+
 /// A spare buffer that grew beyond this is given up: a rare large value must not stay for ever.
 const SPARE_BYTES_MOST: usize = 4 << 20;
 
@@ -66,6 +74,42 @@ impl Desk {
             expected_bytes: 0,
             scout: Parser::default(),
             memcached_scout: memcached::Parser::default(),
+            line: None,
+        }
+    }
+
+    /// The same for a child, whose parent has the exchange.
+    pub(crate) fn asking_by(mut self, line: Line) -> Self {
+        self.line = Some(line);
+        self
+    }
+
+    /// Where the exchange is asked, if it is another process's.
+    pub(crate) const fn line(&mut self) -> Option<&mut Line> {
+        self.line.as_mut()
+    }
+
+    /// Asks the exchange for a client; the answer is the reply.
+    pub(crate) fn ask(&mut self, asked: Asked<'_>, caller: &mut Caller, reply: &mut Encoder<'_>) {
+        let id = caller.place.id;
+        let standing = match &mut self.line {
+            None => {
+                let (who, is_crowded) = (Who { id, desk: self.index }, caller.place.is_crowded());
+                caller.place.exchange().answer(who, asked, is_crowded, reply)
+            }
+            Some(line) => line.ask(asked, reply).unwrap_or_else(|_| {
+                reply.error(ALONE);
+                Standing::default()
+            }),
+        };
+        caller.stand(standing, self.line.is_none());
+    }
+
+    /// The messages that came for a client.
+    pub(crate) fn messages_for(&mut self, caller: &Caller) -> Vec<Message> {
+        match &mut self.line {
+            None => caller.inbox().map_or_else(Vec::new, Inbox::take),
+            Some(line) => line.take_messages(),
         }
     }
 

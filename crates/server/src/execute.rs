@@ -30,6 +30,7 @@ use morecore_wire::{Arguments, Command, Encoder, Refusal, Row, find};
 
 use crate::caller::Caller;
 use crate::desk::Desk;
+use crate::exchange::Asked;
 
 pub(crate) use memcached::{each_key, execute as execute_memcached};
 
@@ -161,7 +162,7 @@ fn answer<'a>(
         Command::PExpireTime { key } => {
             expiry::deadline(key, expiry::Unit::Milliseconds, desk, reply)
         }
-        Command::Ping { message } => connection::ping(message, reply),
+        Command::Ping { message } => connection::ping(message, caller, reply),
         Command::Echo { message } => connection::echo(message, reply),
         Command::Hello(hello) => connection::hello(hello, caller, desk, reply),
         Command::Auth(credentials) => connection::auth(credentials, caller, desk, reply),
@@ -172,6 +173,10 @@ fn answer<'a>(
         Command::Exec => transactions::exec(caller, desk, reply),
         Command::Discard => transactions::discard(caller, reply),
         Command::Watch { keys } => transactions::watch(keys, caller, desk, reply),
+        Command::PubSub(asked) => {
+            desk.ask(Asked::PubSub(asked), caller, reply);
+            Ok(())
+        }
         Command::Unwatch => transactions::unwatch(caller, reply),
         Command::Client(asked) => client::client(asked, caller, desk, reply),
         Command::Describe(asked) => server::describe(asked, reply),

@@ -28,6 +28,7 @@ mod clients;
 mod connection;
 mod desk;
 mod error;
+mod exchange;
 mod execute;
 mod keyspace;
 mod listen;

@@ -4,6 +4,7 @@
 //! client is answered never depends on the model. On stop, what has arrived is still answered.
 //! Knows nothing of protocols and stores.
 
+mod ear;
 mod loops;
 mod process;
 mod ready;

@@ -104,8 +104,8 @@ impl Model {
     pub(crate) const fn descriptors_a_client(self) -> u32 {
         match self {
             Self::Epoll | Self::Select | Self::Thread | Self::Uring => 1,
-            // Its socket, and its child's end.
-            Self::Process => 2,
+            // Its socket, its child's end, and the line to the child.
+            Self::Process => 3,
         }
     }
 

@@ -91,7 +91,7 @@ impl Shared {
         let mut count = || Count { words: Arc::clone(&words), at: at.next().unwrap_or_default() };
         Ok(Self {
             port,
-            clients: Arc::new(Clients::new(options.buffer_bytes_most, board)),
+            clients: Arc::new(Clients::new(options.buffer_bytes_most, board, log)),
             connections: count(),
             rejected: count(),
             flush_at_ms: count(),

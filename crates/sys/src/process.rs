@@ -183,7 +183,7 @@ pub struct Child {
 /// # Errors
 /// As fork(2) and `pidfd_open`(2); `EBUSY` where other threads run, because what they have in hand
 /// would stay in hand for ever in the child.
-pub fn fork(kept: &Descriptor, work: impl FnOnce()) -> Result<Child, Failed> {
+pub fn fork(kept: [&Descriptor; 2], work: impl FnOnce()) -> Result<Child, Failed> {
     let parent = id();
     if stat(parent).is_some_and(|found| found.threads > 1) {
         return Err(Failed { call: "fork", errno: Errno(libc::EBUSY) });
@@ -200,15 +200,17 @@ pub fn fork(kept: &Descriptor, work: impl FnOnce()) -> Result<Child, Failed> {
 }
 
 /// A child's whole life.
-fn live(parent: u32, kept: &Descriptor, work: impl FnOnce()) {
+fn live(parent: u32, kept: [&Descriptor; 2], work: impl FnOnce()) {
     let end = EndHere;
     // SAFETY: the calls take no pointers.
     unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) };
     // SAFETY: `getppid` has no preconditions and cannot fail.
     let is_orphan = unsafe { libc::getppid() } as u32 != parent;
-    let number = kept.number() as u32;
-    close(3, number.saturating_sub(1));
-    close(number.saturating_add(1).max(3), u32::MAX);
+    let [one, two] = kept.map(|kept| kept.number() as u32);
+    let (low, high) = (one.min(two), one.max(two));
+    close(3, low.saturating_sub(1));
+    close(low.saturating_add(1).max(3), high.saturating_sub(1));
+    close(high.saturating_add(1).max(3), u32::MAX);
     if !is_orphan {
         work();
     }
@@ -432,13 +434,13 @@ mod tests {
         let words = SharedWords::new(4).unwrap();
         let waker = crate::ready::Waker::new().unwrap();
         let other = crate::ready::Waker::new().unwrap();
-        let among_threads = fork(waker.descriptor(), || ()).unwrap_err();
+        let among_threads = fork([waker.descriptor(); 2], || ()).unwrap_err();
         assert_eq!(among_threads.errno.0, libc::EBUSY);
         // SAFETY: the child uses atomics and system calls only, and ends with `_exit`.
         let pid = unsafe { libc::fork() };
         if pid == 0 {
             let end = EndHere;
-            let child = fork(waker.descriptor(), || {
+            let child = fork([waker.descriptor(); 2], || {
                 words[0].store(u64::from(id()), Release);
                 words[1].store(u64::from(waker.descriptor().write(&[0; 8]).is_ok()), Release);
                 words[2].store(u64::from(other.descriptor().write(&[0; 8]).is_err()), Release);

@@ -113,6 +113,25 @@ pub fn stream(family: Family, wait: Wait) -> Result<Descriptor, Failed> {
     unsafe { Descriptor::from_call("socket", made) }
 }
 
+/// Makes two stream sockets that are connected with each other, for a process and its child.
+///
+/// # Errors
+/// As socketpair(2): among them `EMFILE`.
+pub fn pair() -> Result<(Descriptor, Descriptor), Failed> {
+    let mut made = [-1; 2];
+    let kind = libc::SOCK_STREAM | libc::SOCK_CLOEXEC;
+    // SAFETY: the pointer is to two live numbers.
+    let done = unsafe { libc::socketpair(libc::AF_UNIX, kind, 0, made.as_mut_ptr()) };
+    if done != 0 {
+        return Err(Failed::last("socketpair"));
+    }
+    // SAFETY: the first of what socketpair made in the lines above.
+    let one = unsafe { Descriptor::from_call("socketpair", made[0]) }?;
+    // SAFETY: the second of it.
+    let two = unsafe { Descriptor::from_call("socketpair", made[1]) }?;
+    Ok((one, two))
+}
+
 /// Gives a socket its address.
 ///
 /// # Errors

@@ -14,6 +14,7 @@ mod keys;
 mod lcs;
 mod objects;
 mod option;
+mod pubsub;
 mod server;
 mod strings;
 mod transactions;
@@ -23,6 +24,7 @@ pub use catalogue::{Flags, Group, Row, find, rows};
 pub use expiry::{Deadline, Expire, ExpireCondition, Expiry};
 pub use lcs::{Lcs, LcsAnswer};
 pub use objects::{Entry, Object, Restore};
+pub use pubsub::{Channels, PubSub};
 pub use server::Server;
 
 use crate::arguments::{Arguments, Pairs};
@@ -63,6 +65,10 @@ pub enum Command<'a> {
     Watch { keys: Arguments<'a> },
     /// UNWATCH.
     Unwatch,
+
+    // Messages.
+    /// SUBSCRIBE, PUBLISH, PUBSUB and their kin.
+    PubSub(PubSub<'a>),
 
     // The server.
     /// COMMAND and its subcommands: [`Describe::write`] is the answer.

@@ -109,6 +109,12 @@ pub enum Refusal<'a> {
     /// A command that cannot be put into a transaction.
     NotWithinMulti,
 
+    // Messages.
+    /// A subcommand with more arguments than it takes.
+    SubcommandArity { command: &'static str, name: &'static str },
+    /// A command that a client that listens may not ask in RESP2.
+    Listening { command: &'static str },
+
     // What the bytes were, before they were a command.
     /// The bytes are no command; the connection cannot go on.
     Protocol(Malformed),
@@ -189,6 +195,19 @@ impl Display for Refusal<'_> {
             Refusal::UnknownClientKind { name } => {
                 write!(f, "ERR Unknown client type '{}'", Quoted(name))
             }
+            Refusal::SubcommandArity { command, name } => {
+                let (name, command) = (name.to_ascii_uppercase(), command.to_ascii_uppercase());
+                write!(
+                    f,
+                    "ERR unknown subcommand or wrong number of arguments for '{name}'. Try \
+                     {command} HELP."
+                )
+            }
+            Refusal::Listening { command } => write!(
+                f,
+                "ERR Can't execute '{command}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / \
+                 QUIT / RESET are allowed in this context"
+            ),
             Refusal::Protocol(malformed) => write!(f, "ERR {malformed}"),
             // Those with something of the client's own are above.
             _ => f.write_str(words::of(self).unwrap_or("ERR")),

@@ -9,13 +9,24 @@ use morecore_wire::{Credentials, Encoder, Hello, Refusal, Version};
 use super::Answered;
 use crate::caller::Caller;
 use crate::desk::Desk;
+use crate::exchange::Asked;
 
 /// The one user that there is.
 const USER: &[u8] = b"default";
 
 /// PING.
-pub(super) fn ping<'a>(message: Option<&[u8]>, reply: &mut Encoder<'_>) -> Answered<'a> {
+pub(super) fn ping<'a>(
+    message: Option<&[u8]>,
+    caller: &Caller,
+    reply: &mut Encoder<'_>,
+) -> Answered<'a> {
     match message {
+        // In RESP2, one who listens takes every array for a message, and nothing else.
+        _ if caller.version == Version::Resp2 && caller.standing().is_listening() => {
+            reply.array(2);
+            reply.bulk(b"pong");
+            reply.bulk(message.unwrap_or_default());
+        }
         None => reply.simple("PONG"),
         Some(message) => reply.bulk(message),
     }
@@ -50,6 +61,9 @@ pub(super) fn reset<'a>(
     reply: &mut Encoder<'_>,
 ) -> Answered<'a> {
     caller.is_authenticated = desk.shared.options.password.is_none();
+    if caller.standing().is_any() {
+        desk.ask(Asked::Leave, caller, reply);
+    }
     caller.extras = None;
     speak(Version::Resp2, caller, reply);
     let mut about = caller.place.about();

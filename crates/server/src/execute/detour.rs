@@ -5,7 +5,7 @@
 //! arguments now, and by what they say when it is executed, as Redis does.
 //! Source: `processCommand` of Redis 7.0.15.
 
-use morecore_wire::{Arguments, Encoder, Row};
+use morecore_wire::{Arguments, Encoder, Refusal, Row, Version};
 
 use super::{After, admit, refuse, run};
 use crate::caller::Caller;
@@ -25,6 +25,7 @@ pub(super) fn execute(
     desk: &mut Desk,
     reply: &mut Encoder<'_>,
 ) -> After {
+    hear(caller, desk, reply);
     let row = match admit(arguments, caller) {
         Ok(row) => row,
         Err(refusal) => {
@@ -33,6 +34,11 @@ pub(super) fn execute(
             return After::GoOn;
         }
     };
+    if is_forbidden(row, caller) {
+        spoil(caller);
+        refuse(&Refusal::Listening { command: row.name }, desk, reply);
+        return After::GoOn;
+    }
     let after = if is_kept(row, caller) {
         keep(arguments, caller, desk, reply);
         After::GoOn
@@ -41,6 +47,35 @@ pub(super) fn execute(
     };
     caller.drop_idle_extras();
     after
+}
+
+/// Appends what others have said until now, so that it comes before the reply.
+fn hear(caller: &Caller, desk: &mut Desk, reply: &mut Encoder<'_>) {
+    if caller.standing().is_any() {
+        let messages = desk.messages_for(caller);
+        let mut encoded = Vec::new();
+        caller.hear(&messages, &mut encoded);
+        reply.encoded(&encoded);
+    }
+}
+
+/// Whether a client may not ask this while it listens: in RESP2 it could not tell a reply from a
+/// message.
+fn is_forbidden(row: &Row, caller: &Caller) -> bool {
+    let is_bound = caller.version == Version::Resp2 && caller.standing().is_listening();
+    is_bound
+        && !matches!(
+            row.name,
+            "ping"
+                | "quit"
+                | "reset"
+                | "subscribe"
+                | "psubscribe"
+                | "ssubscribe"
+                | "unsubscribe"
+                | "punsubscribe"
+                | "sunsubscribe"
+        )
 }
 
 /// Whether a command waits for EXEC.

@@ -31,6 +31,7 @@ use super::Arrival;
 use crate::clients::locked;
 use crate::desk::Desk;
 use crate::error::system;
+use crate::exchange::Reach;
 use crate::options::Options;
 
 /// How often clients are looked over for silent ones, where there is a timeout, in milliseconds:
@@ -53,7 +54,11 @@ pub(crate) trait Serve: Sized + 'static {
 }
 
 /// Every loop of the model.
-pub(crate) struct Loops(Vec<Handle>);
+pub(crate) struct Loops {
+    handles: Vec<Handle>,
+    /// How clients are reached from outside: held here, because the exchange only looks at it.
+    _reach: Arc<dyn Reach>,
+}
 
 struct Handle {
     mailbox: Arc<Mailbox>,
@@ -72,9 +77,16 @@ pub(crate) struct Mailbox {
 #[derive(Default)]
 pub(crate) struct Letters {
     pub(super) arrivals: Vec<Arrival>,
+    /// Clients whom others have said something.
+    pub(super) rung: Vec<u64>,
+    /// Clients to be hung up on.
+    pub(super) cut: Vec<u64>,
     /// When to give up on clients that do not take their replies, for a loop that is to stop.
     pub(super) stop_until: Option<Instant>,
 }
+
+/// The mailboxes of all loops, by their desks.
+struct Mailboxes(Vec<Arc<Mailbox>>);
 
 /// When a loop wakes by itself, and when it ends.
 pub(super) struct Schedule {
@@ -87,13 +99,21 @@ pub(super) struct Schedule {
 impl Loops {
     /// Starts a loop for each desk.
     pub(crate) fn start<L: Serve>(desks: Vec<Desk>) -> io::Result<Self> {
+        let shared = desks.first().map(|desk| Arc::clone(&desk.shared));
         let start = |(index, desk)| Handle::start::<L>(index, desk);
-        Ok(Self(desks.into_iter().enumerate().map(start).collect::<io::Result<_>>()?))
+        let handles: Vec<Handle> =
+            desks.into_iter().enumerate().map(start).collect::<io::Result<_>>()?;
+        let mailboxes = handles.iter().map(|handle| Arc::clone(&handle.mailbox)).collect();
+        let reach: Arc<dyn Reach> = Arc::new(Mailboxes(mailboxes));
+        if let Some(shared) = shared {
+            shared.clients.exchange.begin(&reach);
+        }
+        Ok(Self { handles, _reach: reach })
     }
 
     /// Gives a client to the loop with the fewest.
     pub(crate) fn serve(&self, arrival: Arrival) {
-        let fewest = self.0.iter().min_by_key(|handle| handle.mailbox.clients.load(Relaxed));
+        let fewest = self.handles.iter().min_by_key(|handle| handle.mailbox.clients.load(Relaxed));
         if let Some(Handle { mailbox, .. }) = fewest {
             mailbox.clients.fetch_add(1, Relaxed);
             locked(&mailbox.letters).arrivals.push(arrival);
@@ -102,11 +122,11 @@ impl Loops {
     }
 
     pub(crate) fn finish(self, until: Instant) {
-        for Handle { mailbox, .. } in &self.0 {
+        for Handle { mailbox, .. } in &self.handles {
             locked(&mailbox.letters).stop_until = Some(until);
             mailbox.waker.wake();
         }
-        for Handle { thread, .. } in self.0 {
+        for Handle { thread, .. } in self.handles {
             // A loop that panicked has ended the process, or its test already.
             let _ended = thread.join();
         }
@@ -143,6 +163,17 @@ impl Handle {
 }
 
 impl Mailbox {
+    /// Leaves word of somebody who is here. The loop is woken for the first letter, and takes all.
+    fn leave_word(&self, write: impl FnOnce(&mut Letters)) {
+        let mut letters = locked(&self.letters);
+        let is_first = letters.rung.is_empty() && letters.cut.is_empty();
+        write(&mut letters);
+        drop(letters);
+        if is_first {
+            self.waker.wake();
+        }
+    }
+
     /// What is readable when there are letters.
     pub(super) const fn descriptor(&self) -> &Descriptor {
         self.waker.descriptor()
@@ -157,6 +188,19 @@ impl Mailbox {
     /// Takes note that a client of this loop has left.
     pub(super) fn count_leave(&self) {
         self.clients.fetch_sub(1, Relaxed);
+    }
+}
+
+impl Reach for Mailboxes {
+    fn ring(&self, desk: usize, id: u64) {
+        if let Some(mailbox) = self.0.get(desk) {
+            mailbox.leave_word(|letters| letters.rung.push(id));
+        }
+    }
+
+    fn cut(&self, id: u64) {
+        // It is known where a client is served only of those to whom others speak.
+        self.0.iter().for_each(|mailbox| mailbox.leave_word(|letters| letters.cut.push(id)));
     }
 }
 

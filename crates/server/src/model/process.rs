@@ -13,9 +13,10 @@
 //! a child that was killed is hung up on when the child is reaped.
 
 use std::cell::RefCell;
+use std::collections::HashMap;
 use std::io;
-use std::ops::ControlFlow::Continue;
-use std::sync::Arc;
+use std::ops::ControlFlow::{self, Break, Continue};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use morecore_store::Store;
@@ -25,11 +26,14 @@ use morecore_sys::ready::{Epoll, Events, Interest};
 use morecore_sys::socket::{self, Way};
 
 use super::Arrival;
-use super::talk::talk;
-use crate::clients::Place;
+use super::ear::Ear;
+use super::talk::{Serve, talk};
+use crate::clients::{Place, locked};
 use crate::connection::Connection;
-use crate::desk::Desk;
+use crate::desk::{Desk, Spares};
 use crate::error::system;
+use crate::exchange::Reach;
+use crate::exchange::line::Line;
 use crate::log::Level;
 use crate::seats::Seats;
 use crate::shared::Shared;
@@ -50,9 +54,19 @@ pub(crate) struct Children {
     parent: RefCell<Parent>,
 }
 
+/// Who is to be looked at by the parent, because of what others said.
+#[derive(Default)]
+struct Bells {
+    rung: Mutex<Vec<u64>>,
+    cut: Mutex<Vec<u64>>,
+}
+
 /// What the parent has.
 struct Parent {
     seats: Seats<Resident>,
+    /// The seat of each client.
+    seat_of: HashMap<u64, usize>,
+    bells: Arc<Bells>,
     /// The session that children begin with a copy of; the parent tidies with it. It is `None` in
     /// a child that took it.
     store: Option<Store>,
@@ -65,6 +79,17 @@ struct Resident {
     child: Child,
     socket: Descriptor,
     place: Place,
+    /// Nothing when the child has hung up.
+    ear: Option<Ear>,
+}
+
+/// What an event is about: the seat, and whether its child has ended or something came by its line.
+const fn end_token(index: usize) -> u64 {
+    2 * index as u64
+}
+
+const fn line_token(index: usize) -> u64 {
+    2 * index as u64 + 1
 }
 
 impl Children {
@@ -73,7 +98,11 @@ impl Children {
         let ends = Epoll::new().map_err(system)?;
         let (seats, tidied) = (Seats::default(), Instant::now());
         let store = Some(store.into_store());
-        let parent = RefCell::new(Parent { seats, store, shared, tidied });
+        let bells = Arc::new(Bells::default());
+        let reach: Arc<dyn Reach> = Arc::<Bells>::clone(&bells);
+        shared.clients.exchange.begin(&reach);
+        let seat_of = HashMap::new();
+        let parent = RefCell::new(Parent { seats, seat_of, bells, store, shared, tidied });
         Ok(Self { ends, parent })
     }
 
@@ -81,19 +110,24 @@ impl Children {
     pub(crate) fn serve(&self, Arrival { socket, place }: Arrival) -> io::Result<()> {
         let parent = &mut *self.parent.borrow_mut();
         socket::set_timeouts(&socket, parent.shared.options.timeout_s).map_err(system)?;
+        let (ours, theirs) = socket::pair().map_err(system)?;
+        let theirs = Arc::new(theirs);
         let mut place = Some(place);
-        let forked = process::fork(&socket, || {
+        let forked = process::fork([&socket, &theirs], || {
             // In the child these are copies, and its own.
             if let (Some(place), Some(store)) = (place.take(), parent.store.take()) {
-                attend(&socket, place, store, &parent.shared);
+                attend(&socket, place, store, &parent.shared, Line::new(Arc::clone(&theirs)));
             }
         });
         let child = forked.map_err(system)?;
         let Some(place) = place else { return Ok(()) };
-        let index = parent.seats.add(Resident { child, socket, place });
-        if let Some(resident) = parent.seats.get(index) {
-            let end = resident.child.descriptor();
-            self.ends.add(end, index as u64, Interest::Read).map_err(system)?;
+        let (id, ear) = (place.id, Ear::new(ours));
+        let index = parent.seats.add(Resident { child, socket, place, ear: Some(ear) });
+        parent.seat_of.insert(id, index);
+        if let Some(Resident { child, ear: Some(ear), .. }) = parent.seats.get(index) {
+            let (end, line) = (child.descriptor(), ear.descriptor());
+            self.ends.add(end, end_token(index), Interest::Read).map_err(system)?;
+            self.ends.add(line, line_token(index), Interest::Read).map_err(system)?;
         }
         Ok(())
     }
@@ -144,17 +178,64 @@ impl Parent {
         let mut was_killed = false;
         if ends.wait(&mut events, Some(timeout_ms)).is_ok() {
             for event in events.iter() {
-                was_killed |= self.reap(event.token as usize);
+                let index = (event.token / 2) as usize;
+                if event.token == end_token(index) {
+                    was_killed |= self.reap(index);
+                } else {
+                    self.hear(index, ends);
+                }
             }
         }
+        self.heed_bells(ends);
         was_killed
+    }
+
+    /// Answers what a child asks.
+    fn hear(&mut self, index: usize, ends: &Epoll) {
+        let Some(Resident { place, ear, .. }) = self.seats.get(index) else { return };
+        if ear.as_mut().is_some_and(|ear| ear.hear(place).is_err()) {
+            // The child has ended, which its other descriptor tells too.
+            *ear = None;
+        }
+        // What was said is on its way before whoever said it hears so.
+        self.heed_bells(ends);
+        self.pass_on(index, ends);
+    }
+
+    /// Passes on what was said to a child's client.
+    fn pass_on(&mut self, index: usize, ends: &Epoll) {
+        let Some(Resident { ear: Some(ear), .. }) = self.seats.get(index) else { return };
+        // A line that is broken is its child's end.
+        let _gone = ear.pass_on();
+        if ear.wanted() != ear.interest {
+            ear.interest = ear.wanted();
+            let _gone = ends.change(ear.descriptor(), line_token(index), ear.interest);
+        }
+    }
+
+    /// Looks after those whom somebody spoke to, or wants to be hung up on.
+    fn heed_bells(&mut self, ends: &Epoll) {
+        let rung = std::mem::take(&mut *locked(&self.bells.rung));
+        for id in rung {
+            if let Some(&index) = self.seat_of.get(&id) {
+                self.pass_on(index, ends);
+            }
+        }
+        let cut = std::mem::take(&mut *locked(&self.bells.cut));
+        for id in cut {
+            let index = self.seat_of.get(&id).copied();
+            if let Some(resident) = index.and_then(|index| self.seats.get(index)) {
+                let _gone = socket::shutdown(&resident.socket, Way::Both);
+            }
+        }
     }
 
     /// Waits for a child's end; returns whether it was killed.
     fn reap(&mut self, index: usize) -> bool {
-        let Some(Resident { child, socket, place }) = self.seats.remove(index) else {
+        let Some(Resident { child, socket, place, .. }) = self.seats.remove(index) else {
             return false;
         };
+        self.seat_of.remove(&place.id);
         let was_killed = child.wait().is_ok_and(|ended| ended.status != 0);
         if was_killed {
             let words = format_args!("the process of client {} was killed", place.id);
@@ -183,23 +264,63 @@ impl Parent {
     }
 }
 
+/// A child has one desk, and serves its client with it.
+impl Serve for Desk {
+    fn turn(
+        &mut self,
+        connection: &mut Connection,
+        bytes: &[u8],
+        spares: &mut Spares,
+    ) -> ControlFlow<()> {
+        self.begin_turn();
+        connection.receive(bytes, self, spares);
+        self.end_turn();
+        Continue(())
+    }
+
+    fn collect(
+        &mut self,
+        connection: &mut Connection,
+        is_rung: bool,
+        spares: &mut Spares,
+    ) -> ControlFlow<()> {
+        if is_rung && self.line().is_none_or(|line| line.receive().is_err()) {
+            // The parent is gone.
+            return Break(());
+        }
+        self.begin_turn();
+        connection.collect(self, spares);
+        self.end_turn();
+        Continue(())
+    }
+
+    fn bell(&mut self) -> Option<&Descriptor> {
+        self.line().map(|line| line.descriptor())
+    }
+}
+
+impl Reach for Bells {
+    fn ring(&self, _: usize, id: u64) {
+        locked(&self.rung).push(id);
+    }
+
+    fn cut(&self, id: u64) {
+        locked(&self.cut).push(id);
+    }
+}
+
 /// A child's work: one client, until it leaves.
-fn attend(socket: &Descriptor, place: Place, mut store: Store, shared: &Arc<Shared>) {
+fn attend(socket: &Descriptor, place: Place, mut store: Store, shared: &Arc<Shared>, line: Line) {
     // The first call makes this process a participant.
     if store.peek(b"").is_err() {
         let _gone = socket::send(socket, NO_PLACE);
         let _gone = socket::shutdown(socket, Way::Both);
         return;
     }
-    let mut desk = Desk::new(store, Arc::clone(shared), place.row());
+    let mut desk = Desk::new(store, Arc::clone(shared), place.row()).asking_by(line);
     let mut connection = Connection::new(place, &shared.options);
     let busy = shared.options.busy_poll();
-    talk(socket, &mut connection, busy, |connection, input, spares| {
-        desk.begin_turn();
-        connection.receive(input, &mut desk, spares);
-        desk.end_turn();
-        Continue(())
-    });
+    talk(socket, &mut connection, busy, &mut desk);
     drop(connection);
     drop(desk);
     // The parent has the socket too, until it reaps us.

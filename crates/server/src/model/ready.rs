@@ -7,6 +7,7 @@
 //! Promises: a client gets one read and one batch a turn, so none can keep a loop for itself. A
 //! client that does not take its replies is not read from until it does.
 
+use std::collections::HashMap;
 use std::io::{self, ErrorKind};
 use std::sync::Arc;
 
@@ -35,6 +36,8 @@ pub(crate) struct Loop<W> {
     mailbox: Arc<Mailbox>,
     schedule: Schedule,
     seats: Seats<Seat>,
+    /// The seats of clients to whom others may speak, by the clients' numbers.
+    attentive: HashMap<u64, usize>,
     desk: Desk,
     spares: Spares,
     input: Box<[u8]>,
@@ -58,6 +61,7 @@ impl<W: Watch> Serve for Loop<W> {
             mailbox,
             schedule: Schedule::new(&desk.shared.options, desk.now_ms),
             seats: Seats::default(),
+            attentive: HashMap::new(),
             desk,
             spares: Spares::default(),
             input: vec![0; READ_BYTES].into_boxed_slice(),
@@ -89,6 +93,8 @@ impl<W: Watch> Loop<W> {
         for arrival in letters.arrivals {
             self.seat(arrival);
         }
+        letters.rung.into_iter().for_each(|id| self.hear(id));
+        letters.cut.into_iter().for_each(|id| self.cut(id));
         if self.schedule.stop(letters.stop_until) {
             self.say_goodbye();
         }
@@ -102,6 +108,25 @@ impl<W: Watch> Loop<W> {
         if self.watch.add(&seat.socket, index as u64, Interest::Read).is_err() {
             // A limit of the kernel's is reached; this client cannot be served.
             self.leave(index);
+        }
+    }
+
+    /// Passes on what others have said to a client.
+    fn hear(&mut self, id: u64) {
+        let Some(&index) = self.attentive.get(&id) else { return };
+        let Some(seat) = self.seats.get(index) else { return };
+        seat.connection.collect(&mut self.desk, &mut self.spares);
+        seat.flush(&mut self.desk, &mut self.spares);
+        self.settle(index);
+    }
+
+    /// Hangs up on a client, if it is here.
+    fn cut(&mut self, id: u64) {
+        for index in self.seats.indices() {
+            if let Some(seat) = self.seats.get(index).filter(|seat| seat.connection.id() == id) {
+                seat.connection.abandon();
+                return self.settle(index);
+            }
         }
     }
 
@@ -127,6 +152,9 @@ impl<W: Watch> Loop<W> {
         if seat.connection.is_over() {
             return self.leave(index);
         }
+        if seat.connection.is_attentive() {
+            self.attentive.insert(seat.connection.id(), index);
+        }
         let interest = seat.wanted();
         if interest != seat.interest {
             seat.interest = interest;
@@ -138,6 +166,7 @@ impl<W: Watch> Loop<W> {
 
     fn leave(&mut self, index: usize) {
         if let Some(seat) = self.seats.remove(index) {
+            self.attentive.remove(&seat.connection.id());
             self.watch.remove(&seat.socket);
             seat.connection.give_back(&mut self.spares);
             self.mailbox.count_leave();

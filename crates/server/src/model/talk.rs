@@ -1,12 +1,18 @@
 //! A talk with one client by somebody who has nobody else: it reads, executes and writes in turn,
 //! and blocks while it waits. So it is under `thread` and under `process`.
+//!
+//! ```text
+//!   wait for the client --> receive --> turn --> send all --> wait ...
+//!   and, for one that others may speak to, for the bell --> collect --> send all --> wait ...
+//! ```
 
 use std::hint::spin_loop;
 use std::io::ErrorKind;
-use std::ops::ControlFlow::{self, Break};
+use std::ops::ControlFlow::{self, Break, Continue};
 use std::time::{Duration, Instant};
 
 use morecore_sys::descriptor::Descriptor;
+use morecore_sys::ready::{Polled, poll};
 use morecore_sys::{Failed, socket};
 
 use crate::connection::Connection;
@@ -17,24 +23,79 @@ use crate::error::system;
 /// of small commands is still hundreds a read.
 const READ_BYTES: usize = 16 << 10;
 
-/// Talks with the client until it leaves, polling for `busy` before each sleep. `turn` has the connection receive bytes; it breaks the
-/// talk off when it is asked to end at once.
+/// Who executes for a talk, and hears what others say to its client.
+pub(super) trait Serve {
+    /// Has the connection receive bytes; it breaks the talk off when it is asked to end at once.
+    fn turn(
+        &mut self,
+        connection: &mut Connection,
+        bytes: &[u8],
+        spares: &mut Spares,
+    ) -> ControlFlow<()>;
+
+    /// Has the connection take what others have said; `is_rung` if the bell was.
+    fn collect(
+        &mut self,
+        connection: &mut Connection,
+        is_rung: bool,
+        spares: &mut Spares,
+    ) -> ControlFlow<()>;
+
+    /// What is readable when others have said something; nothing if the system has no more.
+    fn bell(&mut self) -> Option<&Descriptor>;
+}
+
+/// Talks with the client until it leaves, polling for `busy` before each sleep.
 pub(super) fn talk(
     socket: &Descriptor,
     connection: &mut Connection,
     busy: Duration,
-    mut turn: impl FnMut(&mut Connection, &[u8], &mut Spares) -> ControlFlow<()>,
+    serve: &mut impl Serve,
 ) {
     let mut input = [0; READ_BYTES];
     let mut spares = Spares::default();
     while !connection.is_over() {
+        if connection.is_attentive() && listen(socket, connection, &mut spares, serve).is_break() {
+            break;
+        }
         let count = match receive(socket, &mut input, busy) {
             Ok(0) | Err(_) => break,
             Ok(count) => count,
         };
-        if answer(socket, &input[..count], connection, &mut spares, &mut turn).is_break() {
+        if answer(socket, &input[..count], connection, &mut spares, serve).is_break() {
             break;
         }
+    }
+}
+
+/// Passes on what others say until the client has something to say; breaks off when the talk is
+/// over.
+fn listen(
+    socket: &Descriptor,
+    connection: &mut Connection,
+    spares: &mut Spares,
+    serve: &mut impl Serve,
+) -> ControlFlow<()> {
+    let mut is_rung = false;
+    loop {
+        // Without a bell nobody could ring; what was said before there was one waits already.
+        if serve.bell().is_none() {
+            return Break(());
+        }
+        serve.collect(connection, is_rung, spares)?;
+        send(socket, connection, spares)?;
+        if connection.is_over() {
+            return Break(());
+        }
+        let Some(bell) = serve.bell() else { return Break(()) };
+        let mut both = [Polled::readable(socket), Polled::readable(bell)];
+        if poll(&mut both, None).is_err() {
+            return Break(());
+        }
+        if both[0].is_ready() {
+            return Continue(());
+        }
+        is_rung = both[1].is_ready();
     }
 }
 
@@ -58,19 +119,23 @@ fn answer(
     mut input: &[u8],
     connection: &mut Connection,
     spares: &mut Spares,
-    turn: &mut impl FnMut(&mut Connection, &[u8], &mut Spares) -> ControlFlow<()>,
+    serve: &mut impl Serve,
 ) -> ControlFlow<()> {
     loop {
-        let goes_on = turn(connection, input, spares);
+        let goes_on = serve.turn(connection, input, spares);
         input = &[];
-        while connection.has_output() {
-            let Ok(count) = socket::send(socket, connection.output()) else {
-                return Break(());
-            };
-            connection.sent(count, spares);
-        }
+        send(socket, connection, spares)?;
         if goes_on.is_break() || !connection.can_go_on() {
             return goes_on;
         }
     }
+}
+
+/// Sends all that waits.
+fn send(socket: &Descriptor, connection: &mut Connection, spares: &mut Spares) -> ControlFlow<()> {
+    while connection.has_output() {
+        let Ok(count) = socket::send(socket, connection.output()) else { return Break(()) };
+        connection.sent(count, spares);
+    }
+    Continue(())
 }

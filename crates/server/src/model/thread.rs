@@ -5,20 +5,22 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::ops::ControlFlow::{Break, Continue};
+use std::ops::ControlFlow::{self, Break, Continue};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Instant;
 
 use morecore_sys::descriptor::Descriptor;
+use morecore_sys::ready::Waker;
 use morecore_sys::socket::{self, Way};
 
 use super::Arrival;
-use super::talk::talk;
+use super::talk::{Serve, talk};
 use crate::clients::locked;
 use crate::connection::Connection;
-use crate::desk::{Desk, Desks};
+use crate::desk::{Desk, Desks, Spares};
 use crate::error::system;
+use crate::exchange::Reach;
 use crate::shared::Shared;
 
 /// A thread's stack: the deepest call needs a few KiB, and only touched pages count.
@@ -34,9 +36,23 @@ struct House {
     desks: Desks,
     shared: Arc<Shared>,
     /// Whom each thread serves, by the client's id.
-    sockets: Mutex<HashMap<u64, Arc<Descriptor>>>,
+    sockets: Mutex<HashMap<u64, Served>>,
     left: Condvar,
     is_stopping: AtomicBool,
+}
+
+/// How a thread and its client are reached.
+struct Served {
+    socket: Arc<Descriptor>,
+    /// There from when others may speak to the client.
+    bell: Option<Arc<Waker>>,
+}
+
+/// What a thread has to serve its client with.
+struct Clerk<'a> {
+    house: &'a House,
+    id: u64,
+    bell: Option<Arc<Waker>>,
 }
 
 /// A thread's entry in `sockets`; gone when the thread is.
@@ -48,15 +64,16 @@ struct Inside {
 impl Threads {
     pub(crate) fn new(desks: Vec<Desk>) -> Self {
         let shared = Arc::clone(&desks.first().expect("at least one desk is made").shared);
-        Self {
-            house: Arc::new(House {
-                desks: Desks::new(desks),
-                shared,
-                sockets: Mutex::default(),
-                left: Condvar::new(),
-                is_stopping: AtomicBool::new(false),
-            }),
-        }
+        let house = Arc::new(House {
+            desks: Desks::new(desks),
+            shared,
+            sockets: Mutex::default(),
+            left: Condvar::new(),
+            is_stopping: AtomicBool::new(false),
+        });
+        let reach: Arc<dyn Reach> = Arc::<House>::clone(&house);
+        house.shared.clients.exchange.begin(&reach);
+        Self { house }
     }
 
     /// Starts a thread for a client.
@@ -65,7 +82,8 @@ impl Threads {
         socket::set_timeouts(&socket, options.timeout_s).map_err(system)?;
         let socket = Arc::new(socket);
         let id = place.id;
-        locked(&self.house.sockets).insert(id, Arc::clone(&socket));
+        let served = Served { socket: Arc::clone(&socket), bell: None };
+        locked(&self.house.sockets).insert(id, served);
         let inside = Inside { house: Arc::clone(&self.house), id };
         let connection = Connection::new(place, options);
         let thread = std::thread::Builder::new().name("client".into()).stack_size(STACK_BYTES);
@@ -88,15 +106,13 @@ impl House {
     /// Serves one client until it leaves.
     fn attend(&self, socket: &Descriptor, mut connection: Connection) {
         let busy = self.shared.options.busy_poll();
-        talk(socket, &mut connection, busy, |connection, input, spares| {
-            self.desks.turn(|desk| connection.receive(input, desk, spares));
-            if self.is_stopping.load(Relaxed) { Break(()) } else { Continue(()) }
-        });
+        let mut clerk = Clerk { house: self, id: connection.id(), bell: None };
+        talk(socket, &mut connection, busy, &mut clerk);
     }
 
     /// Ends one way of every client's connection: a thread that waits there comes to an end.
     fn end(&self, way: Way) {
-        for socket in locked(&self.sockets).values() {
+        for Served { socket, .. } in locked(&self.sockets).values() {
             // It fails where the client has gone already: then the thread is on its way out too.
             let _gone = socket::shutdown(socket, way);
         }
@@ -114,6 +130,56 @@ impl House {
                     waited.unwrap_or_else(PoisonError::into_inner).0
                 }
             };
+        }
+    }
+}
+
+impl Serve for Clerk<'_> {
+    fn turn(
+        &mut self,
+        connection: &mut Connection,
+        bytes: &[u8],
+        spares: &mut Spares,
+    ) -> ControlFlow<()> {
+        self.house.desks.turn(|desk| connection.receive(bytes, desk, spares));
+        if self.house.is_stopping.load(Relaxed) { Break(()) } else { Continue(()) }
+    }
+
+    fn collect(
+        &mut self,
+        connection: &mut Connection,
+        is_rung: bool,
+        spares: &mut Spares,
+    ) -> ControlFlow<()> {
+        if let Some(bell) = self.bell.as_ref().filter(|_| is_rung) {
+            bell.rest();
+        }
+        self.house.desks.turn(|desk| connection.collect(desk, spares));
+        Continue(())
+    }
+
+    fn bell(&mut self) -> Option<&Descriptor> {
+        if self.bell.is_none() {
+            let bell = Arc::new(Waker::new().ok()?);
+            locked(&self.house.sockets).get_mut(&self.id)?.bell = Some(Arc::clone(&bell));
+            self.bell = Some(bell);
+        }
+        self.bell.as_deref().map(Waker::descriptor)
+    }
+}
+
+impl Reach for House {
+    fn ring(&self, _: usize, id: u64) {
+        // Where there is no bell yet, its thread will look before it waits.
+        if let Some(Served { bell: Some(bell), .. }) = locked(&self.sockets).get(&id) {
+            bell.wake();
+        }
+    }
+
+    fn cut(&self, id: u64) {
+        if let Some(Served { socket, .. }) = locked(&self.sockets).get(&id) {
+            // It fails where the client has gone already.
+            let _gone = socket::shutdown(socket, Way::Both);
         }
     }
 }

@@ -16,6 +16,7 @@
 //! A seat is known to the kernel by its index and a generation: what is told of one that was left
 //! is told to nobody.
 
+use std::collections::HashMap;
 use std::io::{self, ErrorKind};
 use std::sync::Arc;
 
@@ -60,6 +61,8 @@ pub(crate) struct Loop {
     mailbox: Arc<Mailbox>,
     schedule: Schedule,
     seats: Seats<Seat>,
+    /// The seats of clients to whom others may speak, by the clients' numbers.
+    attentive: HashMap<u64, usize>,
     /// Of the last seat that was taken.
     generation: u64,
     desk: Desk,
@@ -106,6 +109,7 @@ impl Serve for Loop {
             mailbox,
             schedule: Schedule::new(&desk.shared.options, desk.now_ms),
             seats: Seats::default(),
+            attentive: HashMap::new(),
             generation: 0,
             desk,
             spares: Spares::default(),
@@ -170,8 +174,29 @@ impl Loop {
             let index = self.seat(arrival);
             self.settle(index)?;
         }
+        letters.rung.into_iter().try_for_each(|id| self.hear(id))?;
+        letters.cut.into_iter().try_for_each(|id| self.cut(id))?;
         if self.schedule.stop(letters.stop_until) {
             self.seats.indices().try_for_each(|index| self.part(index))?;
+        }
+        Ok(())
+    }
+
+    /// Passes on what others have said to a client.
+    fn hear(&mut self, id: u64) -> io::Result<()> {
+        let Some(&index) = self.attentive.get(&id) else { return Ok(()) };
+        let Some(seat) = self.seats.get(index) else { return Ok(()) };
+        seat.connection.collect(&mut self.desk, &mut self.spares);
+        self.settle(index)
+    }
+
+    /// Hangs up on a client, if it is here.
+    fn cut(&mut self, id: u64) -> io::Result<()> {
+        for index in self.seats.indices() {
+            if let Some(seat) = self.seats.get(index).filter(|seat| seat.connection.id() == id) {
+                seat.connection.abandon();
+                return self.settle(index);
+            }
         }
         Ok(())
     }
@@ -207,6 +232,9 @@ impl Loop {
         if seat.connection.is_over() {
             return self.leave(index);
         }
+        if seat.connection.is_attentive() {
+            self.attentive.insert(seat.connection.id(), index);
+        }
         if seat.sending == Sending::Full && !seat.awaits_room {
             seat.awaits_room = true;
             let token = seat.asked(Asked::Room);
@@ -226,6 +254,7 @@ impl Loop {
 
     fn leave(&mut self, index: usize) -> io::Result<()> {
         let Some(mut seat) = self.seats.remove(index) else { return Ok(()) };
+        self.attentive.remove(&seat.connection.id());
         if seat.receiving == Receiving::On {
             seat.end_receiving(&mut self.ring)?;
         }

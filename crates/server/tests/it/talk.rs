@@ -74,6 +74,20 @@ impl Talk {
         }
     }
 
+    /// Returns the next reply; nothing if the server closed within one.
+    pub(crate) fn try_reply(&mut self) -> Option<String> {
+        loop {
+            if let Some((reply, count)) = decode_reply(&self.received).unwrap() {
+                let shown = show(&reply);
+                self.received.drain(..count);
+                return Some(shown);
+            }
+            if !self.read() {
+                return None;
+            }
+        }
+    }
+
     /// Returns the next line without its end, or `closed`: memcached's replies are lines.
     pub(crate) fn line(&mut self) -> String {
         let mut searched = 0;
@@ -103,6 +117,8 @@ impl Talk {
                 true
             }
             Err(error) if error.kind() == ErrorKind::ConnectionReset => false,
+            // A process that was stopped for a while is told so.
+            Err(error) if error.kind() == ErrorKind::Interrupted => self.read(),
             Err(error) => panic!("no reply: {error}"),
         }
     }

@@ -8,7 +8,9 @@
 //! the same row. A look-up allocates nothing and compares one name in the common case.
 //! Knows nothing of what the arguments of a command mean: the reader in its row does.
 
-use super::{Command, bits, connection, expiry, keys, lcs, objects, server, strings, transactions};
+use super::{
+    Command, bits, connection, expiry, keys, lcs, objects, pubsub, server, strings, transactions,
+};
 use crate::arguments::Arguments;
 use crate::refusal::Refusal;
 
@@ -39,6 +41,9 @@ pub(super) const NO_AUTH: Flags = Flags(1 << 5);
 /// May hurt when used without care. Redis shows it as a category, not as a flag.
 pub(super) const DANGEROUS: Flags = Flags(1 << 6);
 
+/// Is about messages.
+pub(super) const PUBSUB: Flags = Flags(1 << 8);
+
 impl Flags {
     /// These flags and `others`.
     pub(super) const fn and(self, others: Flags) -> Flags {
@@ -53,6 +58,16 @@ impl Flags {
     /// Whether the command may change keys.
     pub const fn is_write(self) -> bool {
         self.has(WRITE)
+    }
+
+    /// Whether it is for who runs the server.
+    pub const fn is_admin(self) -> bool {
+        self.has(ADMIN)
+    }
+
+    /// Whether it reads keys and changes none.
+    pub const fn is_read_only(self) -> bool {
+        self.has(READ_ONLY)
     }
 
     /// Whether a client may ask it before it has told its password.
@@ -95,6 +110,8 @@ pub enum Group {
     Connection,
     /// Commands about keys, whatever their values are.
     Generic,
+    /// Commands about messages.
+    PubSub,
     /// Commands about the server as a whole.
     Server,
     /// Commands about values.
@@ -110,6 +127,7 @@ impl Group {
             Group::Bitmap => "bitmap",
             Group::Connection => "connection",
             Group::Generic => "generic",
+            Group::PubSub => "pubsub",
             Group::Server => "server",
             Group::String => "string",
             Group::Transactions => "transactions",
@@ -154,6 +172,7 @@ impl Row {
             Group::Bitmap => Some("bitmap"),
             Group::Connection => Some("connection"),
             Group::Generic => Some("keyspace"),
+            Group::PubSub => Some("pubsub"),
             Group::Server => None,
             Group::String => Some("string"),
             Group::Transactions => Some("transaction"),
@@ -292,7 +311,7 @@ impl std::fmt::Debug for Row {
 }
 
 /// The rows, by theme.
-const THEMES: [&[Row]; 9] = [
+const THEMES: [&[Row]; 10] = [
     connection::ROWS,
     server::ROWS,
     strings::ROWS,
@@ -302,6 +321,7 @@ const THEMES: [&[Row]; 9] = [
     objects::ROWS,
     expiry::ROWS,
     transactions::ROWS,
+    pubsub::ROWS,
 ];
 
 /// Every command, without the subcommands.
