@@ -16,8 +16,11 @@
 //! connection keeps no buffer.
 //! Knows nothing of descriptors and models, nor of what the bytes mean (`language.rs`).
 
+mod ahead;
 mod language;
 
+pub(crate) use self::ahead::Ahead;
+use self::ahead::Input;
 use crate::caller::Caller;
 use crate::clients::Place;
 use crate::connection::language::{Language, Step};
@@ -207,7 +210,15 @@ impl Connection {
 
     /// Executes the whole commands at the start of `bytes`; returns how many bytes they were.
     fn execute(&mut self, bytes: &[u8], desk: &mut Desk) -> usize {
-        let (mut done, mut fetched) = (0, 0);
+        let mut ahead = std::mem::take(&mut desk.ahead);
+        ahead.forget();
+        let done = self.execute_all(bytes, &mut ahead, desk);
+        desk.ahead = ahead;
+        done
+    }
+
+    fn execute_all(&mut self, bytes: &[u8], ahead: &mut Ahead, desk: &mut Desk) -> usize {
+        let mut done = 0;
         while matches!(self.phase, Phase::Open | Phase::Finishing) {
             let kept = self.caller.kept_bytes();
             self.caller.place.count_buffers(bytes.len() + self.output.len() + kept);
@@ -216,16 +227,13 @@ impl Connection {
                 self.is_put_off = done < bytes.len();
                 break;
             }
-            let input = &bytes[done..];
-            match self.language.step(input, &mut self.caller, desk, &mut self.output) {
+            let input = Input { bytes, at: done };
+            match self.language.step(input, ahead, &mut self.caller, desk, &mut self.output) {
                 Step::Executed(consumed, after) => {
                     if after == After::Close {
                         self.phase = Phase::Closing;
                     }
                     done += consumed;
-                    if done >= fetched && done < bytes.len() {
-                        fetched = done + self.language.fetch_ahead(&bytes[done..], desk);
-                    }
                 }
                 Step::Passed(consumed) => done += consumed,
                 Step::Waits => break,

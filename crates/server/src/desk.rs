@@ -6,10 +6,11 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
 use morecore_store::Store;
-use morecore_wire::{Encoder, Parser, Progress, memcached};
+use morecore_wire::{Encoder, memcached};
 
 use crate::caller::Caller;
 use crate::clients::locked;
+use crate::connection::Ahead;
 use crate::exchange::line::Line;
 use crate::exchange::{Asked, Inbox, Message, Standing, Who};
 use crate::execute::each_key;
@@ -29,8 +30,9 @@ pub(crate) struct Desk {
     pub(crate) scratch: Vec<u8>,
     /// The length of the last value that was found: a guess at the next.
     pub(crate) expected_bytes: usize,
-    /// Each reads ahead of a connection's own parser.
-    scout: Parser,
+    /// What was read ahead of the client that is served.
+    pub(crate) ahead: Ahead,
+    /// It reads ahead of a connection's own parser.
     memcached_scout: memcached::Parser,
     /// Where the exchange is asked, if it is another process's.
     line: Option<Line>,
@@ -72,7 +74,7 @@ impl Desk {
             counts: Counts::default(),
             scratch: Vec::new(),
             expected_bytes: 0,
-            scout: Parser::default(),
+            ahead: Ahead::default(),
             memcached_scout: memcached::Parser::default(),
             line: None,
         }
@@ -142,36 +144,10 @@ impl Desk {
         }
     }
 
-    /// Has the memory of the keys in the next commands of a pipeline on its way by the time they
-    /// are executed; returns how many bytes of `input` these commands are. Finding them takes a few
-    /// tens of nanoseconds each, and waiting for one line of memory a hundred or more.
-    pub(crate) fn fetch_ahead(&mut self, input: &[u8]) -> usize {
-        let mut done = 0;
-        for _ in 0..COMMANDS_AHEAD {
-            let rest = &input[done..];
-            match self.scout.parse(rest) {
-                Ok(Progress::Whole { consumed }) => {
-                    // Where a command has keys, the first argument is one.
-                    if let Some(key) = self.scout.arguments(rest).get(1) {
-                        self.store.prefetch(key);
-                    }
-                    done += consumed;
-                }
-                Ok(Progress::Nothing { consumed }) => done += consumed,
-                // The end, or what only the connection's own parser may judge.
-                Ok(Progress::Partial { .. }) | Err(_) => {
-                    self.scout = Parser::default();
-                    return input.len();
-                }
-            }
-            if done == input.len() {
-                break;
-            }
-        }
-        done
-    }
-
-    /// The same for a pipeline of memcached's.
+    /// Has the memory of the keys in the next commands of a pipeline of memcached's on its way by
+    /// the time they are executed; returns how many bytes of `input` these commands are. Finding
+    /// them takes a few tens of nanoseconds each, and waiting for one line of memory a hundred or
+    /// more.
     pub(crate) fn fetch_ahead_memcached(&mut self, input: &[u8]) -> usize {
         let mut done = 0;
         for _ in 0..COMMANDS_AHEAD {

@@ -15,7 +15,9 @@
 
 mod overlay;
 
-use morecore_store::{self as store, Change, Entry, Error, Meta, Set, SetDone, Stat, Store};
+use morecore_store::{
+    self as store, Change, Entry, Error, Fetching, Meta, Set, SetDone, Stat, Store,
+};
 
 use overlay::Overlay;
 
@@ -141,6 +143,18 @@ impl Keyspace {
     #[inline]
     pub(crate) fn prefetch(&self, key: &[u8]) {
         self.store.prefetch(key);
+    }
+
+    /// As [`Store::begin_fetch`].
+    #[inline]
+    pub(crate) fn begin_fetch(&self, key: &[u8]) -> Fetching {
+        self.store.begin_fetch(key)
+    }
+
+    /// As [`Store::fetch_on`].
+    #[inline]
+    pub(crate) fn fetch_on(&self, fetching: Fetching) {
+        self.store.fetch_on(fetching);
     }
 
     /// As [`Store::scan`].

@@ -19,6 +19,7 @@ mod change;
 mod clear;
 mod error;
 mod evict;
+mod fetch;
 mod grow;
 mod hash;
 mod hold;
@@ -48,6 +49,7 @@ mod window;
 
 pub(crate) use change::Act;
 pub use error::Error;
+pub use fetch::Fetching;
 pub use lease::Lease;
 pub use name::{NAME_BYTES_MOST, Name};
 pub use observer::Observer;

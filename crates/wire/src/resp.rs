@@ -19,7 +19,10 @@
 //! 7.0.15 for limits and words. Stricter in one thing: a line and a body must end in CR LF, where
 //! Redis skips any two bytes.
 
+mod batch;
 mod inline;
+
+pub use batch::Batch;
 
 use std::ops::Range;
 
@@ -136,6 +139,16 @@ impl Parser {
     /// Sets other limits, as when a client tells its password.
     pub fn set_limits(&mut self, limits: Limits) {
         self.limits = limits;
+    }
+
+    /// What a client may send.
+    pub fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    /// Whether the next byte begins a command.
+    pub fn is_at_start(&self) -> bool {
+        matches!(self.stage, Stage::Start) && self.searched == 0
     }
 
     /// Reads on. `input` begins where the last command ended, and has at least the bytes it had in

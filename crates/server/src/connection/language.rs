@@ -11,6 +11,7 @@
 
 use morecore_wire::{Encoder, Limits, Parser, Progress, Protocol, Refusal, memcached};
 
+use super::ahead::{Ahead, Input};
 use crate::caller::Caller;
 use crate::desk::Desk;
 use crate::execute::{After, execute, execute_memcached};
@@ -57,33 +58,34 @@ impl Language {
         }
     }
 
-    /// Reads on where the last command ended, and executes the next one if it is whole.
+    /// Reads on at `at`, where the last command ended, and executes the next one if it is whole.
     #[inline]
     pub(super) fn step(
         &mut self,
-        input: &[u8],
+        input: Input<'_>,
+        ahead: &mut Ahead,
         caller: &mut Caller,
         desk: &mut Desk,
         output: &mut Vec<u8>,
     ) -> Step {
         match self {
-            Self::Resp(parser) => resp_step(parser, input, caller, desk, output),
-            Self::Memcached(parser) => memcached_step(parser, input, caller, desk, output),
-            Self::Untold => {
-                let Some(protocol) = Protocol::told_by(input) else { return Step::Waits };
-                *self = Self::of(protocol, &desk.shared.options, caller);
-                self.step(input, caller, desk, output)
+            Self::Resp(parser) => {
+                let was_authenticated = caller.is_authenticated;
+                let step = resp_step(parser, input, ahead, caller, desk, output);
+                if caller.is_authenticated != was_authenticated {
+                    parser.set_limits(resp_limits(&desk.shared.options, caller.is_authenticated));
+                }
+                step
             }
-        }
-    }
-
-    /// Has the memory of the keys in the next commands of a pipeline on its way; returns how many
-    /// bytes of `input` these commands are.
-    pub(super) fn fetch_ahead(&self, input: &[u8], desk: &mut Desk) -> usize {
-        match self {
-            Self::Untold => input.len(),
-            Self::Resp(_) => desk.fetch_ahead(input),
-            Self::Memcached(_) => desk.fetch_ahead_memcached(input),
+            Self::Memcached(parser) => {
+                ahead.fetch_memcached(input, desk);
+                memcached_step(parser, input.rest(), caller, desk, output)
+            }
+            Self::Untold => {
+                let Some(protocol) = Protocol::told_by(input.rest()) else { return Step::Waits };
+                *self = Self::of(protocol, &desk.shared.options, caller);
+                self.step(input, ahead, caller, desk, output)
+            }
         }
     }
 
@@ -98,28 +100,31 @@ impl Language {
     }
 }
 
+#[inline]
 fn resp_step(
     parser: &mut Parser,
-    input: &[u8],
+    input: Input<'_>,
+    ahead: &mut Ahead,
     caller: &mut Caller,
     desk: &mut Desk,
     output: &mut Vec<u8>,
 ) -> Step {
-    match parser.parse(input) {
+    let mut reply = Encoder::new(output, caller.version);
+    if parser.is_at_start()
+        && let Some((arguments, length)) = ahead.next(input, parser.limits(), &desk.store)
+    {
+        return Step::Executed(length, execute(arguments, caller, desk, &mut reply));
+    }
+    match parser.parse(input.rest()) {
         Ok(Progress::Whole { consumed }) => {
-            let was_authenticated = caller.is_authenticated;
-            let mut reply = Encoder::new(output, caller.version);
-            let after = execute(parser.arguments(input), caller, desk, &mut reply);
-            if caller.is_authenticated != was_authenticated {
-                parser.set_limits(resp_limits(&desk.shared.options, caller.is_authenticated));
-            }
-            Step::Executed(consumed, after)
+            let arguments = parser.arguments(input.rest());
+            Step::Executed(consumed, execute(arguments, caller, desk, &mut reply))
         }
         Ok(Progress::Nothing { consumed }) => Step::Passed(consumed),
         Ok(Progress::Partial { .. }) => Step::Waits,
         Err(malformed) => {
             desk.counts.refusals += 1;
-            Encoder::new(output, caller.version).refusal(&Refusal::from(malformed));
+            reply.refusal(&Refusal::from(malformed));
             Step::Broken
         }
     }
