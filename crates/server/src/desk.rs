@@ -43,7 +43,10 @@ pub(crate) struct Desk {
 #[derive(Debug, Default)]
 pub(crate) struct Spares {
     input: Vec<u8>,
-    output: Vec<u8>,
+    /// As many as had replies in them at once: a loop writes those of a turn together.
+    outputs: Vec<Vec<u8>>,
+    /// What `outputs` have room for.
+    outputs_bytes: usize,
 }
 
 /// Desks that many threads share. Each attached `Store` takes one of a bounded number of
@@ -60,7 +63,8 @@ const COMMANDS_AHEAD: usize = 16;
 /// What a client hears of a child whose parent is gone: it will be in a moment, too.
 const ALONE: &str = "ERR the server ends";
 
-/// A spare buffer that grew beyond this is given up: a rare large value must not stay for ever.
+/// A spare buffer that grew beyond this, or would have all of them together do so, is given up: rare
+/// large values must not stay for ever.
 const SPARE_BYTES_MOST: usize = 4 << 20;
 
 impl Desk {
@@ -209,22 +213,27 @@ impl Spares {
     }
 
     pub(crate) fn lend_output(&mut self) -> Vec<u8> {
-        std::mem::take(&mut self.output)
+        let output = self.outputs.pop().unwrap_or_default();
+        self.outputs_bytes -= output.capacity();
+        output
     }
 
-    pub(crate) fn take_back_input(&mut self, buffer: Vec<u8>) {
-        keep(&mut self.input, buffer);
+    /// Keeps the larger of two buffers for input, if it is not too large.
+    pub(crate) fn take_back_input(&mut self, mut buffer: Vec<u8>) {
+        let bytes = buffer.capacity();
+        if bytes > self.input.capacity() && bytes <= SPARE_BYTES_MOST {
+            buffer.clear();
+            self.input = buffer;
+        }
     }
 
-    pub(crate) fn take_back_output(&mut self, buffer: Vec<u8>) {
-        keep(&mut self.output, buffer);
-    }
-}
-
-/// Keeps the larger of two empty buffers that is not too large.
-fn keep(spare: &mut Vec<u8>, mut buffer: Vec<u8>) {
-    if buffer.capacity() > spare.capacity() && buffer.capacity() <= SPARE_BYTES_MOST {
-        buffer.clear();
-        *spare = buffer;
+    /// Keeps a buffer for replies, if there are not too many.
+    pub(crate) fn take_back_output(&mut self, mut buffer: Vec<u8>) {
+        let bytes = self.outputs_bytes + buffer.capacity();
+        if buffer.capacity() > 0 && bytes <= SPARE_BYTES_MOST {
+            buffer.clear();
+            self.outputs.push(buffer);
+            self.outputs_bytes = bytes;
+        }
     }
 }

@@ -1,8 +1,12 @@
 //! A loop that waits until sockets are ready, with epoll or select, and then reads and writes.
 //!
 //! ```text
-//!   a turn:  wait -> read the clock -> for each ready seat: read once, execute, write once
+//!   a turn:  wait -> read the clock -> for each ready seat: read once, execute
+//!                                   -> for each seat with replies: write once
 //! ```
+//!
+//! Writing comes last because a client that sleeps is woken by it: the first of a turn works
+//! through its replies while the others' are written, instead of being woken for each.
 //!
 //! Promises: a client gets one read and one batch a turn, so none can keep a loop for itself. A
 //! client that does not take its replies is not read from until it does.
@@ -27,6 +31,10 @@ use crate::seats::Seats;
 /// 128 KiB, half of it payload), and a batch that still fits in the second cache.
 const READ_BYTES: usize = 64 << 10;
 
+/// Replies that are too long to wait for the end of a turn: what is to be sent soon should still be
+/// in the first cache, and many of them at once would be a lot of memory.
+const DEFERRED_MOST: usize = 16 << 10;
+
 /// What the mailbox is known by; seats are known by their index.
 const MAILBOX: u64 = u64::MAX;
 
@@ -38,6 +46,8 @@ pub(crate) struct Loop<W> {
     seats: Seats<Seat>,
     /// The seats of clients to whom others may speak, by the clients' numbers.
     attentive: HashMap<u64, usize>,
+    /// Seats with replies that are written at the end of the turn.
+    deferred: Vec<usize>,
     desk: Desk,
     spares: Spares,
     input: Box<[u8]>,
@@ -62,6 +72,7 @@ impl<W: Watch> Serve for Loop<W> {
             schedule: Schedule::new(&desk.shared.options, desk.now_ms),
             seats: Seats::default(),
             attentive: HashMap::new(),
+            deferred: Vec::new(),
             desk,
             spares: Spares::default(),
             input: vec![0; READ_BYTES].into_boxed_slice(),
@@ -80,6 +91,7 @@ impl<W: Watch> Serve for Loop<W> {
                     _ => self.attend(event),
                 }
             }
+            self.deliver();
             self.sweep();
             self.desk.end_turn();
         }
@@ -139,11 +151,28 @@ impl<W: Watch> Loop<W> {
         }
         if event.is_readable && seat.connection.is_receptive() {
             seat.read(&mut self.input, &mut self.desk, &mut self.spares);
+            if (1..=DEFERRED_MOST).contains(&seat.connection.output().len()) {
+                return self.deferred.push(index);
+            }
+            seat.flush(&mut self.desk, &mut self.spares);
         } else {
             // What waited for its replies to be taken.
             seat.go_on(&mut self.desk, &mut self.spares);
         }
         self.settle(index);
+    }
+
+    /// Writes the replies of this turn.
+    fn deliver(&mut self) {
+        let deferred = std::mem::take(&mut self.deferred);
+        for &index in &deferred {
+            if let Some(seat) = self.seats.get(index) {
+                seat.flush(&mut self.desk, &mut self.spares);
+                self.settle(index);
+            }
+        }
+        self.deferred = deferred;
+        self.deferred.clear();
     }
 
     /// After anything at a seat: it leaves, or waits for the right things.
@@ -192,7 +221,10 @@ impl<W: Watch> Loop<W> {
             while seat.connection.is_receptive()
                 && seat.read(&mut self.input, &mut self.desk, &mut self.spares)
                 && self.schedule.has_time()
-            {}
+            {
+                seat.flush(&mut self.desk, &mut self.spares);
+            }
+            seat.flush(&mut self.desk, &mut self.spares);
             seat.connection.finish();
             self.settle(index);
         }
@@ -200,7 +232,7 @@ impl<W: Watch> Loop<W> {
 }
 
 impl Seat {
-    /// Reads once, executes what is whole, and writes once. Returns whether more may be there.
+    /// Reads once and executes what is whole. Returns whether more may be there.
     fn read(&mut self, input: &mut [u8], desk: &mut Desk, spares: &mut Spares) -> bool {
         match socket::receive(&self.socket, input).map_err(system) {
             Ok(0) => {
@@ -214,7 +246,6 @@ impl Seat {
                 return false;
             }
         }
-        self.flush(desk, spares);
         true
     }
 
