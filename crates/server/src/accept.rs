@@ -75,9 +75,15 @@ impl<'a> Doorkeeper<'a> {
         let _is_more = (0..rounds).all(|_| self.accept(door));
     }
 
+    /// Whether a client has asked the server to stop.
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.shared.is_stopping.load(Relaxed) != 0
+    }
+
     fn accept_one(&mut self, door: &Door) -> Result<(), Failed> {
         let (socket, remote) = socket::accept(&door.socket, self.running.wait())?;
-        if self.shared.clients.count_own() >= self.shared.options.clients_most as usize {
+        let most = self.shared.settings.clients_most.load(Relaxed);
+        if self.shared.clients.count_own() as u64 >= most {
             self.turn_away(&socket, FULL);
             return Ok(());
         }

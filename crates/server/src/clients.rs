@@ -180,6 +180,11 @@ impl Client {
         self.origin.since_ms
     }
 
+    /// The other end, as `CLIENT LIST` shows it.
+    pub(crate) fn remote(&self) -> &str {
+        &self.origin.remote
+    }
+
     /// What may change, for a look or a change.
     pub(crate) fn about(&self) -> Seen<'_> {
         Seen { client: self, about: locked(&self.about) }

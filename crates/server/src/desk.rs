@@ -16,6 +16,7 @@ use crate::exchange::{Asked, Inbox, Message, Standing, Who};
 use crate::execute::each_key;
 use crate::keyspace::Keyspace;
 use crate::shared::{Counts, Shared, now_ms};
+use crate::slow::Watch;
 
 /// What executes commands: one for each loop, or a few that many threads share.
 pub(crate) struct Desk {
@@ -24,6 +25,8 @@ pub(crate) struct Desk {
     /// When this turn began, in unix milliseconds: the time for all that happens in it.
     pub(crate) now_ms: u64,
     pub(crate) counts: Counts,
+    /// Notices commands that take long.
+    pub(crate) watch: Watch,
     /// Which of the totals it adds to.
     index: usize,
     /// Room for a value on its way; what it holds means nothing between two commands.
@@ -81,6 +84,7 @@ impl Desk {
             ahead: Ahead::default(),
             memcached_scout: memcached::Parser::default(),
             line: None,
+            watch: Watch::new(),
         }
     }
 
@@ -123,6 +127,7 @@ impl Desk {
     pub(crate) fn begin_turn(&mut self) {
         self.now_ms = now_ms();
         self.store.set_now(self.now_ms);
+        self.watch.begin(self.shared.settings.slow_us.load(Relaxed).cast_signed());
         let at_ms = self.shared.flush_at_ms.load(Relaxed);
         if at_ms != 0 && at_ms <= self.now_ms {
             self.flush_late(at_ms);

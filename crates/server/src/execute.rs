@@ -22,11 +22,12 @@ mod memcached;
 mod numbers;
 mod objects;
 mod server;
+mod slow;
 mod strings;
 mod transactions;
 
 use morecore_store::{self as store};
-use morecore_wire::{Arguments, Command, Encoder, Refusal, Row, find};
+use morecore_wire::{Arguments, Command, Encoder, Refusal, Row, Server, find};
 
 use crate::caller::Caller;
 use crate::desk::Desk;
@@ -106,7 +107,11 @@ fn run(
             denied.write(reply);
         }
     }
-    if matches!(command, Command::Quit) { After::Close } else { After::GoOn }
+    if let Some(took) = desk.watch.lap() {
+        slow::note(took, arguments, caller, desk);
+    }
+    let is_last = matches!(command, Command::Quit | Command::Server(Server::Shutdown));
+    if is_last { After::Close } else { After::GoOn }
 }
 
 #[cold]
@@ -181,9 +186,9 @@ fn answer<'a>(
         Command::Client(asked) => client::client(asked, caller, desk, reply),
         Command::Describe(asked) => server::describe(asked, reply),
         Command::Help { of } => server::help(of, reply),
-        Command::Server(asked) => server::server(asked, reply),
+        Command::Server(asked) => server::server(asked, desk, reply),
         Command::Info { sections } => info::info(sections, desk, reply),
-        Command::ConfigGet { patterns } => config::get(patterns, desk, reply),
+        Command::Config(asked) => config::config(asked, desk, reply),
     }
 }
 

@@ -37,7 +37,9 @@ mod model;
 mod options;
 mod seats;
 mod serve;
+mod settings;
 mod shared;
+mod slow;
 mod tidy;
 mod transaction;
 

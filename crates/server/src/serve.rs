@@ -94,6 +94,10 @@ impl Listening {
         let desk = |index| Ok(Desk::new(store.try_clone()?, Arc::clone(&shared), index));
         let desks = (0..threads).map(desk).collect::<Result<_, Error>>()?;
         let stop = Arc::new(Waker::new()?);
+        if shared.options.model != Model::Process {
+            // Set once: this consumes who could set it again.
+            let _new = shared.stop.set(Arc::clone(&stop));
+        }
         Ok(Server { doors, shared, desks, spare: store, stop, signals: None })
     }
 }
@@ -201,7 +205,7 @@ fn keep_doors(
         let waited = &mut all[first..];
         poll(waited, shut_ms.or(patience_ms))?;
         running.tend();
-        if all[stops.clone()].iter().any(Polled::is_ready) {
+        if all[stops.clone()].iter().any(Polled::is_ready) || doorkeeper.is_stopping() {
             return Ok(());
         }
         if shut_ms.is_some() {

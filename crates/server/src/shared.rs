@@ -5,17 +5,20 @@
 
 use std::hash::{BuildHasher, RandomState};
 use std::ops::Deref;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, OnceLock};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use morecore_sys::Failed;
 use morecore_sys::process::SharedWords;
+use morecore_sys::ready::Waker;
 
 use crate::board::Board;
 use crate::clients::Clients;
 use crate::log::Log;
 use crate::options::{Model, Options};
+use crate::settings::Settings;
+use crate::slow::SlowLog;
 
 /// Words that one thread or process counts in, 128 bytes: two lines, because processors fetch
 /// pairs.
@@ -34,6 +37,12 @@ pub(crate) struct Shared {
     pub(crate) rejected: Count,
     /// When memcached's `flush_all` with a delay is due, in unix milliseconds; 0: none is.
     pub(crate) flush_at_ms: Count,
+    /// Whether SHUTDOWN was asked for.
+    pub(crate) is_stopping: Count,
+    pub(crate) settings: Settings,
+    pub(crate) slow_log: SlowLog,
+    /// What wakes the thread that lets clients in, once there is one.
+    pub(crate) stop: OnceLock<Arc<Waker>>,
     /// What the counters said when memcached's `stats reset` had them begin anew.
     counted_before: Totals,
     /// What each desk counted.
@@ -95,6 +104,10 @@ impl Shared {
             connections: count(),
             rejected: count(),
             flush_at_ms: count(),
+            is_stopping: count(),
+            settings: Settings::new(options.clients_most, &mut count),
+            slow_log: SlowLog::new()?,
+            stop: OnceLock::new(),
             counted_before: Totals::new(&words, (1 + desks) * BLOCK),
             totals: (1..=desks).map(|desk| Totals::new(&words, desk * BLOCK)).collect(),
             started_ms: now_ms(),
@@ -102,6 +115,15 @@ impl Shared {
             log,
             options,
         })
+    }
+
+    /// Has the server stop, as SIGTERM does.
+    pub(crate) fn ask_to_stop(&self) {
+        self.is_stopping.store(1, Relaxed);
+        // A child has no waker of its parent's: its end wakes that.
+        if let Some(stop) = self.stop.get() {
+            stop.wake();
+        }
     }
 
     /// What was counted since the last [`Shared::reset_counts`].

@@ -25,7 +25,7 @@ pub use expiry::{Deadline, Expire, ExpireCondition, Expiry};
 pub use lcs::{Lcs, LcsAnswer};
 pub use objects::{Entry, Object, Restore};
 pub use pubsub::{Channels, PubSub};
-pub use server::Server;
+pub use server::{Config, Server, SlowLog};
 
 use crate::arguments::{Arguments, Pairs};
 use crate::encoder::Version;
@@ -77,9 +77,9 @@ pub enum Command<'a> {
     Help { of: &'static Row },
     /// INFO: the sections asked for; none means the default ones.
     Info { sections: Arguments<'a> },
-    /// CONFIG GET: one or more patterns for [`is_match`](crate::is_match), in any case of letters.
-    ConfigGet { patterns: Arguments<'a> },
-    /// TIME and WAIT.
+    /// CONFIG and its subcommands.
+    Config(Config<'a>),
+    /// TIME, WAIT, SLOWLOG and SHUTDOWN.
     Server(Server),
     /// DBSIZE.
     DbSize,

@@ -62,6 +62,22 @@ pub enum Refusal<'a> {
     TimeoutNotAnInteger,
     /// WAIT for a negative time.
     TimeoutNegative,
+    /// CONFIG SET of a name that does not exist.
+    ConfigUnknown { name: &'a [u8] },
+    /// CONFIG SET of one name twice.
+    ConfigTwice { name: &'a [u8] },
+    /// CONFIG SET of what does not change while the server runs.
+    ConfigFixed { name: &'a [u8] },
+    /// CONFIG SET of what is no number.
+    ConfigNoInteger { name: &'a [u8] },
+    /// CONFIG SET of a number that is too small or too large.
+    ConfigRange { name: &'a [u8], least: i64, most: i64 },
+    /// CONFIG REWRITE.
+    NoConfigFile,
+    /// SLOWLOG GET of what is no count.
+    SlowLogCount,
+    /// SHUTDOWN ABORT.
+    NoShutdown,
     /// COMMAND GETKEYS of what is no command.
     GetKeysUnknown,
     /// COMMAND GETKEYS of too few or too many arguments.
@@ -208,9 +224,37 @@ impl Display for Refusal<'_> {
                 "ERR Can't execute '{command}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / \
                  QUIT / RESET are allowed in this context"
             ),
+            Refusal::ConfigUnknown { name } => {
+                let name = Quoted(name);
+                write!(f, "ERR Unknown option or number of arguments for CONFIG SET - '{name}'")
+            }
+            Refusal::ConfigTwice { name }
+            | Refusal::ConfigFixed { name }
+            | Refusal::ConfigNoInteger { name }
+            | Refusal::ConfigRange { name, .. } => {
+                let name = Quoted(name);
+                write!(f, "ERR CONFIG SET failed (possibly related to argument '{name}') - ")?;
+                self.write_config_reason(f)
+            }
             Refusal::Protocol(malformed) => write!(f, "ERR {malformed}"),
             // Those with something of the client's own are above.
             _ => f.write_str(words::of(self).unwrap_or("ERR")),
+        }
+    }
+}
+
+impl Refusal<'_> {
+    /// What is wrong with a setting.
+    fn write_config_reason(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self {
+            Refusal::ConfigTwice { .. } => f.write_str("duplicate parameter"),
+            Refusal::ConfigNoInteger { .. } => {
+                f.write_str("argument couldn't be parsed into an integer")
+            }
+            Refusal::ConfigRange { least, most, .. } => {
+                write!(f, "argument must be between {least} and {most} inclusive")
+            }
+            _ => f.write_str("can't set immutable config"),
         }
     }
 }

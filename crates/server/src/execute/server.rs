@@ -7,12 +7,20 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use morecore_wire::{Describe, Encoder, Row, Server};
 
 use super::Answered;
+use super::slow::slow_log;
+use crate::desk::Desk;
 
 /// The commands that tell nothing of settings.
-pub(super) fn server<'a>(asked: Server, reply: &mut Encoder<'_>) -> Answered<'a> {
+pub(super) fn server<'a>(asked: Server, desk: &mut Desk, reply: &mut Encoder<'_>) -> Answered<'a> {
     match asked {
         Server::Time => time(reply),
         Server::Wait => wait(reply),
+        Server::SlowLog(asked) => slow_log(asked, desk, reply),
+        Server::Shutdown => {
+            // No reply says that it was heard: the end of the connection does.
+            desk.shared.ask_to_stop();
+            Ok(())
+        }
     }
 }
 

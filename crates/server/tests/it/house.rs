@@ -62,6 +62,11 @@ impl House {
         self.running.iter().for_each(Running::ask_to_stop);
     }
 
+    /// Waits until it has stopped, without asking for it.
+    pub(crate) fn wait(mut self) {
+        assert!(self.running.take().unwrap().has_ended_well());
+    }
+
     /// Stops it, and waits until it has.
     pub(crate) fn stop(mut self) {
         self.ask_to_stop();

@@ -69,3 +69,16 @@ fn a_unix_socket_serves_and_its_file_goes_with_the_server() {
         assert!(!path.exists());
     });
 }
+
+#[test]
+fn a_client_that_says_shutdown_stops_the_server() {
+    under_every_model(|options| {
+        let house = House::open(options);
+        let (mut one, mut other) = (Talk::to(house.address), Talk::to(house.address));
+        assert_eq!(other.ask("PING"), "+PONG");
+        one.send(b"SET k v\r\nSHUTDOWN NOSAVE\r\nPING\r\n");
+        assert_eq!(one.reply(), "+OK");
+        assert_eq!(one.reply(), "closed");
+        house.wait();
+    });
+}

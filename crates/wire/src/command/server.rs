@@ -6,7 +6,7 @@ use super::catalogue::{ADMIN, DANGEROUS, FAST, Group, READ_ONLY, Read, Reader, R
 use super::describe::read_keys;
 use super::option::is_word;
 use super::{Command, Describe, ListFilter};
-use crate::arguments::Arguments;
+use crate::arguments::{Arguments, Pairs};
 use crate::number::parse_integer;
 use crate::refusal::Refusal;
 
@@ -15,8 +15,38 @@ use crate::refusal::Refusal;
 pub enum Server {
     /// TIME: the seconds and microseconds since 1970.
     Time,
+    /// SLOWLOG and its subcommands.
+    SlowLog(SlowLog),
+    /// SHUTDOWN: no reply, and the server stops; the store stays, whatever NOSAVE or SAVE say.
+    Shutdown,
     /// WAIT: how many replicas have the writes of this connection; there are none.
     Wait,
+}
+
+/// The subcommands of CONFIG.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[expect(missing_docs, reason = "the line of a variant tells of its fields")]
+pub enum Config<'a> {
+    /// CONFIG GET: one or more patterns for [`is_match`](crate::is_match), in any case of letters.
+    Get { patterns: Arguments<'a> },
+    /// CONFIG SET: names and values.
+    Set { settings: Pairs<'a> },
+    /// CONFIG RESETSTAT: the counters of INFO begin anew.
+    ResetStat,
+    /// CONFIG REWRITE.
+    Rewrite,
+}
+
+/// The subcommands of SLOWLOG.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the line of a variant tells of its fields")]
+pub enum SlowLog {
+    /// SLOWLOG GET: the newest of them; `None` is every one.
+    Get { count: Option<u64> },
+    /// SLOWLOG LEN.
+    Count,
+    /// SLOWLOG RESET.
+    Reset,
 }
 
 const fn row(name: &'static str, arity: i32, read: Reader) -> Row {
@@ -27,6 +57,8 @@ const fn row(name: &'static str, arity: i32, read: Reader) -> Row {
 pub(super) const ROWS: &[Row] = &[
     COMMAND,
     CONFIG,
+    SLOWLOG,
+    row("shutdown", -1, shutdown).about("1.0.0", "Stops the server; its store stays.").flags(ADMIN),
     row("info", -1, |arguments| Ok(Command::Info { sections: arguments.skip(1) }))
         .about("1.0.0", "Tells how the server is.")
         .flags(DANGEROUS),
@@ -94,12 +126,84 @@ const CONFIG: Row = row("config", -2, |arguments| {
 
 /// The subcommands of CONFIG.
 const CONFIG_ROWS: &[Row] = &[
-    row("config|get", -3, |arguments| Ok(Command::ConfigGet { patterns: arguments.skip(2) }))
-        .about("2.0.0", "Returns the settings whose names match.")
-        .flags(ADMIN),
+    row("config|get", -3, |arguments| {
+        Ok(Command::Config(Config::Get { patterns: arguments.skip(2) }))
+    })
+    .about("2.0.0", "Returns the settings whose names match.")
+    .flags(ADMIN),
     row("config|help", 2, |_| Ok(Command::Help { of: &CONFIG }))
         .about("5.0.0", "Prints this help."),
+    row("config|resetstat", 2, |_| Ok(Command::Config(Config::ResetStat)))
+        .about("2.0.0", "Lets the counters of INFO begin anew.")
+        .flags(ADMIN),
+    row("config|rewrite", 2, |_| Ok(Command::Config(Config::Rewrite)))
+        .about("2.8.0", "Refused: this server writes no file of settings.")
+        .flags(ADMIN),
+    row("config|set", -4, config_set).about("2.0.0", "Changes settings, all or none.").flags(ADMIN),
 ];
+
+/// SLOWLOG, as CONFIG.
+const SLOWLOG: Row = row("slowlog", -2, |arguments| {
+    Err(Refusal::UnknownSubcommand { command: "slowlog", name: arguments.at(1) })
+})
+.about("2.2.12", "Commands about commands that took long.")
+.subcommands(SLOWLOG_ROWS);
+
+/// The subcommands of SLOWLOG.
+const SLOWLOG_ROWS: &[Row] = &[
+    row("slowlog|get", -2, slowlog_get)
+        .about("2.2.12", "Returns the commands that took long, the newest first.")
+        .flags(ADMIN),
+    row("slowlog|help", 2, |_| Ok(Command::Help { of: &SLOWLOG }))
+        .about("6.2.0", "Prints this help."),
+    row("slowlog|len", 2, |_| Ok(Command::Server(Server::SlowLog(SlowLog::Count))))
+        .about("2.2.12", "Counts the commands that took long.")
+        .flags(ADMIN),
+    row("slowlog|reset", 2, |_| Ok(Command::Server(Server::SlowLog(SlowLog::Reset))))
+        .about("2.2.12", "Forgets the commands that took long.")
+        .flags(ADMIN),
+];
+
+fn config_set<'a>(arguments: Arguments<'a>) -> Read<'a> {
+    let settings = Pairs::new(arguments.skip(2));
+    let settings = settings.ok_or(Refusal::WrongArity { command: "config|set" })?;
+    Ok(Command::Config(Config::Set { settings }))
+}
+
+/// Without a count ten of them, as in Redis.
+fn slowlog_get<'a>(arguments: Arguments<'a>) -> Read<'a> {
+    let count = match arguments.get(2) {
+        None => 10,
+        Some(_) if arguments.len() > 3 => {
+            return Err(Refusal::WrongArity { command: "slowlog|get" });
+        }
+        Some(count) => parse_integer(count).ok_or(Refusal::SlowLogCount)?,
+    };
+    let count = match count {
+        -1 => None,
+        count => Some(u64::try_from(count).map_err(|_| Refusal::SlowLogCount)?),
+    };
+    Ok(Command::Server(Server::SlowLog(SlowLog::Get { count })))
+}
+
+/// Nothing is lost by a stop, so how it stops makes no difference.
+fn shutdown<'a>(arguments: Arguments<'a>) -> Read<'a> {
+    let (mut is_abort, mut is_saved) = (false, None);
+    for word in arguments.skip(1).iter() {
+        match word {
+            _ if is_word(word, "abort") => is_abort = true,
+            _ if is_word(word, "nosave") && is_saved != Some(true) => is_saved = Some(false),
+            _ if is_word(word, "save") && is_saved != Some(false) => is_saved = Some(true),
+            _ if is_word(word, "now") || is_word(word, "force") => {}
+            _ => return Err(Refusal::Syntax),
+        }
+    }
+    match (is_abort, arguments.len()) {
+        (false, _) => Ok(Command::Server(Server::Shutdown)),
+        (true, 2) => Err(Refusal::NoShutdown),
+        (true, _) => Err(Refusal::Syntax),
+    }
+}
 
 /// COMMAND alone; with a subcommand `find` finds the row of that.
 fn command<'a>(arguments: Arguments<'a>) -> Read<'a> {

@@ -1,9 +1,9 @@
 //! Spellings to commands, and to refusals in Redis's words.
 
 use morecore_wire::{
-    Client, ClientKind, Command, Condition, Copy, Credentials, Deadline, Describe, Encoder, Expire,
-    ExpireCondition, Expiry, Flags, GetEx, Hello, ListFilter, Parser, Progress, Refusal, Scan, Set,
-    Version, find, rows,
+    Client, ClientKind, Command, Condition, Config, Copy, Credentials, Deadline, Describe, Encoder,
+    Expire, ExpireCondition, Expiry, Flags, GetEx, Hello, ListFilter, Parser, Progress, Refusal,
+    Scan, Set, Version, find, rows,
 };
 
 use crate::encoded;
@@ -389,11 +389,13 @@ fn the_server_tells_about_itself() {
         assert!(sections.iter().eq([&b"server"[..], b"memory"]));
     });
     with_command("config get a b", |command| {
-        let Ok(Command::ConfigGet { patterns }) = command else { panic!("{command:?} gets not") };
+        let Ok(Command::Config(Config::Get { patterns })) = command else {
+            panic!("{command:?} gets not")
+        };
         assert!(patterns.iter().eq([b"a", b"b"]));
     });
     check_refused(&["command foo"], "ERR unknown subcommand 'foo'. Try COMMAND HELP.");
-    check_refused(&["config set a b"], "ERR unknown subcommand 'set'. Try CONFIG HELP.");
+    check_refused(&["config mend"], "ERR unknown subcommand 'mend'. Try CONFIG HELP.");
     check_refused(&["config"], "ERR wrong number of arguments for 'config' command");
     check_refused(&["config get"], "ERR wrong number of arguments for 'config|get' command");
     check_refused(&["command list filterby x y", "command list x"], "ERR syntax error");
@@ -486,6 +488,6 @@ fn commands_are_described_as_redis_does() {
     assert!(described("command info client|id").starts_with("*1|*10|$9|client|id|:2|*0|"));
     assert!(described("client help").starts_with("*19|+CLIENT <subcommand>"));
     assert!(described("command help").starts_with("*15|+COMMAND <subcommand>"));
-    assert!(described("config help").starts_with("*5|+CONFIG <subcommand>"));
+    assert!(described("config help").starts_with("*11|+CONFIG <subcommand>"));
     assert!(described("command").starts_with(&format!("*{}|*10|", rows().count())));
 }
