@@ -17,12 +17,29 @@ pub enum Error {
         /// The name that was asked for.
         name: String,
     },
+    /// A store behind a socket belongs to whoever shares it: it is made and removed there.
+    NotHere {
+        /// The name that was asked for.
+        name: String,
+    },
     /// What was given cannot be the name of a store.
     BadName {
         /// What was given.
         name: String,
         /// What is wrong with it.
         why: &'static str,
+    },
+    /// The store has no descriptor that could be handed over: it is a System V segment.
+    NoDescriptor,
+    /// Whoever listens at the socket handed no store over.
+    NothingHandedOver,
+    /// The file was in use when the machine stopped, or was copied while it was: what is in it may be
+    /// torn.
+    Unclean,
+    /// Somebody who comes to a store in a file, or leaves it, does not get on with it.
+    Busy {
+        /// How long we waited.
+        ms: u64,
     },
     /// The store is being made by a live process that does not get on with it.
     NotReady {
@@ -117,7 +134,23 @@ impl fmt::Display for Error {
         match self {
             Error::NoSuchStore { name } => write!(f, "no store is named {name:?}"),
             Error::Exists { name } => write!(f, "a store named {name:?} exists already"),
+            Error::NotHere { name } => {
+                write!(f, "{name:?} is made and removed by whoever shares it")
+            }
             Error::BadName { name, why } => write!(f, "{name:?} cannot name a store: {why}"),
+            Error::NoDescriptor => f.write_str(
+                "a store in a System V segment cannot be handed over; use one in a file or in memory",
+            ),
+            Error::NothingHandedOver => {
+                f.write_str("whoever listens at the socket handed no store over")
+            }
+            Error::Unclean => f.write_str(
+                "the file was in use when the machine stopped, or when it was copied; \
+                 `morecore verify --salvage NEW` keeps what is whole in it",
+            ),
+            Error::Busy { ms } => {
+                write!(f, "somebody opens or closes the store, and did not finish in {ms} ms")
+            }
             Error::NotReady { name, by_pid } => {
                 write!(f, "store {name:?} is still being made by process {by_pid}")
             }

@@ -29,6 +29,7 @@ use morecore_heap::{GRANULE, Offset};
 use crate::atomic::{AtomicU32, Relaxed, Release, SeqCst, fence};
 use crate::bucket::{Payload, Sought};
 use crate::change::check_key;
+use crate::file::Presence;
 use crate::layout::{Plan, SLOTS_MOST, WORD, leased, slot};
 use crate::mapping::Mapping;
 use crate::participant::{Identity, is_this_process};
@@ -130,6 +131,8 @@ pub(crate) struct Seat {
     plan: Plan,
     pub(crate) slot: u64,
     identity: Identity,
+    /// Our opening of the file, where the store is in one.
+    pub(crate) presence: Option<Presence>,
     /// Which leases are in use.
     used: Mutex<[u64; BITMAP_WORDS]>,
     /// Whether the session left it with nothing claimed.
@@ -138,10 +141,16 @@ pub(crate) struct Seat {
 
 impl Seat {
     /// A slot that `identity`, which is this process, has just taken: leases of its last owner end.
-    pub(crate) fn new(mapping: Arc<Mapping>, plan: Plan, slot: u64, identity: Identity) -> Self {
+    pub(crate) fn new(
+        mapping: Arc<Mapping>,
+        plan: Plan,
+        slot: u64,
+        identity: Identity,
+        presence: Option<Presence>,
+    ) -> Self {
         end_leases(&mapping.view(), &plan, slot);
         let used = Mutex::new([0; BITMAP_WORDS]);
-        Self { mapping, plan, slot, identity, used, is_left: AtomicU32::new(0) }
+        Self { mapping, plan, slot, identity, presence, used, is_left: AtomicU32::new(0) }
     }
 
     /// Says that the session needs the slot no more.
@@ -192,7 +201,10 @@ impl Drop for Seat {
         }
         let view = self.mapping.view();
         end_leases(&view, &self.plan, self.slot);
-        view.store(self.plan.slot_at(self.slot) + slot::IDENTITY, 0);
+        match &self.presence {
+            Some(presence) => presence.leave(&self.mapping, &self.plan, self.slot),
+            None => view.store(self.plan.slot_at(self.slot) + slot::IDENTITY, 0),
+        }
     }
 }
 

@@ -1,5 +1,7 @@
-//! A segment's bytes in this process, for as long as anyone here uses them.
+//! A store's bytes in this process, for as long as anyone here uses them.
 
+use morecore_sys::descriptor::Descriptor;
+use morecore_sys::file::{self, Access};
 use morecore_sys::segment::{self, Id};
 
 use crate::Error;
@@ -10,13 +12,21 @@ use crate::view::View;
 pub(crate) struct Mapping {
     base: *mut u8,
     bytes: u64,
-    kind: Kind,
+    backing: Backing,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
-    SystemV,
-    Anonymous,
+/// What keeps the bytes.
+#[derive(Debug)]
+pub(crate) enum Backing {
+    /// A System V segment.
+    Segment,
+    /// A file that has a name and outlives the machine's boot.
+    File(Descriptor),
+    /// Memory without a name, for whoever has a descriptor of it.
+    Memory(Descriptor),
+    /// Memory that only children of fork share.
+    Inherited,
+    /// Memory that somebody else mapped.
     Borrowed,
 }
 
@@ -30,12 +40,26 @@ impl Mapping {
     pub(crate) fn attach(id: Id, read_only: bool) -> Result<Self, Error> {
         let bytes = segment::stat(id)?.bytes;
         let base = segment::attach(id, read_only)?;
-        Ok(Self { base, bytes, kind: Kind::SystemV })
+        Ok(Self { base, bytes, backing: Backing::Segment })
+    }
+
+    /// Maps a file of a store, whole; its size comes from the kernel.
+    pub(crate) fn file(file: Descriptor, access: Access) -> Result<Self, Error> {
+        let told = file::stat(&file)?;
+        let refused = |failed: morecore_sys::Failed| match access {
+            Access::Write if failed.errno.0 == EACCES => Error::ReadOnly,
+            _ => failed.into(),
+        };
+        let base = file::map(&file, told.bytes, access).map_err(refused)?;
+        // What nobody can shrink is memory of ours: `morecore_sys::file::memory` seals it.
+        let is_memory = file::is_sealed(&file);
+        let backing = if is_memory { Backing::Memory(file) } else { Backing::File(file) };
+        Ok(Self { base, bytes: told.bytes, backing })
     }
 
     /// Fresh zeroed memory that children of fork share.
     pub(crate) fn anonymous(bytes: u64) -> Result<Self, Error> {
-        Ok(Self { base: segment::map_shared(bytes)?, bytes, kind: Kind::Anonymous })
+        Ok(Self { base: segment::map_shared(bytes)?, bytes, backing: Backing::Inherited })
     }
 
     /// Memory that somebody else mapped.
@@ -44,7 +68,7 @@ impl Mapping {
     /// - `bytes` bytes from `base` stay mapped, readable and writable, and aligned to a page, while
     ///   the mapping lives, and are only used through stores.
     pub(crate) unsafe fn borrowed(base: *mut u8, bytes: u64) -> Self {
-        Self { base, bytes, kind: Kind::Borrowed }
+        Self { base, bytes, backing: Backing::Borrowed }
     }
 
     /// The bytes; the view is used no longer than the mapping lives.
@@ -52,21 +76,42 @@ impl Mapping {
         // SAFETY: the mapping keeps the bytes; every holder of a view holds the mapping too.
         unsafe { View::new(self.base, self.bytes) }
     }
+
+    /// What keeps the bytes.
+    pub(crate) fn backing(&self) -> &Backing {
+        &self.backing
+    }
+
+    /// The descriptor that others can attach by.
+    pub(crate) fn descriptor(&self) -> Option<&Descriptor> {
+        match &self.backing {
+            Backing::File(file) | Backing::Memory(file) => Some(file),
+            Backing::Segment | Backing::Inherited | Backing::Borrowed => None,
+        }
+    }
+
+    /// Brings the first `bytes` bytes to the disk.
+    pub(crate) fn bring_to_disk(&self, bytes: u64) -> Result<(), Error> {
+        Ok(file::bring_to_disk(self.base, bytes.min(self.bytes))?)
+    }
 }
 
 impl Drop for Mapping {
     fn drop(&mut self) {
         // A failure would mean that nothing is mapped there any more, which is what is wanted.
-        match self.kind {
-            Kind::SystemV => {
+        match self.backing {
+            Backing::Segment => {
                 // SAFETY: attached in `attach`; views end before their mapping does.
                 let _ = unsafe { segment::detach(self.base) };
             }
-            Kind::Anonymous => {
-                // SAFETY: mapped in `anonymous`; views end before their mapping does.
+            Backing::File(_) | Backing::Memory(_) | Backing::Inherited => {
+                // SAFETY: mapped in `file` or `anonymous`; views end before their mapping does.
                 let _ = unsafe { segment::unmap_shared(self.base, self.bytes) };
             }
-            Kind::Borrowed => {}
+            Backing::Borrowed => {}
         }
     }
 }
+
+/// errno(3): not allowed.
+const EACCES: i32 = 13;

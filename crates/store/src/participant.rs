@@ -112,6 +112,11 @@ impl Me {
         is_this_process(self.identity)
     }
 
+    /// Whether `other`'s number means nothing here.
+    pub(crate) fn is_foreign(&self, other: Identity) -> bool {
+        !other.is_nobody() && other.namespace() != self.identity.namespace()
+    }
+
     /// Whether `other` surely runs no more.
     pub(crate) fn knows_dead(&self, other: Identity) -> bool {
         !other.is_nobody()

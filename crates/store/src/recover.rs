@@ -13,6 +13,7 @@
 
 use crate::Error;
 use crate::atomic::{Acquire, Relaxed, Release};
+use crate::file::Presence;
 use crate::hold::Hold;
 use crate::layout::{PAGE, WORD, header, shard, slot};
 use crate::lease::end_leases;
@@ -36,11 +37,12 @@ impl Session {
     /// hold nothing ourselves.
     pub(crate) fn recover_if_dead(&mut self, slot: u64) -> Result<(), Error> {
         let owner = self.identity_of(slot);
-        if slot == self.slot || !self.me.knows_dead(owner) || !self.become_rescuer(slot) {
+        if slot == self.slot || !self.is_gone(slot, owner) || !self.become_rescuer(slot) {
             return Ok(());
         }
         let mut recovered = Ok(());
-        if self.identity_of(slot) == owner {
+        // Its lock tells only now: nobody sits down in a slot that is cleared up.
+        if self.identity_of(slot) == owner && self.is_gone(slot, owner) {
             recovered = self.roll_back(slot);
             if recovered.is_ok() && !self.unfinished.contains(&slot) {
                 self.unfinished.push(slot);
@@ -109,11 +111,11 @@ impl Session {
             return;
         }
         for slot in std::mem::take(&mut self.unfinished) {
-            if !self.me.knows_dead(self.identity_of(slot)) || !self.become_rescuer(slot) {
+            if !self.is_gone(slot, self.identity_of(slot)) || !self.become_rescuer(slot) {
                 continue;
             }
             let owner = self.identity_of(slot);
-            if self.me.knows_dead(owner) && self.finish(slot).is_ok() {
+            if self.is_gone(slot, owner) && self.finish(slot).is_ok() {
                 let word = self.view.word(self.plan.slot_at(slot) + slot::IDENTITY);
                 // Release pairs with the Acquire of whoever claims the slot next.
                 let _ = word.compare_exchange(owner.0, 0, Release, Relaxed);
@@ -131,17 +133,25 @@ impl Session {
 
     /// Takes a dead participant's slot over, with what it claims: that is ours to free from here
     /// on. Returns whose it was, too.
-    pub(crate) fn adopt_dead_slot(&mut self) -> Option<(u64, Identity)> {
+    pub(crate) fn adopt_dead_slot(
+        &mut self,
+        presence: Option<&Presence>,
+    ) -> Option<(u64, Identity)> {
         (0..self.plan.slots).find_map(|slot| {
             let owner = self.identity_of(slot);
-            if !self.me.knows_dead(owner) || !self.become_rescuer(slot) {
+            if !self.is_gone_as(presence, slot, owner) || !self.become_rescuer(slot) {
                 return None;
             }
+            // From here on its lock is ours: whoever had it is gone.
+            let has_sat = presence.is_none_or(|presence| presence.sit(slot));
             let mut is_ours = false;
-            if self.identity_of(slot) == owner && self.roll_back(slot).is_ok() {
+            if has_sat && self.identity_of(slot) == owner && self.roll_back(slot).is_ok() {
                 let word = self.view.word(self.plan.slot_at(slot) + slot::IDENTITY);
                 let own = self.me.identity.0;
                 is_ours = word.compare_exchange(owner.0, own, Acquire, Relaxed).is_ok();
+            }
+            if let (true, false, Some(presence)) = (has_sat, is_ours, presence) {
+                presence.rise(slot);
             }
             self.end_rescue(slot);
             is_ours.then_some((slot, owner))

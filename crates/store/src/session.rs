@@ -23,10 +23,11 @@ use std::time::{Duration, Instant, SystemTime};
 use morecore_heap::{Core, UndoLog};
 
 use crate::atomic::{Acquire, Relaxed, Release, fence};
+use crate::file::Presence;
 use crate::hold::Hold;
 use crate::layout::{Plan, header, shard, slot};
 use crate::lease::Seat;
-use crate::mapping::Mapping;
+use crate::mapping::{Backing, Mapping};
 use crate::participant::{Identity, Me};
 use crate::space::Space;
 use crate::view::View;
@@ -117,11 +118,12 @@ impl Session {
 
     /// Claims a slot.
     fn join(&mut self) -> Result<(), Error> {
-        let slot = match self.claim_slot() {
+        let presence = Presence::begin(&self.mapping)?;
+        let slot = match self.claim_slot(presence.as_ref()) {
             Some(slot) => slot,
             None => {
                 let most = self.plan.slots as u32;
-                let adopted = self.adopt_dead_slot();
+                let adopted = self.adopt_dead_slot(presence.as_ref());
                 let (slot, dead) = adopted.ok_or(Error::TooManyParticipants { most })?;
                 (self.claims, self.adopted) = (slot::CLAIMS_MOST, dead);
                 slot
@@ -135,17 +137,25 @@ impl Session {
             return Err(Error::Damaged { what: "a free slot with notes", at });
         }
         self.view.store(self.plan.slot_at(slot) + slot::SINCE_MS, system_now_ms());
-        let seat = Seat::new(self.mapping.clone(), self.plan, slot, self.me.identity);
+        if let Some(presence) = &presence {
+            presence.end_turn()?;
+        }
+        let identity = self.me.identity;
+        let seat = Seat::new(self.mapping.clone(), self.plan, slot, identity, presence);
         self.seat = Some(Arc::new(seat));
         Ok(())
     }
 
-    fn claim_slot(&self) -> Option<u64> {
+    fn claim_slot(&self, presence: Option<&Presence>) -> Option<u64> {
         let own = self.me.identity.0;
         (0..self.plan.slots).find(|&slot| {
             let word = self.view.word(self.plan.slot_at(slot) + slot::IDENTITY);
             // Acquire pairs with the Release of whoever freed the slot, clean.
-            word.load(Relaxed) == 0 && word.compare_exchange(0, own, Acquire, Relaxed).is_ok()
+            let is_ours = word.compare_exchange(0, own, Acquire, Relaxed).is_ok();
+            if let (false, Some(presence)) = (is_ours, presence) {
+                presence.rise(slot);
+            }
+            is_ours
         })
     }
 
@@ -153,11 +163,46 @@ impl Session {
     /// changes something next.
     pub(crate) fn leave(&mut self) {
         if !self.me.is_this_process() {
+            if word.load(Relaxed) != 0 || !self.may_sit(presence, slot) {
+                return false;
+            }
             return; // The slot is our parent's.
         }
         let identity_at = self.plan.slot_at(self.slot) + slot::IDENTITY;
         if self.claims == slot::CLAIMS_MOST && !self.adopted.is_nobody() {
             // Nothing was changed since we took the slot over: it is the dead one's again.
+    /// Says that a free slot is ours before its identity does. Not while somebody clears up in it:
+    /// that one may have looked before we sat.
+    fn may_sit(&self, presence: Option<&Presence>, slot: u64) -> bool {
+        let Some(presence) = presence else { return true };
+        if !presence.sit(slot) {
+            return false;
+        }
+        let is_open = self.view.load(self.plan.slot_at(slot) + slot::RESCUER) == 0;
+        if !is_open {
+            presence.rise(slot);
+        }
+        is_open
+    }
+
+    /// Whether the owner of a slot surely runs no more. What its number cannot tell, because it is
+    /// of another namespace, its lock can.
+    pub(crate) fn is_gone(&self, slot: u64, owner: Identity) -> bool {
+        let presence = self.seat.as_ref().and_then(|seat| seat.presence.as_ref());
+        self.is_gone_as(presence, slot, owner)
+    }
+
+    /// The same, as somebody sees it who has no slot yet.
+    pub(crate) fn is_gone_as(
+        &self,
+        presence: Option<&Presence>,
+        slot: u64,
+        owner: Identity,
+    ) -> bool {
+        self.me.knows_dead(owner)
+            || self.me.is_foreign(owner) && presence.is_some_and(|own| own.is_gone(slot))
+    }
+
             return self.view.store(identity_at, self.adopted.0);
         }
         self.unfinished.clear();
@@ -169,6 +214,10 @@ impl Session {
 
     /// What each call begins with: a child of fork becomes a participant of its own, and now and
     /// then somebody else's death is looked for.
+        if matches!(self.mapping.backing(), Backing::File(_)) {
+            // The last one who leaves closes the file: the dead must not look as if they were there.
+            let _ = self.clear_up();
+        }
     #[inline]
     pub(crate) fn enter(&mut self) -> Result<(), Error> {
         if !self.me.is_this_process() {

@@ -5,6 +5,8 @@
 
 use std::sync::Arc;
 
+use morecore_sys::file::Access;
+
 use crate::atomic::Acquire;
 use crate::bucket::Sought;
 use crate::change::{Step, check_key};
@@ -47,7 +49,7 @@ impl Store {
     /// [`Error::NoSuchStore`], [`Error::Layout`], [`Error::TooManyParticipants`]; what the system
     /// says.
     pub fn attach(name: &Name) -> Result<Self, Error> {
-        Self::join(system::attach(name, false)?, Vec::new())
+        Self::join(system::attach(name, Access::Write)?, Vec::new())
     }
 
     /// Attaches to a store to look only.
@@ -55,7 +57,7 @@ impl Store {
     /// # Errors
     /// As [`Store::attach`].
     pub fn observe(name: &Name) -> Result<Observer, Error> {
-        Observer::new(system::attach(name, true)?)
+        Observer::new(system::attach(name, Access::Read)?)
     }
 
     /// Lists the stores of this machine, by name.
@@ -116,7 +118,7 @@ impl Store {
         Observer::new(Arc::new(unsafe { Mapping::borrowed(base, bytes) }))
     }
 
-    fn join(mapping: Arc<Mapping>, presumed_dead: Vec<u32>) -> Result<Self, Error> {
+    pub(crate) fn join(mapping: Arc<Mapping>, presumed_dead: Vec<u32>) -> Result<Self, Error> {
         system::check(&mapping.view())?;
         Ok(Self { session: Session::new(mapping, presumed_dead)? })
     }

@@ -12,16 +12,17 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use morecore_sys::file::Access;
 use morecore_sys::segment::{self, Id, SegmentStat};
 
 use crate::layout::{BYTES_LEAST, BYTES_MOST, LAYOUT, MAGIC, PAGE, Plan, header};
 use crate::mapping::Mapping;
-use crate::name::{KEY_PREFIX, KEY_PROBES, NAME_BYTES_MOST, Name};
+use crate::name::{KEY_PREFIX, KEY_PROBES, NAME_BYTES_MOST, Name, Place};
 use crate::participant::{Identity, Me};
 use crate::session::system_now_ms;
 use crate::space::Space;
 use crate::view::View;
-use crate::{Create, Error, Evict, Listed, ListedState};
+use crate::{Create, Error, Evict, Listed, ListedState, file, handover};
 
 /// How long a store may be in the making before we say so: it takes some milliseconds.
 const MAKING_MOST: Duration = Duration::from_secs(2);
@@ -42,6 +43,14 @@ enum Found {
 
 /// Makes a store.
 pub(crate) fn create(name: &Name, how: &Create) -> Result<Arc<Mapping>, Error> {
+    match name.place() {
+        Place::Segment => create_segment(name, how),
+        Place::File(path) => file::create(path, how),
+        Place::Socket(_) => Err(Error::NotHere { name: name.to_string() }),
+    }
+}
+
+fn create_segment(name: &Name, how: &Create) -> Result<Arc<Mapping>, Error> {
     let bytes = whole_pages(how.memory_bytes)?;
     let exists = || Error::Exists { name: name.to_string() };
     match locate(name) {
@@ -63,7 +72,7 @@ pub(crate) fn create(name: &Name, how: &Create) -> Result<Arc<Mapping>, Error> {
             Err(failed) => return Err(failed.into()),
         };
         let made = Mapping::attach(id, false).and_then(|mapping| {
-            lay_out(&mapping.view(), Some(name), how)?;
+            lay_out(&mapping.view(), name.as_str(), how)?;
             Ok(Arc::new(mapping))
         });
         let is_second = is_second(name, probe);
@@ -78,12 +87,20 @@ pub(crate) fn create(name: &Name, how: &Create) -> Result<Arc<Mapping>, Error> {
 /// Makes a store in memory that has no name.
 pub(crate) fn anonymous(how: &Create) -> Result<Arc<Mapping>, Error> {
     let mapping = Mapping::anonymous(whole_pages(how.memory_bytes)?)?;
-    lay_out(&mapping.view(), None, how)?;
+    lay_out(&mapping.view(), "", how)?;
     Ok(Arc::new(mapping))
 }
 
 /// Finds a store and attaches its memory.
-pub(crate) fn attach(name: &Name, read_only: bool) -> Result<Arc<Mapping>, Error> {
+pub(crate) fn attach(name: &Name, access: Access) -> Result<Arc<Mapping>, Error> {
+    match name.place() {
+        Place::Segment => attach_segment(name, access == Access::Read),
+        Place::File(path) => file::attach(path, access),
+        Place::Socket(path) => handover::attach(path, access),
+    }
+}
+
+fn attach_segment(name: &Name, read_only: bool) -> Result<Arc<Mapping>, Error> {
     let (mapping, id) = locate(name)?;
     if !read_only {
         drop(mapping);
@@ -94,6 +111,14 @@ pub(crate) fn attach(name: &Name, read_only: bool) -> Result<Arc<Mapping>, Error
 
 /// Removes a store: those who have it attached keep it until they leave.
 pub(crate) fn remove(name: &Name) -> Result<(), Error> {
+    match name.place() {
+        Place::Segment => remove_segment(name),
+        Place::File(path) => file::remove(path),
+        Place::Socket(_) => Err(Error::NotHere { name: name.to_string() }),
+    }
+}
+
+fn remove_segment(name: &Name) -> Result<(), Error> {
     let mut has_removed = false;
     for (_, id) in segments_of(name) {
         let is_it = match look(id, Some(name)) {
@@ -251,10 +276,11 @@ pub(crate) fn check(view: &View) -> Result<(), Error> {
 }
 
 /// Makes a store of zeroed memory. The last word written says that it is ready.
-fn lay_out(view: &View, name: Option<&Name>, how: &Create) -> Result<(), Error> {
+pub(crate) fn lay_out(view: &View, name: &str, how: &Create) -> Result<(), Error> {
     let me = Me::new(Vec::new())?;
     view.store(header::MAKER_AT, me.identity.0);
-    let name = name.map_or("", Name::as_str);
+    // A file's name may be longer than fits: then it has none inside.
+    let name = if name.len() <= NAME_BYTES_MOST { name } else { "" };
     view.store(header::NAME_BYTES_AT, name.len() as u64);
     view.copy_in(header::NAME_AT, name.as_bytes());
     view.store(header::STATE_AT, header::MAKING);
@@ -276,7 +302,7 @@ pub(crate) fn random() -> u64 {
     RandomState::new().hash_one(std::time::Instant::now())
 }
 
-fn whole_pages(bytes: u64) -> Result<u64, Error> {
+pub(crate) fn whole_pages(bytes: u64) -> Result<u64, Error> {
     if !(BYTES_LEAST..=BYTES_MOST).contains(&bytes) {
         return Err(Error::TooSmall { bytes, least: BYTES_LEAST });
     }

@@ -8,13 +8,13 @@ use morecore_store::{Change, Create, Error, Evict, Store};
 use crate::{ALWAYS, chance, prove, value_of};
 
 /// A child that works on the store until it is killed.
-struct Child {
+pub(crate) struct Child {
     pid: i32,
 }
 
 impl Child {
     /// Forks a child that calls `work` until it dies.
-    fn start(store: &mut Store, mut work: impl FnMut(&mut Store)) -> Self {
+    pub(crate) fn start(store: &mut Store, mut work: impl FnMut(&mut Store)) -> Self {
         // SAFETY: the child uses its own copy of all, and leaves by `_exit` or a signal.
         let pid = unsafe { libc::fork() };
         assert!(pid >= 0);
@@ -44,7 +44,7 @@ impl Child {
     }
 
     /// Kills it; it was killed by this, and by nothing else before.
-    fn kill(self) {
+    pub(crate) fn kill(self) {
         self.signal(libc::SIGKILL);
         let status = self.wait(0);
         assert!(libc::WIFSIGNALED(status) && libc::WTERMSIG(status) == libc::SIGKILL, "{status}");

@@ -4,6 +4,7 @@
 
 mod basics;
 mod deaths;
+mod files;
 mod hostile;
 mod model;
 mod segments;

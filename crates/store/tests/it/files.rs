@@ -1,0 +1,300 @@
+//! Stores in files and in memory that is handed over: they are attached, closed, torn and removed.
+
+use std::os::unix::fs::{FileExt, PermissionsExt};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering::{Acquire, Release};
+use std::time::{Duration, Instant};
+
+use morecore_store::{Create, Error, Evict, Name, Store};
+
+use crate::deaths::{Child, shared_words};
+use crate::{ALWAYS, prove, value_of};
+
+/// A folder of this test alone, which is removed also when the test fails.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new(test: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("morecore-{test}-{}", std::process::id()));
+        std::fs::create_dir(&path).unwrap();
+        Self(path)
+    }
+
+    fn path(&self, file: &str) -> PathBuf {
+        self.0.join(file)
+    }
+
+    fn name(&self, file: &str) -> Name {
+        named(&self.path(file))
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+fn named(path: &Path) -> Name {
+    Name::new(&format!("file:{}", path.display())).unwrap()
+}
+
+const HOW: Create = Create { memory_bytes: 2 << 20, mode: 0o600, evict: Evict::None };
+
+#[test]
+fn a_file_keeps_what_was_in_it_when_it_was_closed() {
+    let folder = Folder::new("closed");
+    let name = folder.name("store");
+    assert!(matches!(Store::attach(&name), Err(Error::NoSuchStore { .. })));
+    let mut one = Store::create(&name, &HOW).unwrap();
+    assert!(matches!(Store::create(&name, &HOW), Err(Error::Exists { .. })));
+    let mut two = Store::attach(&name).unwrap();
+    one.set(b"k", &[1; 5000], &ALWAYS).unwrap();
+    assert_eq!(value_of(&mut two, b"k"), Some(vec![1; 5000]));
+    assert_eq!((two.name().as_str(), one.stat().participants.len()), ("store", 2));
+    drop(one);
+    two.set(b"l", b"small", &ALWAYS).unwrap();
+    drop(two);
+    // Closed, it may be copied, moved, and opened by another boot of another machine.
+    std::fs::copy(folder.path("store"), folder.path("copy")).unwrap();
+    boot_again(&folder.path("copy"));
+    let mut copy = Store::attach(&folder.name("copy")).unwrap();
+    assert_eq!(value_of(&mut copy, b"k"), Some(vec![1; 5000]));
+    assert_eq!(value_of(&mut copy, b"l").unwrap(), b"small");
+    prove(&mut copy);
+    assert_eq!(Store::observe(&name).unwrap().len(), 2);
+    Store::remove(&name).unwrap();
+    assert!(matches!(Store::remove(&name), Err(Error::NoSuchStore { .. })));
+    let left: Vec<_> = std::fs::read_dir(&folder.0).unwrap().collect();
+    assert_eq!(left.len(), 1, "{left:?}");
+}
+
+/// Makes a file look as if it was last in use during another boot.
+fn boot_again(path: &Path) {
+    const BOOT_AT: u64 = 512;
+    let file = std::fs::OpenOptions::new().write(true).open(path).unwrap();
+    file.write_all_at(&7u64.to_le_bytes(), BOOT_AT).unwrap();
+}
+
+#[test]
+fn a_file_in_use_when_the_machine_stopped_is_refused() {
+    let folder = Folder::new("unclean");
+    let mut store = Store::create(&folder.name("store"), &HOW).unwrap();
+    store.set(b"k", &[1; 5000], &ALWAYS).unwrap();
+    std::fs::copy(folder.path("store"), folder.path("copy")).unwrap();
+    for _ in 0..2 {
+        let copy = folder.name("copy");
+        let error = Store::attach(&copy).unwrap_err();
+        assert!(matches!(error, Error::Unclean), "{error}");
+        assert!(error.to_string().contains("--salvage"), "{error}");
+        assert!(matches!(Store::observe(&copy), Err(Error::Unclean)));
+        boot_again(&folder.path("copy"));
+    }
+    // The one in use goes on.
+    assert_eq!(Store::observe(&folder.name("store")).unwrap().len(), 1);
+    Store::remove(&folder.name("copy")).unwrap();
+}
+
+#[test]
+fn what_the_killed_left_in_a_file_is_recovered_and_closed_by_the_next() {
+    let folder = Folder::new("killed");
+    let name = folder.name("store");
+    drop(Store::create(&name, &HOW).unwrap());
+    let (mut own, done) = (None, shared_words(1));
+    let mut none = Store::anonymous(&HOW).unwrap();
+    let child = Child::start(&mut none, |_| {
+        let store = own.get_or_insert_with(|| Store::attach(&name).unwrap());
+        store.set(b"k", &[1; 5000], &ALWAYS).unwrap();
+        store.hold_keys(&[b"k"]).unwrap();
+        done[0].store(1, Release);
+        loop {
+            std::thread::park();
+        }
+    });
+    while done[0].load(Acquire) == 0 {
+        std::thread::yield_now();
+    }
+    child.kill();
+    let mut store = Store::attach(&name).unwrap();
+    store.set(b"k", &[2; 5000], &ALWAYS).unwrap();
+    assert_eq!(store.stat().participants.len(), 1);
+    prove(&mut store);
+    drop(store);
+    boot_again(&folder.path("store"));
+    assert_eq!(value_of(&mut Store::attach(&name).unwrap(), b"k"), Some(vec![2; 5000]));
+}
+
+#[test]
+fn what_is_no_store_is_named_and_left() {
+    let folder = Folder::new("strange");
+    for (file, bytes) in [("empty", 0), ("short", 100), ("zeros", 2 << 20)] {
+        std::fs::write(folder.path(file), vec![0; bytes]).unwrap();
+        let name = folder.name(file);
+        assert!(Store::attach(&name).is_err() && Store::observe(&name).is_err());
+        assert!(matches!(Store::remove(&name), Err(Error::NoSuchStore { .. })));
+    }
+    assert!(matches!(Store::attach(&named(&folder.0)), Err(Error::System { .. })));
+    assert!(Store::create(&folder.name("no/such/folder"), &HOW).is_err());
+    drop(Store::create(&folder.name("cut"), &HOW).unwrap());
+    let cut = std::fs::OpenOptions::new().write(true).open(folder.path("cut")).unwrap();
+    cut.set_len(1 << 20).unwrap();
+    assert!(matches!(Store::observe(&folder.name("cut")), Err(Error::Damaged { .. })));
+}
+
+/// Runs `work` as a user who owns nothing; false where this process may not become one.
+fn as_nobody(work: impl FnOnce() -> bool) -> bool {
+    // SAFETY: the child uses its own copy of all, and leaves by `_exit`.
+    let pid = unsafe { libc::fork() };
+    assert!(pid >= 0);
+    if pid == 0 {
+        // SAFETY: no pointers are passed.
+        let failed = unsafe { libc::setgid(65_534) | libc::setuid(65_534) };
+        let is_right = failed == 0 && work();
+        // SAFETY: leaving at once is always allowed.
+        unsafe { libc::_exit(i32::from(!is_right)) }
+    }
+    let mut status = 0;
+    // SAFETY: our own child, and a status that is ours to write.
+    assert_eq!(unsafe { libc::waitpid(pid, &raw mut status, 0) }, pid);
+    status == 0
+}
+
+fn is_root() -> bool {
+    // SAFETY: it only tells.
+    unsafe { libc::geteuid() == 0 }
+}
+
+#[test]
+fn who_may_only_read_observes_and_cannot_attach() {
+    if !is_root() {
+        return;
+    }
+    let folder = Folder::new("modes");
+    std::fs::set_permissions(&folder.0, PermissionsExt::from_mode(0o755)).unwrap();
+    let segment = Name::new(&format!("it-modes-{}", std::process::id())).unwrap();
+    for name in [folder.name("store"), segment] {
+        for (mode, may_read) in [(0o644, true), (0o600, false)] {
+            let mut store = Store::create(&name, &Create { mode, ..HOW }).unwrap();
+            store.set(b"k", b"v", &ALWAYS).unwrap();
+            let seen = as_nobody(|| {
+                let observed = Store::observe(&name).is_ok_and(|observer| observer.len() == 1);
+                observed == may_read && Store::attach(&name).is_err()
+            });
+            Store::remove(&name).unwrap();
+            assert!(seen, "{name} {mode:o}");
+        }
+    }
+}
+
+#[test]
+fn memory_is_handed_over_a_socket() {
+    let folder = Folder::new("socket");
+    let path = folder.path("socket");
+    let name = Name::new(&format!("unix:{}", path.display())).unwrap();
+    assert!(Store::attach(&name).is_err());
+    let listener = UnixListener::bind(&path).unwrap();
+    let mut store = Store::memfd(&HOW).unwrap();
+    store.set(b"k", b"v", &ALWAYS).unwrap();
+    let mut none = Store::anonymous(&HOW).unwrap();
+    let child = Child::start(&mut none, |_| {
+        let mut theirs = Store::attach(&name).unwrap();
+        assert_eq!(value_of(&mut theirs, b"k").unwrap(), b"v");
+        theirs.set(b"from the child", &[5; 5000], &ALWAYS).unwrap();
+        assert!(matches!(Store::attach(&name), Err(Error::ReadOnly)));
+        let observer = Store::observe(&name).unwrap();
+        theirs.set(b"seen", &[u8::from(observer.len() == 2); 9], &ALWAYS).unwrap();
+        // Stays until it is killed.
+        std::mem::forget(theirs);
+        loop {
+            std::thread::park();
+        }
+    });
+    for is_read_only in [false, true, true] {
+        let (stream, _) = listener.accept().unwrap();
+        store.hand_over(&stream, is_read_only).unwrap();
+    }
+    let begin = Instant::now();
+    while value_of(&mut store, b"seen") != Some(vec![1; 9]) {
+        assert!(begin.elapsed() < Duration::from_secs(20));
+        std::thread::yield_now();
+    }
+    assert_eq!(store.stat().participants.len(), 2);
+    child.kill();
+    store.tidy().unwrap();
+    assert_eq!(store.stat().participants.len(), 1);
+    prove(&mut store);
+    assert!(matches!(
+        none.hand_over(&UnixStream::pair().unwrap().0, false),
+        Err(Error::NoDescriptor)
+    ));
+    assert!(matches!(Store::create(&name, &HOW), Err(Error::NotHere { .. })));
+}
+
+/// Whether /proc can be asked for another namespace: it takes root.
+fn enter_new_pid_namespace() -> bool {
+    // SAFETY: no pointers are passed.
+    unsafe { libc::unshare(libc::CLONE_NEWPID) == 0 }
+}
+
+/// A process of another pid namespace holds `key` of a store, and is killed: we go on.
+fn check_foreign_death(attach: impl Fn() -> Store) {
+    let words = shared_words(2);
+    let mut store = attach();
+    store.set(b"k", b"old", &ALWAYS).unwrap();
+    let mut none = Store::anonymous(&HOW).unwrap();
+    let outer = Child::start(&mut none, |_| {
+        if !enter_new_pid_namespace() {
+            words[0].store(u64::MAX, Release);
+            loop {
+                std::thread::park();
+            }
+        }
+        // SAFETY: the child uses its own copy of all, and leaves by a signal.
+        let pid = unsafe { libc::fork() };
+        if pid == 0 {
+            let mut theirs = attach();
+            theirs.hold_keys(&[b"k"]).unwrap();
+            words[1].store(1, Release);
+            loop {
+                std::thread::park();
+            }
+        }
+        words[0].store(pid as u64, Release);
+        // SAFETY: a null status is allowed.
+        unsafe { libc::waitpid(pid, std::ptr::null_mut(), 0) };
+        words[1].store(2, Release);
+        loop {
+            std::thread::park();
+        }
+    });
+    while words[0].load(Acquire) == 0 || words[1].load(Acquire) == 0 {
+        if words[0].load(Acquire) == u64::MAX {
+            eprintln!("no new pid namespace may be made here");
+            return;
+        }
+        std::thread::yield_now();
+    }
+    store.tidy().unwrap();
+    assert_eq!(store.stat().participants.len(), 2, "it lives");
+    // SAFETY: a process that our child started, and has not waited for yet.
+    unsafe { libc::kill(words[0].load(Acquire) as i32, libc::SIGKILL) };
+    while words[1].load(Acquire) != 2 {
+        std::thread::yield_now();
+    }
+    let begin = Instant::now();
+    store.set(b"k", b"new", &ALWAYS).unwrap();
+    assert!(begin.elapsed() < Duration::from_secs(2), "{:?}", begin.elapsed());
+    store.tidy().unwrap();
+    assert_eq!(store.stat().participants.len(), 1);
+    prove(&mut store);
+    outer.kill();
+}
+
+#[test]
+fn the_death_of_a_process_in_another_pid_namespace_is_noticed_in_a_file() {
+    let folder = Folder::new("namespace");
+    let name = folder.name("store");
+    drop(Store::create(&name, &HOW).unwrap());
+    check_foreign_death(|| Store::attach(&name).unwrap());
+}
