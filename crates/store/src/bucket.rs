@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   word 0   kind 3 | flagged | key bytes 6 | value bytes 6 | hop 16 | version, low 32
-//!   word 1   expiry in unix ms 44 (0 = never) | unused 4 | version, high 16
+//!   word 1   expiry in unix ms 44 (0 = never) | main | unused 3 | version, high 16
 //!
 //!            inline            key in the bucket     key in the payload
 //!   word 2   key, then value,  offset of payload     offset of payload     (48 bits, and above
@@ -55,6 +55,8 @@ const KEY_IN_PAYLOAD: u64 = 3;
 const HOP_SHIFT: u32 = 16;
 const HOP_MASK: u64 = 0xffff << HOP_SHIFT;
 const EXPIRY_MASK: u64 = (1 << 44) - 1;
+/// Whether the entry was asked for again: then eviction counts it among the many that stay.
+const MAIN: u64 = 1 << 44;
 const VERSION_SHIFT: u32 = 48;
 
 /// Bits 0 to 47 of words 2 and 3: no offset and no length in a store has more than 46.
@@ -213,8 +215,23 @@ impl Bucket {
 
     pub(crate) fn with_version(mut self, version: u64) -> Self {
         self.0[0] = (self.0[0] & 0xffff_ffff) | version << 32;
-        self.0[1] = (self.0[1] & EXPIRY_MASK) | (version >> 32) << VERSION_SHIFT;
+        self.0[1] = (self.0[1] & (EXPIRY_MASK | MAIN)) | (version >> 32) << VERSION_SHIFT;
         self
+    }
+
+    /// Whether it was asked for again since it came, or came back soon after it was dropped.
+    pub(crate) fn is_main(&self) -> bool {
+        self.0[1] & MAIN != 0
+    }
+
+    pub(crate) fn with_main(mut self, is_main: bool) -> Self {
+        self.0[1] = Self::main_word(self.0[1] & !MAIN, is_main);
+        self
+    }
+
+    /// Word 1 of an entry that becomes one of the main ones.
+    pub(crate) fn main_word(word1: u64, is_main: bool) -> u64 {
+        if is_main { word1 | MAIN } else { word1 }
     }
 
     /// Unix milliseconds; 0 = never.

@@ -238,16 +238,21 @@ impl Session {
                 self.remove(&group, sought.hash, index, &bucket)?;
             }
             (Act::Expire(expiry), Some((group, index, bucket))) if !self.has_expired(&bucket) => {
+                self.lower_due(sought.hash, bucket.with_expiry(expiry).expiry());
                 group.replace(&mut self.edit(), index, bucket.with_expiry(expiry))?;
             }
             (Act::Put(new, claim), Some((group, index, old))) => {
-                let new = new.with_version(self.version(sought.hash));
+                self.visit_hash(sought.hash);
+                self.lower_due(sought.hash, new.expiry());
+                let new = new.with_version(self.version(sought.hash)).with_main(old.is_main());
                 group.replace(&mut self.edit(), index, new)?;
                 self.publish(claim, old.payload().map(|payload| payload.at))?;
                 self.count(sought.hash, 0, new.content_bytes(), old.content_bytes());
             }
             (Act::Put(new, claim), None) => {
-                let new = new.with_version(self.version(sought.hash));
+                self.lower_due(sought.hash, new.expiry());
+                let is_main = self.was_dropped_lately(sought.hash);
+                let new = new.with_version(self.version(sought.hash)).with_main(is_main);
                 let Some(group) = group_of(&self.view, &self.plan, sought.hash)? else {
                     return Ok(false);
                 };

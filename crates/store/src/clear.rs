@@ -53,7 +53,7 @@ impl Session {
         let mut next = 0;
         while next < group.buckets {
             let claims = self.claims;
-            (_, next) = self.sweep(shard, group, next, u64::MAX, Sweep::Clear)?;
+            (_, next) = self.sweep(shard, group, next, Sweep::Clear)?;
             self.free_claims(claims)?;
         }
         Ok(())

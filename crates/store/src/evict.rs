@@ -1,19 +1,21 @@
-//! What to drop when the store is full: a hand goes round the groups and spares the visited.
+//! Room in a full store: what has expired goes first, then what is not asked for.
 //!
 //! ```text
-//!   hand --> shard --> group --> bucket    expired: it goes
-//!                                          visited: the bit is cleared, it stays
-//!                                          else:    it goes
+//!   room needed --> dues that have come (expire.rs) --> the hand's next turn --> pick (pick.rs)
+//!                   large: a window of memory (window.rs)       in vain: windows, then groups
 //! ```
 //!
-//! A look-up sets a bit that its hash names, in a row of bits that never moves; so a reader writes
-//! nothing that could have become something else meanwhile. Two entries may share a bit: one of
-//! them is spared once without reason.
+//! Each turn of the hand is a place in the row of all hashes, as far from all earlier ones as can
+//! be, so that no part of the table is spared however many entries it has, and evictors that come
+//! at once go to different shards.
 //!
-//! When what it drops does not help, because the free memory lies in pieces, a window of memory is
-//! cleared (`window.rs`). When nothing else is left, whole groups go, with all that is in them.
+//! A large value needs memory that lies side by side, so nothing is dropped for it before a window
+//! was found that holds nothing but what can go: then it is known to fit. When what the hand drops
+//! for a smaller one does not help, because the free memory lies in pieces, windows are cleared
+//! too; when nothing else is left, whole groups go, with all that is in them.
 //!
-//! Source: F. J. Corbató's clock (1968); SIEVE (Y. Zhang et al., NSDI 2024).
+//! Source: D. E. Knuth, The Art of Computer Programming, vol. 3, section 6.4 (the golden ratio
+//! spreads best).
 
 use std::ops::Range;
 
@@ -22,8 +24,9 @@ use morecore_heap::Offset;
 use crate::atomic::Relaxed;
 use crate::bucket::{BUCKET_BYTES, Bucket};
 use crate::layout::{WORD, header, shard, slot};
+use crate::pick::Victim;
 use crate::session::Session;
-use crate::table::{Directory, ENTRY_NOTES_MOST, Group, directory_of};
+use crate::table::{Directory, ENTRY_NOTES_MOST, Group, directory_of, group_of};
 use crate::view::Look;
 use crate::{Error, Evict};
 
@@ -37,11 +40,20 @@ const PATIENCE: u64 = 2;
 /// How many windows are cleared before whole groups go: a window may hold what cannot be dropped.
 const WINDOWS_MOST: u32 = 64;
 
+/// From this part of the heap on a value is large: what the hand drops for it, all over memory,
+/// would hardly meet.
+const LARGE_PART: u64 = 64;
+
+/// How many dues are looked at before anything is evicted, and the most stretches that are gone
+/// through for that: some cache lines, and some microseconds.
+const DUES_FIRST: (u64, u32) = (64, 2);
+
+/// What one turn of the hand advances by: 2^64 divided by the golden ratio.
+const TURN: u64 = 0x9e37_79b9_7f4a_7c15;
+
 /// What a sweep takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Sweep {
-    /// Entries with payloads that were not visited, until there is enough.
-    Unvisited,
     /// All entries.
     All,
     /// Only what has expired.
@@ -78,8 +90,15 @@ impl Session {
         }
     }
 
-    /// Lets the hand visit shards until something is dropped; false if there is nothing.
+    /// Drops something; false if there is nothing, or nothing that would help.
     fn make_room(&mut self, bytes: u64, search: &mut Search) -> Result<bool, Error> {
+        if self.expire_some(DUES_FIRST.0, DUES_FIRST.1)? != 0 {
+            return Ok(true);
+        }
+        if bytes > (self.plan.bytes - self.plan.heap_at) / LARGE_PART {
+            search.windows += 1;
+            return Ok(search.windows <= WINDOWS_MOST && self.clear_sure_window(bytes)? != 0);
+        }
         loop {
             if search.dropped_bytes > bytes * PATIENCE && search.windows < WINDOWS_MOST {
                 search.windows += 1;
@@ -89,8 +108,8 @@ impl Session {
                 continue;
             }
             search.takes_groups |= search.windows >= WINDOWS_MOST;
-            let what = if search.takes_groups { Sweep::All } else { Sweep::Unvisited };
-            let dropped = self.visit_next_shard(bytes, what)?;
+            let dropped =
+                if search.takes_groups { self.drop_next_group()? } else { self.drop_next()? };
             search.dropped_bytes += dropped;
             search.idle_visits = if dropped == 0 { search.idle_visits + 1 } else { 0 };
             if search.idle_visits > 4 * self.plan.shards {
@@ -105,15 +124,68 @@ impl Session {
         }
     }
 
-    /// Visits the group under the hand of the next shard; returns how many bytes were dropped.
-    pub(crate) fn visit_next_shard(&mut self, bytes: u64, what: Sweep) -> Result<u64, Error> {
-        let turn = self.view.word(header::HAND_AT).fetch_add(1, Relaxed);
-        let shard = turn % self.plan.shards;
+    /// Where the hand is next.
+    fn next_turn(&self) -> u64 {
+        self.view.word(header::HAND_AT).fetch_add(1, Relaxed).wrapping_mul(TURN)
+    }
+
+    /// Drops one entry with a payload at the hand's next place; returns how many bytes it had.
+    fn drop_next(&mut self) -> Result<u64, Error> {
+        let place = self.next_turn();
+        self.with_shard(self.plan.shard_of(place), |session| {
+            let Some(group) = group_of(&session.view, &session.plan, place)? else { return Ok(0) };
+            match session.pick(&group, group.home(place), u64::MAX, true)? {
+                Some(victim) => session.drop_picked(&group, &victim),
+                None => Ok(0),
+            }
+        })
+    }
+
+    /// Drops a group at the hand's next place, with all that is in it.
+    fn drop_next_group(&mut self) -> Result<u64, Error> {
+        let place = self.next_turn();
+        let shard = self.plan.shard_of(place);
+        self.with_shard(shard, |session| {
+            let Some(group) = group_of(&session.view, &session.plan, place)? else { return Ok(0) };
+            session.drop_group_of(shard, &group, place)
+        })
+    }
+
+    /// Drops an entry that was picked; its shard is held.
+    pub(crate) fn drop_picked(&mut self, group: &Group, victim: &Victim) -> Result<u64, Error> {
+        let Victim { index, hash, bucket } = *victim;
+        self.begin(&[self.plan.shard_of(hash)]);
+        self.remove(group, hash, index, &bucket)?;
+        self.commit();
+        if self.has_expired(&bucket) {
+            self.tally(hash, shard::EXPIRED);
+        } else {
+            self.tally(hash, shard::EVICTIONS);
+            self.remember(victim);
+        }
+        Ok(bucket.content_bytes() + 1)
+    }
+
+    /// Drops something under a shard's hold, frees what that retires, and returns how many bytes it
+    /// was; 0 if the shard is not to be had.
+    pub(crate) fn with_shard(
+        &mut self,
+        shard: u64,
+        drop_some: impl FnOnce(&mut Self) -> Result<u64, Error>,
+    ) -> Result<u64, Error> {
         if !self.hold_for_eviction(shard)? {
             return Ok(0);
         }
+        self.drop_and_let_go(drop_some)
+    }
+
+    /// Drops something under the hold that was taken last, and lets go of it.
+    pub(crate) fn drop_and_let_go(
+        &mut self,
+        drop_some: impl FnOnce(&mut Self) -> Result<u64, Error>,
+    ) -> Result<u64, Error> {
         let claims = self.claims;
-        let dropped = self.visit(shard, bytes, what);
+        let dropped = drop_some(self);
         if dropped.is_err() && !self.open.is_empty() {
             self.undo();
             self.claims = claims;
@@ -135,82 +207,64 @@ impl Session {
         Ok(self.try_hold(shard))
     }
 
-    fn visit(&mut self, shard: u64, bytes: u64, what: Sweep) -> Result<u64, Error> {
-        let Some(directory) = directory_of(&self.view, &self.plan, shard)? else { return Ok(0) };
-        let hand_at = self.plan.shard_at(shard) + shard::HAND;
-        let hand = self.view.load(hand_at);
-        let (mut index, mut bucket) = ((hand >> 16) % directory.count(), hand & 0xffff);
-        for _ in 0..directory.count() {
-            let word = self.view.read(directory.at + index * WORD)?;
-            let Some(group) = Group::from_word(word)? else {
-                (index, bucket) = ((index + 1) % directory.count(), 0);
-                continue;
-            };
-            let takes_groups = what == Sweep::All;
-            let first = if takes_groups { 0 } else { bucket };
-            let (mut dropped, next) = self.sweep(shard, &group, first, bytes, what)?;
-            let mut next_index = index;
-            if next >= group.buckets {
-                let span = 1u64 << directory.depth.saturating_sub(group.depth);
-                next_index = (index / span * span + span) % directory.count();
-                if takes_groups {
-                    let first = index / span * span;
-                    dropped += self.drop_group(shard, directory, &group, first, span)?;
-                }
-            }
-            let next_bucket = if next >= group.buckets { 0 } else { next };
-            self.view.store(hand_at, next_index << 16 | next_bucket);
-            return Ok(dropped);
-        }
-        Ok(0)
-    }
-
-    /// Drops from a group, from bucket `first` on, until `bytes` are free or it ends; returns how
-    /// many bytes it dropped, and where it stopped.
+    /// Drops from a group, from bucket `first` on, as many as one transaction takes; returns how many
+    /// bytes it dropped, and where it stopped.
     pub(crate) fn sweep(
         &mut self,
         shard: u64,
         group: &Group,
         first: u64,
-        bytes: u64,
         what: Sweep,
     ) -> Result<(u64, u64), Error> {
         let (mut dropped, mut victims, mut index) = (0, 0, first);
-        self.begin(&[shard]);
         while index < group.buckets {
-            let has_room = self.core.journal().room() >= ENTRY_NOTES_MOST
-                && victims < VICTIMS_MOST
-                && self.claims + 2 < slot::CLAIMS_MOST;
-            if !has_room || (dropped >= bytes && what == Sweep::Unvisited) {
-                break;
-            }
             let bucket = Bucket(self.view.read_line(group.bucket_at(index))?);
             let may_go = what != Sweep::Expired || self.has_expired(&bucket);
             if !bucket.is_empty() && may_go {
-                let hash = bucket.hash(&self.view, self.seed)?;
-                if self.is_taken(&bucket, hash, what) {
-                    self.remove(group, hash, index, &bucket)?;
-                    self.tally_drop(&bucket, hash, what);
-                    dropped += bucket.content_bytes() + 1;
-                    victims += 1;
+                if victims == 0 {
+                    self.begin(&[shard]);
                 }
+                let has_room = self.core.journal().room() >= ENTRY_NOTES_MOST
+                    && victims < VICTIMS_MOST
+                    && self.claims + 2 < slot::CLAIMS_MOST;
+                if !has_room {
+                    break;
+                }
+                let hash = bucket.hash(&self.view, self.seed)?;
+                self.remove(group, hash, index, &bucket)?;
+                self.tally_drop(&bucket, hash, what);
+                dropped += bucket.content_bytes() + 1;
+                victims += 1;
             }
             index += 1;
         }
-        self.commit();
+        if !self.open.is_empty() {
+            self.commit();
+        }
         Ok((dropped, index))
     }
 
-    /// Whether an entry goes. Only payloads give room, so one without is spared unless all go.
-    fn is_taken(&self, bucket: &Bucket, hash: u64, what: Sweep) -> bool {
-        self.has_expired(bucket)
-            || match what {
-                Sweep::All | Sweep::Clear => true,
-                Sweep::Unvisited => bucket
-                    .payload()
-                    .is_some_and(|payload| !self.take_visit(hash) && !self.is_leased(payload.at)),
-                Sweep::Expired => false,
-            }
+    /// Drops a group with all that is in it; its shard is held, and `hash` leads to it.
+    pub(crate) fn drop_group_of(
+        &mut self,
+        shard: u64,
+        group: &Group,
+        hash: u64,
+    ) -> Result<u64, Error> {
+        let (mut dropped, mut next) = (0, 0);
+        while next < group.buckets {
+            let claims = self.claims;
+            let (more, stopped) = self.sweep(shard, group, next, Sweep::All)?;
+            (dropped, next) = (dropped + more, stopped);
+            self.free_claims(claims)?;
+        }
+        let Some(directory) = directory_of(&self.view, &self.plan, shard)? else {
+            return Ok(dropped);
+        };
+        let span = 1u64 << directory.depth.saturating_sub(group.depth);
+        let index = (directory.entry_at(&self.plan, hash) - directory.at) / WORD;
+        let first = index / span * span;
+        Ok(dropped + self.drop_group(shard, directory, group, first, span)?)
     }
 
     fn tally_drop(&self, bucket: &Bucket, hash: u64, what: Sweep) {
@@ -263,23 +317,6 @@ impl Session {
             }
         }
         Ok(true)
-    }
-
-    /// Marks a hash as visited, if it is not yet.
-    #[inline]
-    pub(crate) fn visit_hash(&self, hash: u64) {
-        let (at, bit) = self.plan.visited_of(hash);
-        let word = self.view.word(at);
-        if word.load(Relaxed) & bit == 0 {
-            word.fetch_or(bit, Relaxed);
-        }
-    }
-
-    /// Whether a hash was visited; it is not any more.
-    pub(crate) fn take_visit(&self, hash: u64) -> bool {
-        let (at, bit) = self.plan.visited_of(hash);
-        let word = self.view.word(at);
-        word.load(Relaxed) & bit != 0 && word.fetch_and(!bit, Relaxed) & bit != 0
     }
 
     /// Counts one in a counter of a hash's shard, which is held.

@@ -291,36 +291,12 @@ impl Session {
         let full = Error::Full { bytes: BUCKETS_LEAST * BUCKET_BYTES };
         let group = group_of(&self.view, &self.plan, hash)?;
         let (Some(group), Evict::Policy) = (group, self.evict) else { return Err(full) };
-        let Some((index, bucket)) = self.victim_near(&group, hash)? else { return Err(full) };
-        let of = bucket.hash(&self.view, self.seed)?;
         let claims = self.claims;
-        self.begin(&[self.plan.shard_of(hash)]);
-        self.remove(&group, of, index, &bucket)?;
-        self.commit();
-        let counter = if self.has_expired(&bucket) { shard::EXPIRED } else { shard::EVICTIONS };
-        self.tally(hash, counter);
+        let Some(victim) = self.pick(&group, group.home(hash), HOP, false)? else {
+            return Err(full);
+        };
+        self.drop_picked(&group, &victim)?;
         self.free_claims(claims)
-    }
-
-    /// One that has expired, or else was not visited, or else any.
-    fn victim_near(&self, group: &Group, hash: u64) -> Result<Option<(u64, Bucket)>, Error> {
-        let home = group.home(hash);
-        let mut victim = None;
-        for distance in 0..HOP {
-            let index = group.after(home, distance);
-            let bucket = Bucket(self.view.read_line(group.bucket_at(index))?);
-            if bucket.is_empty() {
-                continue;
-            }
-            if self.has_expired(&bucket) {
-                return Ok(Some((index, bucket)));
-            }
-            let was_visited = self.take_visit(bucket.hash(&self.view, self.seed)?);
-            if victim.is_none() || !was_visited {
-                victim = Some((index, bucket));
-            }
-        }
-        Ok(victim)
     }
 }
 

@@ -2,8 +2,9 @@
 //!
 //! ```text
 //!   +--------+-------------------------+--------+---------+------------+----------------------+
-//!   | header | slots: identity, claims | shards | visited | leased and |  heap: directories,  |
-//!   | 1 page | leases and journal each |        |  bits   | heap state |  groups, payloads    |
+//!   | header | slots: identity, claims | shards | visits, | leased and |  heap: directories,  |
+//!   | 1 page | leases and journal each |        | ghosts, | heap state |  groups, payloads    |
+//!   |        |                         |        |  dues   |            |                      |
 //!   +--------+-------------------------+--------+---------+------------+----------------------+
 //! ```
 //!
@@ -55,8 +56,10 @@ pub(crate) mod header {
     pub(crate) const RECOVERIES_AT: u64 = 256;
     /// How often somebody waited a second for a live owner.
     pub(crate) const LONG_WAITS_AT: u64 = 264;
-    /// The eviction hand: counts shards.
+    /// The eviction hand: counts its turns.
     pub(crate) const HAND_AT: u64 = 272;
+    /// Which due is looked at next.
+    pub(crate) const DUE_HAND_AT: u64 = 280;
     /// The hold of the heap, and its version; on a line of their own.
     pub(crate) const HEAP_HOLD_AT: u64 = 320;
     pub(crate) const HEAP_VERSION_AT: u64 = 328;
@@ -119,8 +122,6 @@ pub(crate) mod shard {
     pub(crate) const DIRECTORY: u64 = 16;
     pub(crate) const ENTRIES: u64 = 24;
     pub(crate) const CONTENT_BYTES: u64 = 32;
-    /// Where in the shard the eviction hand stands.
-    pub(crate) const HAND: u64 = 64;
     pub(crate) const EVICTIONS: u64 = 72;
     pub(crate) const EXPIRED: u64 = 80;
 }
@@ -136,9 +137,15 @@ pub(crate) struct Plan {
     pub(crate) shards_at: u64,
     /// A power of two.
     pub(crate) shards: u64,
-    pub(crate) visited_at: u64,
+    pub(crate) visits_at: u64,
     /// A power of two.
-    pub(crate) visited_words: u64,
+    pub(crate) visits_words: u64,
+    pub(crate) ghosts_at: u64,
+    /// A power of two.
+    pub(crate) ghosts_words: u64,
+    pub(crate) dues_at: u64,
+    /// A power of two, at least as many as shards.
+    pub(crate) dues: u64,
     pub(crate) leased_at: u64,
     pub(crate) heap_state_at: u64,
     pub(crate) heap_at: u64,
@@ -157,10 +164,17 @@ impl Plan {
         // A shard for each MiB: groups are tens of KiB, so shards have several, and 16 suffice that
         // a few writers seldom meet; beyond 1024 meetings are rare whatever the number.
         let shards = (bytes >> 20).next_power_of_two().clamp(16, 1024);
-        let visited_at = shards_at + shards * shard::BYTES;
-        // A bit for each 512 bytes: as many as there are entries of that size, and some more.
-        let visited_words = (bytes / 512 / 64).next_power_of_two();
-        let leased_at = (visited_at + visited_words * WORD).next_multiple_of(LINE);
+        let visits_at = shards_at + shards * shard::BYTES;
+        // Two bits for each 64 bytes: as many pairs as there can be entries, so that few share one.
+        let visits_words = (bytes / 256 / WORD).next_power_of_two();
+        let ghosts_at = visits_at + visits_words * WORD;
+        // A byte for each 256 bytes: what was dropped lately is remembered, as many small entries as
+        // a third of those that are there, and several times as many larger ones.
+        let ghosts_words = (bytes / 256 / WORD).next_power_of_two();
+        let dues_at = ghosts_at + ghosts_words * WORD;
+        // A word for each 32 KiB: the size of a full group, so that a word is about one group.
+        let dues = (bytes >> 15).next_power_of_two().max(shards);
+        let leased_at = (dues_at + dues * WORD).next_multiple_of(LINE);
         let heap_state_at = (leased_at + leased::BYTES).next_multiple_of(space::STATE_ALIGN);
         let heap_at = (heap_state_at + space::state_bytes(bytes)).next_multiple_of(PAGE);
         let notes = (journal_bytes - WORD) / (2 * WORD);
@@ -171,8 +185,12 @@ impl Plan {
             notes,
             shards_at,
             shards,
-            visited_at,
-            visited_words,
+            visits_at,
+            visits_words,
+            ghosts_at,
+            ghosts_words,
+            dues_at,
+            dues,
             leased_at,
             heap_state_at,
             heap_at,
@@ -208,15 +226,40 @@ impl Plan {
         hash >> (64 - self.shard_bits())
     }
 
+    /// The first hash of a shard.
+    pub(crate) fn first_of_shard(&self, shard: u64) -> u64 {
+        shard << (64 - self.shard_bits())
+    }
+
     /// How many of a hash's highest bits name the shard.
     pub(crate) fn shard_bits(&self) -> u32 {
         self.shards.trailing_zeros()
     }
 
-    /// The word and the bit that say whether an entry of this hash was visited.
-    pub(crate) fn visited_of(&self, hash: u64) -> (u64, u64) {
-        let bit = (hash >> 8) & (self.visited_words * 64 - 1);
-        (self.visited_at + bit / 64 * WORD, 1 << (bit % 64))
+    /// The word with the two bits that count the visits of an entry of this hash, and the lower one.
+    pub(crate) fn visits_of(&self, hash: u64) -> (u64, u64) {
+        let pair = (hash >> 8) & (self.visits_words * 32 - 1);
+        (self.visits_at + pair / 32 * WORD, 1 << (pair % 32 * 2))
+    }
+
+    /// The word of eight ghosts, each a byte, of which one may be that of this hash.
+    pub(crate) fn ghosts_of(&self, hash: u64) -> u64 {
+        self.ghosts_at + ((hash >> 16) & (self.ghosts_words - 1)) * WORD
+    }
+
+    /// The number of the stretch of hashes that share a due.
+    pub(crate) fn due_of(&self, hash: u64) -> u64 {
+        hash >> (64 - self.dues.trailing_zeros())
+    }
+
+    /// The first hash of a stretch that shares a due.
+    pub(crate) fn first_of_due(&self, due: u64) -> u64 {
+        due << (64 - self.dues.trailing_zeros())
+    }
+
+    pub(crate) fn due_at(&self, due: u64) -> u64 {
+        debug_assert!(due < self.dues);
+        self.dues_at + due * WORD
     }
 
     /// The longest value: half of the heap, so that the new one fits beside the old one.
@@ -235,8 +278,11 @@ mod tests {
             let plan = Plan::new(1 << bits);
             assert!(plan.heap_at * 4 <= plan.bytes, "{plan:?}");
             assert_eq!(plan.slot_at(plan.slots - 1) + plan.slot_bytes, plan.shards_at);
-            assert!(plan.shard_at(plan.shards - 1) < plan.visited_at);
-            assert!(plan.visited_of(u64::MAX).0 < plan.leased_at);
+            assert!(plan.shard_at(plan.shards - 1) < plan.visits_at);
+            assert!(plan.visits_of(u64::MAX).0 < plan.ghosts_at);
+            assert!(plan.ghosts_of(u64::MAX) < plan.dues_at);
+            assert!(plan.due_at(plan.due_of(u64::MAX)) < plan.leased_at);
+            assert_eq!(plan.due_of(plan.first_of_due(plan.dues - 1)), plan.dues - 1);
             assert_eq!(plan.shard_of(u64::MAX), plan.shards - 1);
         }
     }

@@ -3,7 +3,8 @@
 //! ```text
 //!   store      what faces use: get, set, update, scan, verify ...
 //!    |-- session    a participant and its transactions (hold, participant, recover)
-//!    |-- change     entries, all or nothing (table, bucket, grow, evict, window, clear)
+//!    |-- change     entries, all or nothing (table, bucket, grow, clear)
+//!    |-- evict      room in a full store (expire, pick, window)
 //!    |-- reader     look-ups that wait for nobody (scan)
 //!    |-- space      the heap in the segment: payloads and who claims them
 //!    +-- system     segments: create, attach, list, remove
@@ -19,12 +20,13 @@ mod change;
 mod clear;
 mod error;
 mod evict;
+mod expire;
 mod fetch;
-mod grow;
-mod hash;
 mod file;
-mod hold;
+mod grow;
 mod handover;
+mod hash;
+mod hold;
 mod layout;
 mod lease;
 mod mapping;
@@ -32,6 +34,7 @@ mod name;
 mod number;
 mod observer;
 mod participant;
+mod pick;
 mod reader;
 mod recover;
 mod report;

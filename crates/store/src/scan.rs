@@ -81,8 +81,8 @@ impl Stretch {
 }
 
 /// The first hash with other `bits` highest bits than `hash`; 0 if there is none.
-fn end_of(hash: u64, bits: u32) -> u64 {
-    (hash | (u64::MAX >> bits)).wrapping_add(1)
+pub(crate) fn end_of(hash: u64, bits: u32) -> u64 {
+    (hash | u64::MAX.checked_shr(bits).unwrap_or(0)).wrapping_add(1)
 }
 
 impl Reader<'_> {

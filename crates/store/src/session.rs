@@ -43,6 +43,13 @@ const WAIT_MOST: Duration = Duration::from_secs(10);
 /// How many calls go by before one slot is looked at for a dead owner: it costs some microseconds.
 const CALLS_PER_LOOK: u32 = 1024;
 
+/// How many changes go by before some dues are looked at: then that costs a nanosecond a change.
+const CHANGES_PER_DUES: u32 = 64;
+
+/// How many dues that are, and the most stretches that are gone through: a line of the cache, and
+/// some microseconds.
+const DUES: (u64, u32) = (8, 1);
+
 /// One attached participant.
 #[derive(Debug)]
 pub(crate) struct Session {
@@ -72,6 +79,7 @@ pub(crate) struct Session {
     /// The dead participant whose slot we took over, until what it claims is free.
     adopted: Identity,
     calls: u32,
+    changes: u32,
     pub(crate) mapping: Arc<Mapping>,
 }
 
@@ -101,6 +109,7 @@ impl Session {
             now: None,
             adopted: Identity::NOBODY,
             calls: 0,
+            changes: 0,
             view,
             plan,
             evict,
@@ -150,6 +159,9 @@ impl Session {
         let own = self.me.identity.0;
         (0..self.plan.slots).find(|&slot| {
             let word = self.view.word(self.plan.slot_at(slot) + slot::IDENTITY);
+            if word.load(Relaxed) != 0 || !self.may_sit(presence, slot) {
+                return false;
+            }
             // Acquire pairs with the Release of whoever freed the slot, clean.
             let is_ours = word.compare_exchange(0, own, Acquire, Relaxed).is_ok();
             if let (false, Some(presence)) = (is_ours, presence) {
@@ -159,18 +171,6 @@ impl Session {
         })
     }
 
-    /// Leaves: what is claimed is freed, and then the slot. What the dead claim is left to whoever
-    /// changes something next.
-    pub(crate) fn leave(&mut self) {
-        if !self.me.is_this_process() {
-            if word.load(Relaxed) != 0 || !self.may_sit(presence, slot) {
-                return false;
-            }
-            return; // The slot is our parent's.
-        }
-        let identity_at = self.plan.slot_at(self.slot) + slot::IDENTITY;
-        if self.claims == slot::CLAIMS_MOST && !self.adopted.is_nobody() {
-            // Nothing was changed since we took the slot over: it is the dead one's again.
     /// Says that a free slot is ours before its identity does. Not while somebody clears up in it:
     /// that one may have looked before we sat.
     fn may_sit(&self, presence: Option<&Presence>, slot: u64) -> bool {
@@ -203,7 +203,20 @@ impl Session {
             || self.me.is_foreign(owner) && presence.is_some_and(|own| own.is_gone(slot))
     }
 
+    /// Leaves: what is claimed is freed, and then the slot. What the dead claim is left to whoever
+    /// changes something next.
+    pub(crate) fn leave(&mut self) {
+        if !self.me.is_this_process() {
+            return; // The slot is our parent's.
+        }
+        let identity_at = self.plan.slot_at(self.slot) + slot::IDENTITY;
+        if self.claims == slot::CLAIMS_MOST && !self.adopted.is_nobody() {
+            // Nothing was changed since we took the slot over: it is the dead one's again.
             return self.view.store(identity_at, self.adopted.0);
+        }
+        if matches!(self.mapping.backing(), Backing::File(_)) {
+            // The last one who leaves closes the file: the dead must not look as if they were there.
+            let _ = self.clear_up();
         }
         self.unfinished.clear();
         self.abandon();
@@ -214,10 +227,6 @@ impl Session {
 
     /// What each call begins with: a child of fork becomes a participant of its own, and now and
     /// then somebody else's death is looked for.
-        if matches!(self.mapping.backing(), Backing::File(_)) {
-            // The last one who leaves closes the file: the dead must not look as if they were there.
-            let _ = self.clear_up();
-        }
     #[inline]
     pub(crate) fn enter(&mut self) -> Result<(), Error> {
         if !self.me.is_this_process() {
@@ -240,6 +249,11 @@ impl Session {
         if self.claims != 0 || !self.unfinished.is_empty() || self.has_dropped_leases() {
             self.finish_others();
             self.free_claims(0)?;
+        }
+        self.changes = self.changes.wrapping_add(1);
+        if self.changes.is_multiple_of(CHANGES_PER_DUES) {
+            let turn = Turn(self);
+            turn.0.expire_some(DUES.0, DUES.1)?;
         }
         Ok(())
     }

@@ -10,7 +10,6 @@ use morecore_sys::file::Access;
 use crate::atomic::Acquire;
 use crate::bucket::Sought;
 use crate::change::{Step, check_key};
-use crate::evict::Sweep;
 use crate::hash::hash;
 use crate::layout::shard;
 use crate::mapping::Mapping;
@@ -25,8 +24,9 @@ use crate::{
 /// How many keys are fetched ahead: about as many misses as a core has under way at once.
 const PREFETCH_KEYS: usize = 16;
 
-/// How many shards one call of [`Store::tidy`] looks through for what has expired.
-const TIDY_SHARDS: u32 = 16;
+/// How many dues one call of [`Store::tidy`] looks at, and the most stretches that it goes through: a
+/// few microseconds if nothing has expired, and half a millisecond of dropping otherwise.
+const TIDY_DUES: (u64, u32) = (4096, 64);
 
 /// An attached session on a store. Each thread has its own: see [`Store::try_clone`].
 #[derive(Debug)]
@@ -401,9 +401,7 @@ impl Store {
         self.session.enter_to_change()?;
         self.session.clear_up()?;
         let turn = Turn(&mut self.session);
-        for _ in 0..TIDY_SHARDS {
-            turn.0.visit_next_shard(u64::MAX, Sweep::Expired)?;
-        }
+        turn.0.expire_some(TIDY_DUES.0, TIDY_DUES.1)?;
         Ok(())
     }
 

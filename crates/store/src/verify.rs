@@ -4,6 +4,7 @@
 //! - `owned`: each payload in use is a directory, a group, an entry's, claimed or pending: one.
 //! - `placed`: each entry finds itself: it is of its group, and its home's hop names its place.
 //! - `counted`: the counts of a shard are those of its entries.
+//! - `due`: the due of each expiry is not too late (`expire.rs`).
 //! - `settled`: no journal has a note, no version is odd, and no free slot claims or leases.
 //! - `leased`: what was retired while somebody read it in place is pending, and nothing else is.
 //!
@@ -15,6 +16,7 @@ use morecore_heap::{Class, Core, Part, Slab, UndoLog, Walk, check};
 
 use crate::atomic::{Acquire, fence};
 use crate::bucket::{BUCKET_BYTES, Bucket, HOP};
+use crate::expire::LATE_MOST_MS;
 use crate::layout::{Plan, WORD, header, shard, slot};
 use crate::lease::pending;
 use crate::session::{Session, Turn, core};
@@ -339,6 +341,11 @@ impl Proof<'_> {
         let span = 1u64 << self.directory.depth.saturating_sub(group.depth);
         if plan.shard_of(hash) != self.shard || own / span != self.index / span {
             found.push(broken("placed", at, format!("hash {hash:#x} is of another group")));
+        }
+        let due = self.view.load(plan.due_at(plan.due_of(hash)));
+        let latest = bucket.expiry() + LATE_MOST_MS;
+        if bucket.expiry() != 0 && (due == 0 || due > latest) {
+            found.push(broken("due", at, format!("is looked at {due} ms, not {latest}")));
         }
         let home = group.home(hash);
         let distance = group.distance(home, index);

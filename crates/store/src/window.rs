@@ -15,12 +15,13 @@
 //!
 //! Promises: a walk ends, stays inside the segment, and drops nothing that the table does not name.
 
-use morecore_heap::{CHUNK_TAGS, Chunk, Class, Offset, Slab, Tag};
+use morecore_heap::{CHUNK_TAGS, Chunk, Class, Offset, Part, Slab, Tag, Walk};
 
 use crate::bucket::{BUCKET_BYTES, Bucket};
-use crate::evict::Sweep;
-use crate::layout::{WORD, shard};
+use crate::layout::WORD;
+use crate::pick::Victim;
 use crate::reader::{Reader, Reading};
+use crate::scan::end_of;
 use crate::session::Session;
 use crate::system::random;
 use crate::table::{BUCKETS_MOST, Group, directory_of, group_of};
@@ -40,6 +41,9 @@ enum Occupant {
     Payload { at: u64, hash: u64 },
     /// A group, and the hash of one of its entries.
     Group { at: u64, hash: u64 },
+    /// The directory of a shard: it goes with all that it leads to, which in a large store is a part
+    /// in a thousand.
+    Directory { at: u64, shard: u64 },
 }
 
 /// The payload of some entry near a hash.
@@ -72,6 +76,51 @@ impl Session {
             dropped += self.drop_occupant(occupant)?;
         }
         Ok(dropped)
+    }
+
+    /// As [`Self::clear_window`], but goes through all memory before it says that there is none.
+    pub(crate) fn clear_sure_window(&mut self, bytes: u64) -> Result<u64, Error> {
+        for _ in 0..STARTS_MOST {
+            let dropped = self.clear_window(bytes)?;
+            if dropped != 0 {
+                return Ok(dropped);
+            }
+        }
+        let wanted = bytes + CHUNK_TAGS;
+        let Some(start) = self.find_window(wanted) else { return Ok(0) };
+        let Some(occupants) = self.occupants(start, wanted) else { return Ok(0) };
+        let mut dropped = 0;
+        for occupant in occupants {
+            dropped += self.drop_occupant(occupant)?;
+        }
+        Ok(dropped)
+    }
+
+    /// The first stretch of so many bytes in which all that is used can go.
+    fn find_window(&self, wanted: u64) -> Option<Offset> {
+        let mut start: Option<Offset> = None;
+        for part in Walk::new(&self.core, self.space.chunks, self.space.units) {
+            let (chunk, may_go) = match part.ok()? {
+                Part::Region(_) => {
+                    start = None;
+                    continue;
+                }
+                Part::Free(chunk) | Part::Top(chunk) => (chunk, true),
+                Part::Used(chunk) => (chunk, self.occupant(chunk).is_some()),
+                Part::Slab(chunk, slab, class) => {
+                    (chunk, self.blocks_of(slab, class, &mut Vec::new()).is_some())
+                }
+            };
+            if !may_go {
+                start = None;
+                continue;
+            }
+            let begin = *start.get_or_insert(chunk.begin);
+            if chunk.end().0 - begin.0 >= wanted {
+                return Some(begin);
+            }
+        }
+        None
     }
 
     /// Where the chunk of some entry begins.
@@ -133,16 +182,29 @@ impl Session {
             }
             let hash = bucket.hash(&self.view, self.seed).ok()?;
             let group = group_of(&self.view, &self.plan, hash).ok()??;
-            return (group.at == at && self.may_take(hash)).then_some(Occupant::Group { at, hash });
+            if group.at == at {
+                return self.may_take(hash).then_some(Occupant::Group { at, hash });
+            }
+            break;
         }
-        None
+        self.directory_at(at)
+    }
+
+    /// The directory at `at`, if a shard says that it is its own.
+    fn directory_at(&self, at: u64) -> Option<Occupant> {
+        let is_at = |shard: &u64| {
+            let directory = directory_of(&self.view, &self.plan, *shard);
+            matches!(directory, Ok(Some(directory)) if directory.at == at)
+        };
+        let shard = (0..self.plan.shards).find(is_at)?;
+        (!self.held.contains(&shard)).then_some(Occupant::Directory { at, shard })
     }
 
     /// The payload at `at`, if the table says that it is an entry's.
     fn entry_at(&self, at: u64) -> Option<Occupant> {
         let hash = self.core.try_read(Offset(at))?;
         let is_entry = self.find_payload(at, hash).ok()?.is_some() && self.may_take(hash);
-        is_entry.then_some(Occupant::Payload { at, hash })
+        (is_entry && !self.is_leased(at)).then_some(Occupant::Payload { at, hash })
     }
 
     /// The entry whose payload is at `at`. Right if its shard is held, else a guess.
@@ -168,49 +230,54 @@ impl Session {
 
     /// Drops an occupant, if it is still there; returns how many bytes that were.
     fn drop_occupant(&mut self, occupant: Occupant) -> Result<u64, Error> {
-        let (Occupant::Payload { hash, .. } | Occupant::Group { hash, .. }) = occupant;
-        let shard = self.plan.shard_of(hash);
-        if !self.hold_for_eviction(shard)? {
-            return Ok(0);
-        }
-        let claims = self.claims;
-        let dropped = match occupant {
-            Occupant::Payload { at, .. } => self.drop_payload(shard, at, hash),
-            Occupant::Group { at, .. } => self.drop_group_at(shard, at, hash),
+        let shard = match occupant {
+            Occupant::Payload { hash, .. } | Occupant::Group { hash, .. } => {
+                self.plan.shard_of(hash)
+            }
+            Occupant::Directory { shard, .. } => shard,
         };
-        if dropped.is_err() && !self.open.is_empty() {
-            self.undo();
-            self.claims = claims;
-        }
-        self.let_go_last();
-        self.free_claims(claims)?;
-        dropped
+        self.with_shard(shard, |session| match occupant {
+            Occupant::Payload { at, hash } => session.drop_payload(at, hash),
+            Occupant::Group { at, hash } => session.drop_group_at(shard, at, hash),
+            Occupant::Directory { at, shard } => session.drop_directory(at, shard),
+        })
     }
 
-    fn drop_payload(&mut self, shard: u64, at: u64, hash: u64) -> Result<u64, Error> {
-        let Some((group, index, bucket)) = self.find_payload(at, hash)? else { return Ok(0) };
-        self.begin(&[shard]);
-        self.remove(&group, hash, index, &bucket)?;
-        self.commit();
-        let counter = if self.has_expired(&bucket) { shard::EXPIRED } else { shard::EVICTIONS };
-        self.tally(hash, counter);
-        Ok(bucket.content_bytes() + 1)
+    /// Drops all groups of a shard; the last one takes the directory at `at` with it.
+    fn drop_directory(&mut self, at: u64, shard: u64) -> Result<u64, Error> {
+        let mut dropped = 0;
+        let mut hash = self.plan.first_of_shard(shard);
+        loop {
+            let Some(directory) = directory_of(&self.view, &self.plan, shard)? else { break };
+            if directory.at != at {
+                break;
+            }
+            let mut bits = self.plan.shard_bits() + directory.depth;
+            if let Some(group) = group_of(&self.view, &self.plan, hash)? {
+                dropped += self.drop_group_of(shard, &group, hash)?;
+                bits = self.plan.shard_bits() + group.depth;
+            }
+            hash = end_of(hash, bits);
+            if hash == 0 || self.plan.shard_of(hash) != shard {
+                break;
+            }
+        }
+        Ok(dropped)
+    }
+
+    fn drop_payload(&mut self, at: u64, hash: u64) -> Result<u64, Error> {
+        match self.find_payload(at, hash)? {
+            Some((group, index, bucket)) => {
+                self.drop_picked(&group, &Victim { index, hash, bucket })
+            }
+            None => Ok(0),
+        }
     }
 
     fn drop_group_at(&mut self, shard: u64, at: u64, hash: u64) -> Result<u64, Error> {
-        let directory = directory_of(&self.view, &self.plan, shard)?;
-        let group = group_of(&self.view, &self.plan, hash)?.filter(|group| group.at == at);
-        let (Some(directory), Some(group)) = (directory, group) else { return Ok(0) };
-        let (mut dropped, mut next) = (0, 0);
-        while next < group.buckets {
-            let claims = self.claims;
-            let (more, stopped) = self.sweep(shard, &group, next, u64::MAX, Sweep::All)?;
-            (dropped, next) = (dropped + more, stopped);
-            self.free_claims(claims)?;
+        match group_of(&self.view, &self.plan, hash)? {
+            Some(group) if group.at == at => self.drop_group_of(shard, &group, hash),
+            _ => Ok(0),
         }
-        let span = 1u64 << directory.depth.saturating_sub(group.depth);
-        let index = (directory.entry_at(&self.plan, hash) - directory.at) / WORD;
-        let first = index / span * span;
-        Ok(dropped + self.drop_group(shard, directory, &group, first, span)?)
     }
 }
