@@ -102,13 +102,14 @@ impl Session {
         if bytes > most {
             return Err(Error::ValueTooLong { bytes, most });
         }
-        let needed = payload_bytes(sought.key, bytes);
+        let needed = payload_bytes(sought.key, bytes) + self.sum_bytes();
         let (at, claim) = self.claim_evicting(needed, PAYLOAD_ALIGN)?;
         self.view.store(at, sought.hash);
         if sought.key.len() > KEY_IN_BUCKET_BYTES {
             self.view.copy_in(at + KEY_AT, sought.key);
         }
         self.view.copy_in(at + value_from(sought.key), value);
+        self.put_sum(at, sought.key, value);
         Ok(Act::Put(Bucket::with_payload(sought, at, bytes, flags), Some(claim)))
     }
 

@@ -37,7 +37,6 @@ use crate::layout::Plan;
 use crate::layout::{PAGE, header, slot};
 use crate::mapping::{Backing, Mapping};
 use crate::system::{check, lay_out, whole_pages};
-use crate::view::View;
 use crate::{Create, Error};
 
 /// The byte that whoever comes or leaves has locked; those of slots follow it.
@@ -230,11 +229,6 @@ pub(crate) fn open_unclean(path: &Path) -> Result<Mapping, Error> {
         return Err(Error::Damaged { what: "no store begins here", at: 0 });
     }
     Mapping::file(file, Access::Read)
-}
-
-/// Whether the store is in use now, by somebody of this boot.
-pub(crate) fn is_in_use(mapping: &Mapping, view: &View) -> Result<bool, Error> {
-    Ok(view.load(header::CLEAN_AT) != 1 && view.load(header::BOOT_AT) == own_use(mapping)?)
 }
 
 /// A path as system calls take it.

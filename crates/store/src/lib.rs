@@ -39,6 +39,7 @@ mod reader;
 mod recover;
 mod report;
 mod reserve;
+mod salvage;
 mod scan;
 mod session;
 mod space;
@@ -62,5 +63,5 @@ pub use reserve::Reserve;
 pub use store::Store;
 pub use types::{
     Broken, Census, Change, Condition, Create, Entry, Evict, Expiry, Listed, ListedState, Meta,
-    Participant, Piece, PieceKind, Set, SetDone, Stat, Verified,
+    Participant, Piece, PieceKind, Salvaged, Set, SetDone, Stat, Verified,
 };

@@ -113,8 +113,11 @@ impl Reserve<'_> {
     /// # Errors
     /// As [`Store::set`].
     pub fn seal(self, how: &Set) -> Result<SetDone, Error> {
+        self.turn.0.check_own()?;
+        if let Room::Payload { at, .. } = self.room {
+            self.turn.0.put_sum(at, &self.key, &self);
+        }
         let session = &mut *self.turn.0;
-        session.check_own()?;
         let sought = Sought::new(session.seed, &self.key);
         let act = match &self.room {
             Room::Small(value) => session.prepare(&sought, value, how.flags)?,
@@ -138,7 +141,8 @@ impl Session {
         if key.len() as u64 + bytes <= INLINE_BYTES as u64 {
             return Ok(Room::Small(vec![0; bytes as usize]));
         }
-        let (at, claim) = self.claim_evicting(payload_bytes(key, bytes), PAYLOAD_ALIGN)?;
+        let (at, claim) =
+            self.claim_evicting(payload_bytes(key, bytes) + self.sum_bytes(), PAYLOAD_ALIGN)?;
         let value_at = at + value_from(key);
         if value_at != at + WORD {
             self.view.copy_in(at + WORD, key);

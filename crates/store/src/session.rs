@@ -57,6 +57,8 @@ pub(crate) struct Session {
     pub(crate) plan: Plan,
     pub(crate) seed: u64,
     pub(crate) evict: Evict,
+    /// Whether payloads end with a sum: in files, which may be torn when the machine stops.
+    pub(crate) has_sums: bool,
     pub(crate) me: Me,
     pub(crate) slot: u64,
     /// The slot, as we share it with our leases.
@@ -113,6 +115,7 @@ impl Session {
             view,
             plan,
             evict,
+            has_sums: matches!(mapping.backing(), Backing::File(_)),
             me,
             space,
             mapping,

@@ -267,6 +267,21 @@ pub struct Verified {
     pub bytes: u64,
 }
 
+/// What was taken over from a file that was in use when the machine stopped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Salvaged {
+    /// Entries that the file's own counts tell of. They may be older or newer than the rest.
+    pub counted: u64,
+    /// Entries that proved whole, and stand in the new store.
+    pub kept: u64,
+    /// The bytes of their keys and values.
+    pub bytes: u64,
+    /// Entries that were met and did not prove whole.
+    pub lost: u64,
+    /// Entries that were whole, and had expired meanwhile.
+    pub expired: u64,
+}
+
 /// One thing that is wrong in a store.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Broken {

@@ -298,3 +298,65 @@ fn the_death_of_a_process_in_another_pid_namespace_is_noticed_in_a_file() {
     drop(Store::create(&name, &HOW).unwrap());
     check_foreign_death(|| Store::attach(&name).unwrap());
 }
+
+#[test]
+fn what_is_whole_in_a_torn_file_is_salvaged() {
+    let mut chance = crate::chance();
+    let folder = Folder::new("salvage");
+    let mut store = Store::create(&folder.name("store"), &HOW).unwrap();
+    let value_of_number = |number: u32| vec![number as u8; number as usize * 3 % 2000];
+    for number in 0..600u32 {
+        let key = [&b"key"[..], &number.to_le_bytes()].concat();
+        let key = if number % 5 == 0 { key.repeat(6) } else { key };
+        if number % 3 == 0 {
+            store.set(&key, &value_of_number(number), &ALWAYS).unwrap();
+        } else {
+            let bytes = value_of_number(number);
+            let mut room = store.reserve(&key, bytes.len() as u64).unwrap();
+            room.copy_from_slice(&bytes);
+            room.seal(&ALWAYS).unwrap();
+        }
+    }
+    let taken = |round: u32| {
+        let (from, into) = (folder.name("torn"), folder.name(&format!("new{round}")));
+        let salvaged = Store::salvage(&from, &into)?;
+        let mut new = Store::attach(&into)?;
+        let mut seen = 0;
+        new.scan(0, 10_000, |_, _| seen += 1)?;
+        assert_eq!((prove(&mut new).entries, seen), (salvaged.kept, salvaged.kept));
+        for number in 0..600u32 {
+            let key = [&b"key"[..], &number.to_le_bytes()].concat();
+            let key = if number % 5 == 0 { key.repeat(6) } else { key };
+            if let Some(value) = value_of(&mut new, &key) {
+                assert_eq!(value, value_of_number(number), "{number}");
+            }
+        }
+        Store::remove(&into)?;
+        Ok::<_, Error>(salvaged)
+    };
+    std::fs::copy(folder.path("store"), folder.path("torn")).unwrap();
+    let all = taken(0).unwrap();
+    assert_eq!((all.counted, all.kept, all.lost), (600, 600, 0));
+    let whole = std::fs::read(folder.path("torn")).unwrap();
+    let used = whole.iter().rposition(|&byte| byte != 0).unwrap() / 4096 + 1;
+    let (mut kept, mut refused) = (0, 0);
+    for round in 1..40 {
+        // Some pages never came to the disk, and some came half.
+        let mut torn = whole.clone();
+        for _ in 0..1 << (round % 6) {
+            let page = chance.usize(1..used) * 4096;
+            let end = page + if chance.bool() { 4096 } else { 512 };
+            torn[page..end].fill(0);
+        }
+        std::fs::write(folder.path("torn"), torn).unwrap();
+        match taken(round) {
+            Ok(salvaged) => kept += salvaged.kept,
+            Err(_) => refused += 1,
+        }
+    }
+    assert!(kept > 600 && refused < 5, "{kept} kept, {refused} refused");
+    assert!(matches!(
+        Store::salvage(&Name::default(), &folder.name("x")),
+        Err(Error::NotHere { .. })
+    ));
+}
