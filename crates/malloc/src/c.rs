@@ -9,16 +9,16 @@
 //! Source: C23 7.24.3, POSIX.1-2024, malloc(3), posix_memalign(3), malloc_usable_size(3), and for
 //! the corners that those leave open what glibc does.
 
-use core::ffi::{c_int, c_void};
-use core::ptr;
+use core::ffi::{CStr, c_int, c_void};
+use core::ptr::{self, NonNull};
 
 use morecore_sys::Errno;
-use morecore_sys::environment::{StandardError, Stream};
+use morecore_sys::environment::{self, StandardError, Stream};
 
 use crate::arena;
 use crate::line::keeping_errno;
 use crate::statistics::Statistics;
-use crate::tiers;
+use crate::{harden, life, sized, tiers};
 
 /// `ENOMEM` and `EINVAL`: the same numbers on every Linux.
 const NO_MEMORY: Errno = Errno(12);
@@ -81,24 +81,24 @@ pub unsafe fn free(payload: *mut c_void) {
     unsafe { tiers::free(payload.cast()) };
 }
 
-/// As [`free`], for who knows the size (C23). The size is not needed.
+/// As [`free`], for who knows the size (C23). A size that the payload cannot have been asked for
+/// with ends the process with a line that says so.
 ///
 /// # Safety
 /// - As for [`free`].
 #[inline(always)]
-pub unsafe fn free_sized(payload: *mut c_void, _bytes: usize) {
+pub unsafe fn free_sized(payload: *mut c_void, bytes: usize) {
     // SAFETY: the caller's duty, passed on.
-    unsafe { free(payload) };
+    unsafe { sized::free(payload.cast(), bytes) };
 }
 
-/// As [`free`], for who knows the size and the alignment (C23).
+/// As [`free_sized`], for who knows the alignment as well (C23).
 ///
 /// # Safety
 /// - As for [`free`].
-#[inline(always)]
-pub unsafe fn free_aligned_sized(payload: *mut c_void, _align: usize, _bytes: usize) {
+pub unsafe fn free_aligned_sized(payload: *mut c_void, align: usize, bytes: usize) {
     // SAFETY: the caller's duty, passed on.
-    unsafe { free(payload) };
+    unsafe { sized::free_aligned(payload.cast(), bytes, align) };
 }
 
 /// Puts a payload of `bytes` bytes at a multiple of `align` into `place`. Returns 0, or the number
@@ -266,8 +266,24 @@ pub unsafe fn malloc_info(options: c_int, file: *mut c_void) -> c_int {
     0
 }
 
-/// Called when the program ends: prints the statistics, if the user asked for them.
+/// The function called `name` of the libraries that were loaded after the one that this code is in:
+/// what would be called if that were not there. `None` if there is none.
+#[must_use]
+pub fn behind(name: &CStr) -> Option<NonNull<c_void>> {
+    environment::symbol_behind(name)
+}
+
+/// Called when the program begins, for what it may do before its first request.
+pub fn at_start() {
+    life::see_forks();
+}
+
+/// Called when the program ends: looks for late misuses, and prints the statistics, if the user
+/// asked for them.
 pub fn at_exit() {
+    if harden::is_on() {
+        harden::check_all();
+    }
     let asked = arena::hold().statistics_to();
     if let Some(mut standard_error) = asked {
         let _ = Statistics::take().write_lines(&mut standard_error);

@@ -4,6 +4,7 @@
 //! | --- | --- | --- |
 //! | `source` | `mmap` (default), `brk` | where core comes from |
 //! | `fit` | `bins` (default), `first`, `next`, `best` | how a free chunk is chosen |
+//! | `harden` | `on`, `off` (default) | overruns and writes after a free are looked for, at a cost |
 //! | `stats` | `exit` | statistics on standard error when the program ends |
 //!
 //! `MORECORE_SHOW_STATS=1` asks for the statistics as well.
@@ -14,9 +15,9 @@
 use morecore_heap::Fit;
 use morecore_sys::environment;
 
-use crate::line;
+use crate::{harden, line};
 
-/// The longest text that is read; the rest is cut off. All keys together take 40 bytes.
+/// The longest text that is read; the rest is cut off. All keys together take 50 bytes.
 const TEXT_MOST: usize = 512;
 
 /// Where core comes from.
@@ -35,6 +36,8 @@ pub(crate) struct Conf {
     pub(crate) from: From,
     /// How a free chunk is chosen.
     pub(crate) fit: Fit,
+    /// Is more looked for than costs nothing?
+    pub(crate) is_hardened: bool,
     /// Are statistics to be printed at the end?
     pub(crate) shows_statistics: bool,
 }
@@ -49,7 +52,7 @@ enum Unknown<'a> {
 impl Conf {
     /// What we do when nothing is asked for.
     pub(crate) const DEFAULT: Self =
-        Self { from: From::Mmap, fit: Fit::Bins, shows_statistics: false };
+        Self { from: From::Mmap, fit: Fit::Bins, is_hardened: false, shows_statistics: false };
 
     /// Reads the environment.
     pub(crate) fn read() -> Self {
@@ -63,6 +66,7 @@ impl Conf {
         // SAFETY: as above.
         let shown = unsafe { environment::value(b"MORECORE_SHOW_STATS", &mut text) };
         conf.shows_statistics |= shown == Some(b"1");
+        harden::set(conf.is_hardened);
         conf
     }
 
@@ -92,6 +96,13 @@ impl Conf {
                     return unknown("fit", value, "bins, first, next or best");
                 };
                 self.fit = fit;
+            }
+            b"harden" => {
+                self.is_hardened = match value {
+                    b"on" => true,
+                    b"off" => false,
+                    _ => return unknown("harden", value, "on or off"),
+                }
             }
             b"stats" => match value {
                 b"exit" => self.shows_statistics = true,
@@ -147,6 +158,8 @@ mod tests {
             0,
         );
         check("source:brk,source:mmap", Conf::DEFAULT, 0);
+        check("harden:on", Conf { is_hardened: true, ..Conf::DEFAULT }, 0);
+        check("harden:on,harden:off,harden:yes", Conf::DEFAULT, 1);
     }
 
     #[test]

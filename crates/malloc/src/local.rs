@@ -100,3 +100,30 @@ pub(crate) fn set_thread(thread: *mut Thread) {
         );
     }
 }
+
+/// Returns a number that no other thread of this process has meanwhile: where the thread's own part
+/// of memory is.
+#[inline(always)]
+pub(crate) fn thread_pointer() -> u64 {
+    let pointer: u64;
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: the first word behind the thread pointer is the thread pointer itself; reading it
+    // touches nothing else.
+    unsafe {
+        asm!(
+            "mov {pointer}, qword ptr fs:[0]",
+            pointer = out(reg) pointer,
+            options(nostack, preserves_flags, readonly),
+        );
+    }
+    #[cfg(target_arch = "aarch64")]
+    // SAFETY: reading the register touches nothing.
+    unsafe {
+        asm!(
+            "mrs {pointer}, tpidr_el0",
+            pointer = out(reg) pointer,
+            options(nostack, preserves_flags, nomem),
+        );
+    }
+    pointer
+}

@@ -1,7 +1,10 @@
-//! `libmorecore.so`: the C names of malloc(3), each forwarding to `morecore_malloc::c`.
+//! `libmorecore.so`: the C names of malloc(3), each forwarding to `morecore_malloc::c`, and C++'s
+//! operators.
 //!
 //! Built with `panic = "abort"` (as every shipped profile is) it is `no_std` and links libc only.
 #![cfg_attr(panic = "abort", no_std)]
+
+mod operators;
 
 use core::ffi::{c_int, c_void};
 
@@ -65,6 +68,15 @@ c_names! {
     __libc_valloc => fn valloc(bytes: usize) -> Payload;
     __libc_pvalloc => fn pvalloc(bytes: usize) -> Payload;
     __posix_memalign => fn posix_memalign(place: *mut Payload, align: usize, bytes: usize) -> c_int;
+}
+
+/// The loader calls this before the program begins.
+#[used]
+#[unsafe(link_section = ".init_array")]
+static AT_START: extern "C" fn() = at_start;
+
+extern "C" fn at_start() {
+    c::at_start();
 }
 
 /// The loader calls this when the program ends.

@@ -7,6 +7,7 @@
 
 use core::ffi::{CStr, c_char, c_int, c_void};
 use core::fmt;
+use core::ptr::NonNull;
 
 use crate::Errno;
 
@@ -121,6 +122,14 @@ impl fmt::Write for Stream {
         let count = unsafe { libc::fwrite(text.as_ptr().cast(), 1, text.len(), self.0) };
         if count == text.len() { Ok(()) } else { Err(fmt::Error) }
     }
+}
+
+/// Finds the function or object `name` in the libraries that were loaded after the one that this
+/// code is in (`RTLD_NEXT` of dlsym(3)). The C library may allocate for it.
+#[must_use]
+pub fn symbol_behind(name: &CStr) -> Option<NonNull<c_void>> {
+    // SAFETY: the name is a C string; looking it up calls nothing of it.
+    NonNull::new(unsafe { libc::dlsym(libc::RTLD_NEXT, name.as_ptr()) })
 }
 
 /// Ends the process as abort(3) does.

@@ -18,6 +18,7 @@ pub mod process;
 pub mod ready;
 pub mod segment;
 pub mod socket;
+pub mod streams;
 pub mod thread;
 pub mod uring;
 

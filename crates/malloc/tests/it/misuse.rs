@@ -6,7 +6,9 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::Command;
 use std::thread;
 
-use morecore_malloc::c::{free, malloc, malloc_usable_size, realloc};
+use morecore_malloc::c::{
+    aligned_alloc, free, free_aligned_sized, free_sized, malloc, malloc_usable_size, realloc,
+};
 
 /// The variable that tells a child what to do.
 const DEED: &str = "MORECORE_TEST_DEED";
@@ -107,6 +109,15 @@ unsafe fn wrong(deed: &str) {
             // SAFETY: none; that is what is tested.
             let _ = unsafe { realloc(freed.cast(), 100) };
         }
+        "a larger size" | "a smaller size" => {
+            let bytes = if deed == "a larger size" { 4000 } else { 100 };
+            // SAFETY: none; that is what is tested.
+            unsafe { free_sized(malloc(1000), bytes) };
+        }
+        "another alignment" => {
+            // SAFETY: none; that is what is tested.
+            unsafe { free_aligned_sized(aligned_alloc(64, 64 << 10), 4096, 4 << 20) };
+        }
         "overrun" => {
             let first = payload(100_000);
             let _second = payload(100_000);
@@ -167,4 +178,11 @@ fn a_free_of_what_was_never_given_is_named() {
 #[test]
 fn a_tag_that_was_overwritten_is_named() {
     check("overrun", &["0x"]);
+}
+
+#[test]
+fn a_size_that_is_not_the_payloads_is_named() {
+    check("a larger size", &["free of 0x", "wrong size", "1024 bytes, not 4000"]);
+    check("a smaller size", &["free of 0x", "wrong size", "1024 bytes, not 100"]);
+    check("another alignment", &["free of 0x", "wrong"]);
 }
