@@ -1,0 +1,121 @@
+//! In a steady state no command costs an allocation.
+//!
+//! A binary of its own, because it counts the allocations of the whole process: the server runs in
+//! it, and the client makes all that it sends and receives before it counts.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by it")]
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::num::NonZeroUsize;
+use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
+
+use morecore_server::{Level, Model, Options, Server};
+use morecore_store::{Create, Store};
+use morecore_wire::encode_command;
+
+/// The system's allocator, and how often it was asked.
+struct Counting(AtomicU64);
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting(AtomicU64::new(0));
+
+// SAFETY: all of it is the system's allocator.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        self.0.fetch_add(1, SeqCst);
+        // SAFETY: the caller's duties are those of the system's allocator.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
+        // SAFETY: as above.
+        unsafe { System.dealloc(at, layout) }
+    }
+
+    unsafe fn realloc(&self, at: *mut u8, layout: Layout, bytes: usize) -> *mut u8 {
+        self.0.fetch_add(1, SeqCst);
+        // SAFETY: as above.
+        unsafe { System.realloc(at, layout, bytes) }
+    }
+}
+
+/// Commands in a batch.
+const PIPELINE: usize = 64;
+
+/// Batches until every buffer has its size, and batches that are counted.
+const WARM_UPS: usize = 100;
+const BATCHES: usize = 500;
+
+/// Clients, each with a batch under way at the same time.
+const CLIENTS: usize = 8;
+
+/// What is sent, written for a number, and what is answered.
+type Phase<'a> = (&'a dyn Fn(&mut Vec<u8>, usize), String);
+
+/// How often the server allocates in each phase, once its buffers have their size.
+fn allocations(model: Model, phases: &[Phase<'_>]) -> Vec<u64> {
+    let store = Store::anonymous(&Create { memory_bytes: 64 << 20, ..Create::default() }).unwrap();
+    let options = Options {
+        port: Some(0),
+        model,
+        threads: NonZeroUsize::new(1),
+        log: Level::Nothing,
+        ..Options::default()
+    };
+    let server = Server::bind(store, options).unwrap();
+    let (port, stopper) = (server.port().unwrap(), server.stopper());
+    let address = SocketAddr::from(([127, 0, 0, 1], port));
+    let running = std::thread::spawn(move || server.run().unwrap());
+    let found = phases.iter().map(|phase| count(address, phase)).collect();
+    stopper.stop();
+    running.join().unwrap();
+    found
+}
+
+fn count(address: SocketAddr, (spell, reply): &Phase<'_>) -> u64 {
+    let mut batch = Vec::new();
+    (0..PIPELINE).for_each(|number| spell(&mut batch, number));
+    let mut heard = vec![0; reply.len() * PIPELINE];
+    let mut clients: Vec<_> = (0..CLIENTS).map(|_| TcpStream::connect(address).unwrap()).collect();
+    let mut before = 0;
+    for round in 0..WARM_UPS + BATCHES {
+        if round == WARM_UPS {
+            before = ALLOCATOR.0.load(SeqCst);
+            assert!(before > 0, "nothing is counted");
+        }
+        clients.iter_mut().for_each(|client| client.write_all(&batch).unwrap());
+        for client in &mut clients {
+            client.read_exact(&mut heard).unwrap();
+            assert!(heard.chunks(reply.len()).all(|one| one == reply.as_bytes()));
+        }
+    }
+    ALLOCATOR.0.load(SeqCst) - before
+}
+
+/// Every model that serves in this process.
+const MODELS: [Model; 4] = [Model::Epoll, Model::Select, Model::Thread, Model::Uring];
+
+#[test]
+fn no_command_of_a_pipeline_allocates() {
+    let key = |number| format!("key:{number:012}");
+    let value = "v".repeat(32);
+    let set = |batch: &mut Vec<u8>, number| {
+        encode_command(batch, &[b"SET", key(number).as_bytes(), value.as_bytes()]);
+    };
+    let get = |batch: &mut Vec<u8>, number| {
+        encode_command(batch, &[b"GET", key(number).as_bytes()]);
+    };
+    let absent = |batch: &mut Vec<u8>, number: usize| {
+        batch.extend_from_slice(format!("get absent:{number}\r\n").as_bytes());
+    };
+    for model in MODELS {
+        let phases: [Phase<'_>; 3] = [
+            (&set, "+OK\r\n".into()),
+            (&get, format!("$32\r\n{value}\r\n")),
+            (&absent, "END\r\n".into()),
+        ];
+        assert_eq!(allocations(model, &phases), [0; 3], "SET, GET, get under {model}");
+    }
+}
