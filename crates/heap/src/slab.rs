@@ -202,6 +202,28 @@ impl Slab {
         count
     }
 
+    /// Puts bits into a mask word, but not into summary and count. Returns those that are there
+    /// already.
+    #[inline(always)]
+    pub(crate) fn give_mask<J: Journal>(self, core: &mut Core<J>, word: u64, bits: u64) -> u64 {
+        let at = self.header().word(HEAD_WORDS + word);
+        let mask = core.read(at);
+        core.write_shared(at, mask | bits);
+        mask & bits
+    }
+
+    /// Makes good for summary and count what `give_mask` left: `many` bits in `words`. Says how many
+    /// blocks are free now.
+    #[inline]
+    pub(crate) fn count_bits<J: Journal>(self, core: &mut Core<J>, words: u64, many: u64) -> u64 {
+        let header = self.header();
+        let summary = core.read(header.word(SUMMARY)) | words;
+        core.write(header.word(SUMMARY), summary);
+        let count = core.read(header.word(FREE_COUNT)) + many;
+        core.write(header.word(FREE_COUNT), count);
+        count
+    }
+
     /// The mask word and bit of the block at `at`.
     ///
     /// # Errors

@@ -160,6 +160,41 @@ impl Slabs {
         Ok(self.put(core, slab, class, Place { word, bit: bits }, bits.count_ones().into()))
     }
 
+    /// Puts bits into a mask word for who returns many words: `return_words` must follow.
+    ///
+    /// # Errors
+    /// One of them is there already: a block was freed twice.
+    #[inline(always)]
+    pub fn give_word<J: Journal>(
+        self,
+        core: &mut Core<J>,
+        slab: Slab,
+        class: Class,
+        word: u64,
+        bits: u64,
+    ) -> Result<(), Misuse> {
+        let twice = slab.give_mask(core, word, bits);
+        if twice != 0 {
+            let index = u64::from(twice.trailing_zeros());
+            return Err(slab.twice(class, slab.block(class, word, index)));
+        }
+        Ok(())
+    }
+
+    /// Ends what `give_word` began: it put `many` bits into `words` of the slab.
+    #[inline]
+    pub fn return_words<J: Journal>(
+        self,
+        core: &mut Core<J>,
+        slab: Slab,
+        class: Class,
+        words: u64,
+        many: u64,
+    ) -> Given {
+        let count = slab.count_bits(core, words, many);
+        self.settle(core, slab, class, count, many)
+    }
+
     /// Puts bits, `many` of them, into a mask word, where none of them is.
     #[inline(always)]
     fn put<J: Journal>(
@@ -171,7 +206,20 @@ impl Slabs {
         many: u64,
     ) -> Given {
         let count = slab.give_bits(core, place.word, place.bit, many);
-        if count == many {
+        self.settle(core, slab, class, count, many)
+    }
+
+    /// What becomes of a slab that got `many` blocks back, and has `count` free ones now.
+    #[inline(always)]
+    fn settle<J: Journal>(
+        self,
+        core: &mut Core<J>,
+        slab: Slab,
+        class: Class,
+        count: u64,
+        many: u64,
+    ) -> Given {
+        if count == many && many > 0 {
             self.join(core, class, slab);
         }
         let is_empty = count == u64::from(class.shape().blocks);

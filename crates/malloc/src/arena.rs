@@ -110,16 +110,15 @@ pub(crate) fn units() -> Units {
     Units::new(ROOT.place(), LEAVES)
 }
 
-/// Takes the arena before a fork, so that the child gets it whole; `false` if this thread has it.
-#[must_use]
-pub(crate) fn hold_for_fork() -> bool {
-    ARENA.take_for_fork()
+/// Takes the arena before a fork, so that the child gets it whole.
+pub(crate) fn hold_for_fork() {
+    ARENA.take_for_fork();
 }
 
 /// Lets the arena go after a fork.
 ///
 /// # Safety
-/// - The caller is the thread that got `true` from [`hold_for_fork`], or its image in the child.
+/// - The caller is the thread that called [`hold_for_fork`], or its image in the child.
 pub(crate) unsafe fn let_go_after_fork() {
     // SAFETY: the caller's duty, passed on.
     unsafe { ARENA.let_go_after_fork() };
@@ -134,6 +133,13 @@ pub(crate) struct Given {
     pub(crate) clean_from: Offset,
     /// ...up to here.
     pub(crate) clean_to: Offset,
+}
+
+impl Given {
+    /// One of which nothing is known.
+    pub(crate) const fn dirty(payload: Offset) -> Self {
+        Self { payload, clean_from: FAR, clean_to: FAR }
+    }
 }
 
 impl Arena {
@@ -247,11 +253,6 @@ impl Arena {
     fn borders_on_growth(&self, chunk: Chunk) -> bool {
         let end = chunks().top(&core()).map_or(self.growing.end() - 8, |top| top.begin);
         chunk.end() == end
-    }
-
-    /// How many bytes a payload of the chunk tier has.
-    pub(crate) fn payload_bytes(&self, payload: Offset) -> Result<u64, Misuse> {
-        chunks().payload_bytes(&core(), payload)
     }
 
     /// The payload of a slab.
@@ -444,7 +445,7 @@ impl Arena {
 }
 
 /// Behind all that there is.
-const FAR: Offset = Offset(u64::MAX & !(UNIT - 1));
+const FAR: Offset = Offset(!(UNIT - 1));
 
 #[inline(always)]
 fn chunks() -> Chunks {

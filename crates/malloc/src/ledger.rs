@@ -1,4 +1,4 @@
-//! The ledger: of each granule of core, whether a block in use begins there; and of each unit,
+//! The ledger: of each granule of core, whether a payload in use begins there; and of each unit,
 //! whose slab it is in.
 //!
 //! ```text
@@ -7,19 +7,21 @@
 //!   root       [ leaf 0 ][ leaf 1 ][ none ] ...      one word for each 512 MiB
 //!                 |
 //!                 v
-//!   leaf       [ used ] x 32 Mi                      one bit a granule, 1: a block in use begins
+//!   leaf       [ used ] x 32 Mi                      one bit a granule, 1: a payload in use begins
 //!              [ owner | mark ] x 8192               32 bits a unit; 0: in no slab of a thread
 //! ```
 //!
 //! A block is used from when it is handed out until its owner has it back, be it by a free of its
-//! own or by collecting what others freed. It is free in its slab's mask, or in a magazine.
+//! own or by collecting what others freed. It is free in its slab's mask, or in a magazine. A chunk
+//! is used from when it is handed out until anybody frees it.
 //!
 //! Promises: whether a free is right is one bit, which also tells a begin from an interior, without
-//! a look at the slab, its header or the block. The bits of a slab are written by its owner only.
+//! a look at the slab, its header, a tag or the block. The bits of a slab are written by its owner
+//! only; no two chunks have their bits in one word, for they are at least 1 KiB apart.
 //! Knows nothing of masks and of who may own a slab.
 
 use core::ptr;
-use core::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use core::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
 use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64};
 
 use morecore_heap::abort::broken;
@@ -37,7 +39,7 @@ const LEAF_BITS: u32 = 29;
 const ADDRESS_BITS: u32 = 48;
 
 /// The bytes that one word of bits tells of, as a shift.
-const WORD_BITS: u32 = 10;
+pub(crate) const WORD_BITS: u32 = 10;
 
 /// The bytes of a granule, as a shift.
 const GRANULE_BITS: u32 = 4;
@@ -108,7 +110,15 @@ impl Bits {
         true
     }
 
-    /// Does a block in use begin at `at`?
+    /// As [`Bits::strike`], for a chunk, which has no owner: of two who free it in the same moment
+    /// one is told so.
+    #[inline(always)]
+    pub(crate) fn strike_shared(self, at: u64) -> bool {
+        // AcqRel: whoever gets the chunk next sees all that its last user did to it.
+        self.0.fetch_and(!bit(at), AcqRel) & bit(at) != 0
+    }
+
+    /// Does a payload in use begin at `at`?
     #[inline(always)]
     pub(crate) fn has(self, at: u64) -> bool {
         self.0.load(Relaxed) & bit(at) != 0
@@ -148,12 +158,15 @@ impl Look {
         }
     }
 
-    /// The bits of the granules around `at`, which is in the same slab.
+    /// Does the leaf tell of `at` as well?
+    pub(crate) fn covers(self, at: u64) -> bool {
+        at >> LEAF_BITS == self.index
+    }
+
+    /// The bits of the granules around `at`, of which the leaf tells.
     #[inline(always)]
-    pub(crate) fn bits(&mut self, at: u64) -> Bits {
-        if at >> LEAF_BITS != self.index {
-            *self = Self::at(at);
-        }
+    pub(crate) fn bits(self, at: u64) -> Bits {
+        debug_assert!(self.covers(at));
         bits(self.leaf, at)
     }
 }
@@ -178,13 +191,13 @@ pub(crate) fn look(at: u64, stamp: Stamp) -> Option<(u32, Bits)> {
     Some((entry, Bits(&leaf.words[word])))
 }
 
-/// The bits of the granules around `at`, which is in a slab of ours.
+/// The bits of the granules around `at`, which is in core of ours.
 #[inline]
 pub(crate) fn bits_of(at: u64) -> Bits {
     Look::at(at).bits(at)
 }
 
-/// Does a block in use begin at `at`, a granule in a slab of ours?
+/// Does a payload in use begin at `at`, a granule in core of ours?
 pub(crate) fn is_used(at: Offset) -> bool {
     bits_of(at.0).has(at.0)
 }

@@ -1,4 +1,4 @@
-//! A magazine: a thread's short stack of free blocks of one class.
+//! A magazine: a thread's short stack of free blocks of one class, or chunks of one shelf.
 //!
 //! ```text
 //!   bottom                    top             end
@@ -21,16 +21,20 @@ use core::sync::atomic::AtomicU64;
 use morecore_heap::{CLASSES, Class};
 
 use crate::ledger::Bits;
+use crate::shelf::{SHELVES, Shelf};
 
 /// A magazine holds at most so many blocks: with half of them it serves 32 requests of a kind from
 /// one look at a slab, after which the look costs a nanosecond each.
-const BLOCKS_MOST: u32 = 64;
+const BLOCKS_MOST: u64 = 64;
 
-/// And at most so many bytes of blocks, but at least two: what waits here pins its slab. All
-/// classes of a thread together hold a few hundred KiB at most.
-const BYTES_MOST: u32 = 32 << 10;
+/// And at most so many bytes of blocks, but at least two: what waits here pins its slab. (With half
+/// of it a program that takes and frees pages in turn took twice as long.)
+const BYTES_MOST: u64 = 64 << 10;
 
-const BLOCKS_LEAST: u32 = 2;
+const BLOCKS_LEAST: u64 = 2;
+
+/// Of chunks at most so many bytes wait, but at least one: what waits cannot coalesce.
+const CHUNK_BYTES_MOST: u64 = 256 << 10;
 
 /// A free block that waits to be handed out.
 #[repr(C)]
@@ -53,7 +57,7 @@ impl Waiting {
     }
 }
 
-/// The blocks of a class that a thread hands out next.
+/// The blocks of a class, or the chunks of a shelf, that a thread hands out next.
 ///
 /// # Invariants
 /// - `within`: `bottom <= top <= end`, all in room of this magazine's own; all null if it has none.
@@ -70,15 +74,49 @@ pub(crate) struct Magazine {
 // Two magazines share a line of the cache, and none lies on two.
 const _: () = assert!(size_of::<Magazine>() == 32);
 
-/// How many blocks a magazine of `class` has room for.
-pub(crate) fn room(class: Class) -> u32 {
-    (BYTES_MOST / class.shape().bytes).clamp(BLOCKS_LEAST, BLOCKS_MOST)
+/// How many magazines a thread has: one for each class, then one for each shelf.
+pub(crate) const MAGAZINES: usize = CLASSES + SHELVES;
+
+/// What a magazine holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// Blocks of a class.
+    Blocks(Class),
+    /// Chunks that serve what is asked of a shelf.
+    Chunks(Shelf),
+}
+
+impl Kind {
+    /// All of them, in the order of a thread's magazines.
+    pub(crate) fn all() -> impl Iterator<Item = Self> + Clone {
+        Class::all().map(Self::Blocks).chain(Shelf::all().map(Self::Chunks))
+    }
+
+    /// Its place among a thread's magazines.
+    #[inline(always)]
+    pub(crate) fn index(self) -> usize {
+        match self {
+            Self::Blocks(class) => class.index(),
+            Self::Chunks(shelf) => CLASSES + shelf.index(),
+        }
+    }
+
+    /// How many a magazine of this kind has room for.
+    pub(crate) fn room(self) -> usize {
+        let room = match self {
+            Self::Blocks(class) => {
+                (BYTES_MOST / u64::from(class.shape().bytes)).clamp(BLOCKS_LEAST, BLOCKS_MOST)
+            }
+            Self::Chunks(shelf) => (CHUNK_BYTES_MOST / shelf.bytes()).max(1),
+        };
+        room as usize
+    }
 }
 
 /// The bytes of room that the magazines of a thread need.
 pub(crate) fn room_bytes() -> u64 {
-    let blocks: u64 = Class::all().map(|class| u64::from(room(class))).sum();
-    blocks * size_of::<Waiting>() as u64
+    let count: usize = Kind::all().map(Kind::room).sum();
+    (count * size_of::<Waiting>()) as u64
 }
 
 impl Magazine {
@@ -90,12 +128,12 @@ impl Magazine {
     }
 
     /// Gives each magazine its part of `rooms`, `room_bytes()` bytes that are theirs from now on.
-    pub(crate) fn furnish(magazines: &[Self; CLASSES], rooms: *mut Waiting) {
+    pub(crate) fn furnish(magazines: &[Self; MAGAZINES], rooms: *mut Waiting) {
         let mut bottom = rooms;
-        for (magazine, class) in magazines.iter().zip(Class::all()) {
+        for (magazine, kind) in magazines.iter().zip(Kind::all()) {
             magazine.bottom.set(bottom);
             magazine.top.set(bottom);
-            bottom = bottom.wrapping_add(room(class) as usize);
+            bottom = bottom.wrapping_add(kind.room());
             magazine.end.set(bottom);
         }
     }
@@ -143,23 +181,44 @@ impl Magazine {
         self.top.set(top.wrapping_add(1));
     }
 
+    /// Puts `count` free blocks on top, the first that `next` gives as the highest. There is room.
+    #[inline(always)]
+    pub(crate) fn lay(&self, count: usize, mut next: impl FnMut() -> Waiting) {
+        let top = self.top.get();
+        debug_assert!(self.end.get().addr() - top.addr() >= count * size_of::<Waiting>());
+        for index in (0..count).rev() {
+            // SAFETY: by `within`, as there is room for `count`, and it is ours.
+            unsafe { top.wrapping_add(index).write(next()) };
+        }
+        self.top.set(top.wrapping_add(count));
+    }
+
     /// How far behind the first of a thread's magazines that of `class` stands, in bytes: what the
     /// ledger tells a free, so that it has nothing to compute.
     pub(crate) const fn distance(class: Class) -> u32 {
         (class.index() * size_of::<Self>()) as u32
     }
 
-    /// Takes out the `count` blocks that wait longest, and calls `each` with them.
-    pub(crate) fn drop_oldest(&self, count: usize, mut each: impl FnMut(Waiting)) {
+    /// The `count` that wait longest, the oldest first.
+    ///
+    /// # Safety
+    /// - Nothing is taken or pushed while they are looked at.
+    pub(crate) unsafe fn oldest(&self, count: usize) -> &[Waiting] {
+        let count = count.min(self.count());
+        if count == 0 {
+            return &[];
+        }
+        // SAFETY: by `within` and `waiting` so many stand there, and the caller sees to it that
+        // they stay.
+        unsafe { core::slice::from_raw_parts(self.bottom.get(), count) }
+    }
+
+    /// Takes out the `count` that wait longest.
+    pub(crate) fn drop_oldest(&self, count: usize) {
         let (bottom, here) = (self.bottom.get(), self.count());
         let count = count.min(here);
-        for index in 0..count {
-            // SAFETY: by `within` and `waiting` a block stands there.
-            each(unsafe { bottom.wrapping_add(index).read() });
-        }
-        let rest = bottom.wrapping_add(count);
-        // SAFETY: what stays are `here - count` blocks in the magazine's own room.
-        unsafe { ptr::copy(rest, bottom, here - count) };
+        // SAFETY: what stays are `here - count` of them, in the magazine's own room.
+        unsafe { ptr::copy(bottom.wrapping_add(count), bottom, here - count) };
         self.top.set(bottom.wrapping_add(here - count));
     }
 }
@@ -175,22 +234,28 @@ mod tests {
         static WORD: AtomicU64 = AtomicU64::new(0);
         // SAFETY: the word is there for ever.
         let bits = unsafe { Bits::at(&raw const WORD) };
-        let magazines = [const { Magazine::new() }; CLASSES];
+        let magazines = [const { Magazine::new() }; MAGAZINES];
         assert!(magazines[0].is_full() && magazines[0].take().is_none());
         let count = room_bytes() as usize / size_of::<Waiting>();
         let mut rooms = Vec::<Waiting>::with_capacity(count);
         Magazine::furnish(&magazines, rooms.as_mut_ptr());
-        for (class, magazine) in Class::all().zip(&magazines) {
-            let room = u64::from(room(class));
+        for (kind, magazine) in Kind::all().zip(&magazines) {
+            assert!(std::ptr::eq(magazine, &raw const magazines[kind.index()]));
+            let room = kind.room() as u64;
             (0..room).for_each(|number| magazine.push(Waiting::new(number * 16, bits)));
             assert!(magazine.is_full() && magazine.count() as u64 == room);
         }
         let first = &magazines[0];
         assert_eq!((first.take(), first.take()), (Some(63 * 16), Some(62 * 16)));
-        let mut dropped = Vec::new();
-        first.drop_oldest(3, |waiting| dropped.push(waiting.block()));
-        assert_eq!(dropped, [0, 16, 32]);
-        first.drop_oldest(usize::MAX, |waiting| dropped.push(waiting.block()));
-        assert_eq!((dropped.len(), first.count(), first.take()), (62, 0, None));
+        // SAFETY: nobody else uses it.
+        let oldest = unsafe { first.oldest(3) };
+        assert_eq!(oldest.iter().map(|one| one.block()).collect::<Vec<_>>(), [0, 16, 32]);
+        first.drop_oldest(3);
+        // SAFETY: as above.
+        let rest = unsafe { first.oldest(usize::MAX) };
+        assert_eq!((rest.len(), rest[0].block()), (59, 48));
+        assert_eq!((first.count(), first.take()), (59, Some(61 * 16)));
+        first.drop_oldest(usize::MAX);
+        assert_eq!((first.count(), first.take()), (0, None));
     }
 }

@@ -1,7 +1,7 @@
 //! A thread's part of the heap: its magazines, and the slabs that it owns.
 //!
 //! ```text
-//!   a thread's word --> Thread   [ magazine ] x CLASSES      what it hands out next
+//!   a thread's word --> Thread   [ magazine ] x MAGAZINES    what it hands out next
 //!                                [ ring     ] x CLASSES      its slabs with a free block
 //!                                [ told     ] --> slab --> slab ...   where others freed something
 //!
@@ -24,21 +24,22 @@ use core::ptr;
 use core::sync::atomic::AtomicU64;
 use core::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 
-use morecore_heap::{CLASSES, Class, Core, Given, NoJournal, Offset, Slab, Slabs};
+use morecore_heap::{CLASSES, Class, Core, Given, NoJournal, Offset, Slab, Slabs, UNIT};
 
 use crate::arena::{self, Arena};
 use crate::ledger::{self, Look, Stamp};
 use crate::line::{abort_for, rightly};
-use crate::magazine::{Magazine, Waiting, room};
+use crate::magazine::{Kind, MAGAZINES, Magazine, Waiting};
+use crate::shelf::Shelf;
 
 /// How many idle records are looked through for a slab, and how many slabs are taken over from one:
 /// what a thread left behind is mostly in the first, and each look is a miss of the cache.
 const LOOKS: u32 = 8;
 
-/// For each new slab, so many magazines are looked at that may rest. Blocks that were freed at random
-/// pin a slab each, so a program that has gone on to other sizes would hold up to 64 of a class for
-/// nothing; this way all classes are seen while 16 slabs are made.
-const RESTS: usize = CLASSES / 16;
+/// For each new slab, so many magazines are looked at that may rest. Blocks that were freed at
+/// random pin a slab each, so a program that has gone on to other sizes would hold up to 64 of a
+/// class for nothing; this way all are seen while 16 slabs are made.
+const RESTS: usize = MAGAZINES / 16;
 
 /// So many blocks are freed the slow way, which looks for what others freed, before all of that is
 /// collected: by then collecting costs less than the looks that it saves.
@@ -54,14 +55,14 @@ const SLOW_MOST: u32 = 64;
 ///   remotely until the owner collects; meanwhile it is not empty.
 #[repr(C, align(64))]
 pub(crate) struct Thread {
-    magazines: [Magazine; CLASSES],
+    magazines: [Magazine; MAGAZINES],
     /// The slabs where others freed something, linked by their spare words. On a line with what
     /// each free reads, for each free reads it, and others write it seldom.
     told: AtomicU64,
     stamp: Cell<Stamp>,
     /// How many blocks were freed the slow way since the last collection.
     slow: Cell<u32>,
-    /// The class whose magazine is looked at next, whether it rests.
+    /// The magazine that is looked at next, whether it rests.
     next_rest: Cell<usize>,
     /// The next idle record.
     pub(crate) next_idle: Cell<*mut Thread>,
@@ -95,7 +96,7 @@ const NEXT: u64 = 0;
 impl Thread {
     pub(crate) const fn new(stamp: Stamp) -> Self {
         Self {
-            magazines: [const { Magazine::new() }; CLASSES],
+            magazines: [const { Magazine::new() }; MAGAZINES],
             told: AtomicU64::new(0),
             stamp: Cell::new(stamp),
             slow: Cell::new(0),
@@ -128,6 +129,12 @@ impl Thread {
         unsafe { &*first.wrapping_byte_add(distance as usize) }
     }
 
+    /// The magazine of a shelf.
+    #[inline(always)]
+    pub(crate) fn chunks(&self, shelf: Shelf) -> &Magazine {
+        &self.magazines[Kind::Chunks(shelf).index()]
+    }
+
     /// Which slabs of the ledger are this record's.
     #[inline(always)]
     pub(crate) fn stamp(&self) -> Stamp {
@@ -158,19 +165,22 @@ impl Thread {
     /// Fills half of an empty magazine from the first slab with a free block; `false`: there is
     /// none. (Half, so that neither a free nor a request that follows finds it at its end.)
     fn fill(&self, class: Class) -> bool {
-        let Some(loan) = self.slabs().borrow(&mut core(), class, room(class) / 2) else {
+        let Some(loan) =
+            self.slabs().borrow(&mut core(), class, Kind::Blocks(class).room() as u32 / 2)
+        else {
             return false;
         };
-        let (magazine, bytes) = (self.magazine(class), u64::from(class.shape().bytes));
-        let mut look = Look::at(loan.first.0);
+        let bytes = u64::from(class.shape().bytes);
+        let look = Look::at(loan.first.0);
+        let is_one_leaf = look.covers(loan.first.0 + 64 * bytes);
         let mut bits = loan.bits;
-        // The highest goes first, so that they are handed out by address.
-        while bits != 0 {
-            let index = 63 - u64::from(bits.leading_zeros());
-            bits ^= 1 << index;
-            let block = loan.first.0 + index * bytes;
-            magazine.push(Waiting::new(block, look.bits(block)));
-        }
+        // The lowest comes to lie on top, so that they are handed out by address.
+        self.magazine(class).lay(bits.count_ones() as usize, || {
+            let block = loan.first.0 + u64::from(bits.trailing_zeros()) * bytes;
+            bits &= bits.wrapping_sub(1);
+            let look = if is_one_leaf { look } else { Look::at(block) };
+            Waiting::new(block, look.bits(block))
+        });
         true
     }
 
@@ -188,7 +198,7 @@ impl Thread {
         }
         let magazine = self.magazine(class);
         if magazine.is_full() {
-            self.store(None, class, room(class) as usize / 2);
+            self.store(None, class, Kind::Blocks(class).room() / 2);
         }
         magazine.push(Waiting::new(at.0, bits));
         self.slow.set(self.slow.get() + u32::from(is_told));
@@ -197,27 +207,44 @@ impl Thread {
         }
     }
 
-    /// Puts the `count` blocks that wait longest in a magazine back into their slabs' masks, those
-    /// of one mask word that follow each other at once.
+    /// Puts the `count` blocks that wait longest in a magazine back into their slabs' masks.
     fn store(&self, mut arena: Option<&mut Arena>, class: Class, count: usize) {
         let mut run = Run::EMPTY;
-        self.magazine(class).drop_oldest(count, |waiting| {
-            let at = Offset(waiting.block());
-            if !run.takes(class, at) {
-                self.store_run(arena.as_deref_mut(), class, run);
-                run = Run::of(class, at);
+        // SAFETY: what follows deals with slabs, not with this magazine.
+        for waiting in unsafe { self.magazine(class).oldest(count) } {
+            let at = waiting.block();
+            if run.takes(class, at) {
+                continue;
             }
-        });
+            self.store_word(class, &mut run);
+            if at.wrapping_sub(run.slab.begin().0) >= u64::from(class.shape().units) * UNIT {
+                self.store_run(arena.as_deref_mut(), class, run);
+                run = Run::EMPTY;
+            }
+            run.turn_to(class, Offset(at));
+        }
+        self.store_word(class, &mut run);
         self.store_run(arena, class, run);
+        self.magazine(class).drop_oldest(count);
     }
 
-    fn store_run(&self, arena: Option<&mut Arena>, class: Class, run: Run) {
-        if run.bits == 0 {
-            return;
+    /// Puts the bits of a run's last word into the mask.
+    #[inline(always)]
+    fn store_word(&self, class: Class, run: &mut Run) {
+        if run.bits != 0 {
+            let given = self.slabs().give_word(&mut core(), run.slab, class, run.word, run.bits);
+            rightly(given);
+            run.words |= 1 << run.word;
         }
-        let given = self.slabs().return_word(&mut core(), run.slab, class, run.word, run.bits);
-        if rightly(given) == Given::Empty {
-            self.unseat(arena, run.slab, class);
+    }
+
+    /// Counts what was put into the masks of a run's slab.
+    fn store_run(&self, arena: Option<&mut Arena>, class: Class, run: Run) {
+        let Run { slab, words, many, .. } = run;
+        if many > 0
+            && self.slabs().return_words(&mut core(), slab, class, words, many) == Given::Empty
+        {
+            self.unseat(arena, slab, class);
         }
     }
 
@@ -292,12 +319,11 @@ impl Thread {
 
     /// Takes down of the blocks of one mask word that they are used no more.
     fn strike_all(&self, slab: Slab, class: Class, word: u64, bits: u64) {
-        let mut look = Look::at(slab.begin().0);
         let mut rest = bits;
         while rest != 0 {
             let block = slab.block(class, word, u64::from(rest.trailing_zeros()));
             rest &= rest - 1;
-            if !look.bits(block.0).strike(block.0) {
+            if !ledger::bits_of(block.0).strike(block.0) {
                 // Its owner has freed it as well.
                 abort_for(&slab.twice(class, block));
             }
@@ -307,9 +333,7 @@ impl Thread {
     /// Gives back all that waits in the magazines, and what others freed. The slabs of blocks in
     /// use stay: this thread ends, or gives back what it can.
     pub(crate) fn empty(&self, arena: &mut Arena) {
-        for class in Class::all() {
-            self.store(Some(arena), class, usize::MAX);
-        }
+        Kind::all().for_each(|kind| self.empty_one(arena, kind));
         self.tidy(arena);
     }
 
@@ -363,15 +387,29 @@ impl Thread {
         true
     }
 
-    /// Puts what waits in a few of the magazines, if it rests, back into its slabs.
+    /// Gives back what waits in a few of the magazines, if it rests.
     fn empty_resting(&self, arena: &mut Arena) {
         let first = self.next_rest.get();
-        for class in Class::all().cycle().skip(first).take(RESTS) {
-            if self.magazine(class).rests() {
-                self.store(Some(arena), class, usize::MAX);
+        for kind in Kind::all().cycle().skip(first).take(RESTS) {
+            if self.magazines[kind.index()].rests() {
+                self.empty_one(arena, kind);
             }
         }
-        self.next_rest.set((first + RESTS) % CLASSES);
+        self.next_rest.set((first + RESTS) % MAGAZINES);
+    }
+
+    /// Gives back all that waits in one magazine.
+    fn empty_one(&self, arena: &mut Arena, kind: Kind) {
+        match kind {
+            Kind::Blocks(class) => self.store(Some(arena), class, usize::MAX),
+            Kind::Chunks(shelf) => {
+                // SAFETY: to free a chunk does not touch the magazine.
+                for waiting in unsafe { self.chunks(shelf).oldest(usize::MAX) } {
+                    rightly(arena.free(Offset(waiting.block())));
+                }
+                self.chunks(shelf).drop_oldest(usize::MAX);
+            }
+        }
     }
 
     /// Gives an empty slab back to the arena.
@@ -399,41 +437,59 @@ impl Thread {
     }
 }
 
-/// Free blocks of one mask word.
+/// Blocks of one slab that come back, and of these the ones of the word that was last.
 #[derive(Clone, Copy)]
 struct Run {
     slab: Slab,
+    /// The words that have got bits, and how many blocks there are.
+    words: u64,
+    many: u64,
+    /// The last word, its first block, the bytes of all its blocks, and its bits.
     word: u64,
-    /// The first block of the word, and the bytes of all that it has.
     first: u64,
     span: u64,
     bits: u64,
 }
 
 impl Run {
-    const EMPTY: Self = Self { slab: Slab::at(Offset::NONE), word: 0, first: 0, span: 0, bits: 0 };
+    const EMPTY: Self = Self {
+        slab: Slab::at(Offset::NONE),
+        words: 0,
+        many: 0,
+        word: 0,
+        first: 0,
+        span: 0,
+        bits: 0,
+    };
 
-    /// The one of the block at `at`.
-    fn of(class: Class, at: Offset) -> Self {
-        let Some((slab, _)) = arena::units().slab_of(&core(), at) else {
-            morecore_heap::abort::broken("stamped", at);
-        };
-        let place = rightly(slab.place(class, at));
-        let first = slab.block(class, place.word, 0).0;
-        let blocks = u64::from(class.shape().full_mask(place.word).count_ones());
-        let span = blocks * u64::from(class.shape().bytes);
-        Self { slab, word: place.word, first, span, bits: place.bit }
-    }
-
-    /// Takes the block at `at` up, if it is of the same word; else `false`.
+    /// Takes the block at `at` up, if it is of the last word; else `false`.
     #[inline(always)]
-    fn takes(&mut self, class: Class, at: Offset) -> bool {
-        let distance = at.0.wrapping_sub(self.first);
+    fn takes(&mut self, class: Class, at: u64) -> bool {
+        let distance = at.wrapping_sub(self.first);
         let is_near = distance < self.span;
         if is_near {
             self.bits |= 1 << class.shape().index(distance);
+            self.many += 1;
         }
         is_near
+    }
+
+    /// Turns to the word of the block at `at`, which is of the run's slab, or of any if it is empty.
+    fn turn_to(&mut self, class: Class, at: Offset) {
+        if self.many == 0 {
+            let Some((slab, _)) = arena::units().slab_of(&core(), at) else {
+                morecore_heap::abort::broken("stamped", at);
+            };
+            self.slab = slab;
+        }
+        let place = rightly(self.slab.place(class, at));
+        let shape = class.shape();
+        let blocks = (u64::from(shape.blocks) - place.word * 64).min(64);
+        self.word = place.word;
+        self.first = self.slab.block(class, place.word, 0).0;
+        self.span = blocks * u64::from(shape.bytes);
+        self.bits = place.bit;
+        self.many += 1;
     }
 }
 

@@ -1,10 +1,12 @@
 //! From a request to the tier that serves it, and from an address to the tier that it came from.
 //!
 //! ```text
-//!   allocate   to 16 KiB: the thread's magazine    to 4 MiB: a chunk    above: a mapping
+//!   allocate   to 16 KiB: a block, to 256 KiB: a chunk, both from the thread's magazine
+//!              to 32 MiB: a chunk    above: a mapping
 //!
-//!   free       unit map -- slab --> magazine, own slab, or another's
-//!                       -- chunks --> arena
+//!   free       ledger -- own slab --> magazine
+//!              unit map -- slab of another's --> its remote mask
+//!                       -- chunks --> magazine, arena
 //!                       -- foreign --> mappings, or a misuse
 //! ```
 //!
@@ -17,17 +19,20 @@ use core::ptr;
 use core::sync::atomic::Ordering::Relaxed;
 
 use morecore_heap::layout::align_up;
-use morecore_heap::{Class, Misuse, Offset, REQUEST_MOST, Region, Slab, Unit, Wrong};
+use morecore_heap::{
+    CHUNK_TAGS, Chunk, Class, GRANULE, Misuse, Offset, REQUEST_MOST, Region, Slab, Tag, Unit, WORD,
+    Wrong,
+};
 use morecore_sys::{Errno, memory};
 
 use crate::arena::{self, Given};
-use crate::harden;
 use crate::ledger;
 use crate::life;
 use crate::line::{abort_for, keeping_errno, rightly};
 use crate::local;
 use crate::magazine::Waiting;
 use crate::mapping::Mapping;
+use crate::shelf::Shelf;
 use crate::thread::{GONE, NOBODY, Thread, core};
 
 /// From this on a request gets a mapping of its own: pages that move (`mremap`) beat bytes that are
@@ -35,6 +40,10 @@ use crate::thread::{GONE, NOBODY, Thread, core};
 /// warm serves any other. (A program with payloads of 64 KiB to 8 MiB took 10 times as long with
 /// 4 MiB here.)
 const LARGE_LEAST: u64 = 32 << 20;
+
+/// A chunk's payload has at least this many bytes, so that the bits of any two chunks are in
+/// different words of the ledger: one can be used while the other is freed.
+const CHUNK_PAYLOAD_LEAST: u64 = (1 << ledger::WORD_BITS) - CHUNK_TAGS;
 
 /// `ENOMEM`: the same number on every Linux.
 const NO_MEMORY: Errno = Errno(12);
@@ -52,7 +61,7 @@ pub(crate) fn allocate(bytes: usize) -> *mut u8 {
     let thread = unsafe { &*thread };
     match thread.magazine(class).take() {
         Some(block) => address(block),
-        None => allocate_small(class, bytes),
+        None => allocate_small(class),
     }
 }
 
@@ -74,9 +83,6 @@ pub(crate) fn allocate_zeroed(bytes: usize) -> *mut u8 {
 pub(crate) fn allocate_aligned(bytes: usize, align: usize) -> *mut u8 {
     if align <= 16 {
         return allocate(bytes);
-    }
-    if harden::is_on() {
-        return given_or_refused(harden::allocate(bytes as u64, align as u64));
     }
     match Class::aligned(bytes as u64, align as u64) {
         Some(class) => allocate(class.shape().bytes as usize),
@@ -109,9 +115,6 @@ pub(crate) unsafe fn free(payload: *mut u8) {
 /// # Safety
 /// - The payload is the caller's, and used only under its new address afterwards.
 pub(crate) unsafe fn resize(payload: *mut u8, bytes: usize) -> *mut u8 {
-    if harden::is_on() {
-        return given_or_refused(harden::resize(payload, bytes as u64));
-    }
     let at = Offset(payload.addr() as u64);
     let unit = arena::units().entry(&core(), at);
     let wanted = bytes as u64;
@@ -153,8 +156,7 @@ pub(crate) unsafe fn resize(payload: *mut u8, bytes: usize) -> *mut u8 {
 /// # Safety
 /// - The payload is the caller's.
 pub(crate) unsafe fn payload_bytes(payload: *mut u8) -> usize {
-    let bytes = if harden::is_on() { harden::payload_bytes(payload) } else { raw_bytes(payload) };
-    bytes as usize
+    raw_bytes(payload) as usize
 }
 
 /// How many bytes the tier that an address came from gives; the end of the process if it is no
@@ -169,18 +171,9 @@ pub(crate) fn raw_bytes(payload: *mut u8) -> u64 {
     }
 }
 
-/// A payload of whichever tier serves `bytes` bytes at a multiple of `align`, or null; without a
-/// magazine of this thread's.
-pub(crate) fn raw_allocate(bytes: u64, align: u64) -> *mut u8 {
-    let block = match Class::aligned(bytes, align.max(16)) {
-        Some(class) => life::with_record(|thread| thread.refill(class)).flatten(),
-        None => given_beyond(bytes, align).map(|given| given.payload.0),
-    };
-    block.map_or(ptr::null_mut(), address)
-}
-
 /// Gives back to the system what is free, but for `keep` bytes. `true` if anything went back.
 pub(crate) fn trim(keep: usize) -> bool {
+    life::with_record(|thread| thread.empty(&mut arena::hold()));
     let mut has_given = arena::hold().trim(keep as u64);
     loop {
         let Some(mapping) = arena::hold().mappings.forget_one() else { return has_given };
@@ -197,10 +190,7 @@ pub(crate) fn page_bytes() -> usize {
 /// A block, when the magazine has none.
 #[cold]
 #[inline(never)]
-fn allocate_small(class: Class, bytes: usize) -> *mut u8 {
-    if harden::is_on() {
-        return given_or_refused(harden::allocate(bytes as u64, 1));
-    }
+fn allocate_small(class: Class) -> *mut u8 {
     let block = life::with_record(|thread| thread.refill(class)).flatten();
     block.map_or_else(refused, address)
 }
@@ -219,9 +209,6 @@ fn free_own(payload: *mut u8) {
 /// What is in no slab that the ledger knows as this thread's goes back.
 #[inline(never)]
 fn free_elsewhere(payload: *mut u8) {
-    if harden::is_on() {
-        return harden::free(payload);
-    }
     raw_free(payload);
 }
 
@@ -256,21 +243,13 @@ fn free_remote(slab: Slab, class: Class, at: Offset, owner: u64) {
 }
 
 /// A payload beyond the small tier.
-#[cold]
 #[inline(never)]
 fn allocate_beyond(bytes: u64, align: u64) -> *mut u8 {
-    if harden::is_on() {
-        return given_or_refused(harden::allocate(bytes, align));
-    }
     given_beyond(bytes, align).map_or_else(refused, |given| address(given.payload.0))
 }
 
-#[cold]
 #[inline(never)]
 fn allocate_zeroed_beyond(bytes: u64) -> *mut u8 {
-    if harden::is_on() {
-        return given_or_refused(harden::allocate_zeroed(bytes));
-    }
     let Some(given) = given_beyond(bytes, 1) else { return refused() };
     let end = given.payload + bytes;
     clear(Region::between(given.payload, given.clean_from.min(end)));
@@ -290,11 +269,24 @@ fn given_beyond(bytes: u64, align: u64) -> Option<Given> {
     if bytes > REQUEST_MOST || align > REQUEST_MOST {
         return None;
     }
+    let shelf = if align <= GRANULE { Shelf::of(bytes) } else { None };
+    if let Some(shelf) = shelf {
+        // SAFETY: a thread's word names a record that is this thread's, or one that stays empty.
+        let thread = unsafe { &*local::thread() };
+        if let Some(payload) = thread.chunks(shelf).take() {
+            return Some(Given::dirty(Offset(payload)));
+        }
+    }
+    let wanted = shelf.map_or(bytes.max(CHUNK_PAYLOAD_LEAST), Shelf::bytes);
     // What is aligned to more than that would cost as much core as its alignment.
-    let is_chunk = bytes.max(align) < LARGE_LEAST;
-    let given = if is_chunk { arena::hold().allocate(bytes, align.max(16)) } else { None };
+    let is_chunk = wanted.max(align) < LARGE_LEAST;
+    let given = if is_chunk { arena::hold().allocate(wanted, align.max(GRANULE)) } else { None };
+    if let Some(given) = given {
+        ledger::bits_of(given.payload.0).enter(given.payload.0);
+        return Some(given);
+    }
     // Where chunks have no room, the system may still have some.
-    given.or_else(|| given_mapping(bytes, align))
+    given_mapping(bytes, align)
 }
 
 /// A mapping, from those that are kept warm or from the system.
@@ -312,8 +304,10 @@ fn given_mapping(bytes: u64, align: u64) -> Option<Given> {
         return None;
     }
     let payload = Offset(mapping.at);
-    let end = payload + bytes;
-    Some(Given { payload, clean_from: if is_warm { end } else { payload }, clean_to: end })
+    if is_warm {
+        return Some(Given::dirty(payload));
+    }
+    Some(Given { payload, clean_from: payload, clean_to: payload + bytes })
 }
 
 /// Maps `bytes` at a multiple of `align`.
@@ -330,13 +324,9 @@ fn map(bytes: u64, align: u64, page: u64) -> Option<Mapping> {
 }
 
 /// A free of what is in no slab.
-#[cold]
-#[inline(never)]
 fn free_beyond(unit: Unit, at: Offset) {
     if unit == Unit::CHUNKS {
-        // A misuse is told of without the arena: a handler of SIGABRT may allocate.
-        let freed = arena::hold().free(at);
-        return rightly(freed);
+        return free_chunk(at);
     }
     if at.is_none() {
         return;
@@ -352,8 +342,62 @@ fn free_beyond(unit: Unit, at: Offset) {
     }
 }
 
+/// A free of what is in a region, but in no slab: it waits on a shelf, or goes back to the arena.
+fn free_chunk(at: Offset) {
+    let bits = ledger::bits_of(at.0);
+    if !at.is_aligned(GRANULE) || !bits.strike_shared(at.0) {
+        no_chunk(at);
+    }
+    let chunk = Chunk::at(&core(), at - WORD);
+    if !is_twinned(chunk) || !Tag::read(&core(), chunk.begin).is_used() {
+        abort_for(&Misuse { begin: at, ..Misuse::new(Wrong::Overrun, at) });
+    }
+    // SAFETY: a thread's word names a record that is this thread's, or one that stays empty.
+    let thread = unsafe { &*local::thread() };
+    let magazine = Shelf::holding(chunk.payload_bytes()).map(|shelf| thread.chunks(shelf));
+    match magazine.filter(|magazine| !magazine.is_full()) {
+        Some(magazine) => magazine.push(Waiting::new(at.0, bits)),
+        // A misuse is told of without the arena: a handler of SIGABRT may allocate.
+        None => {
+            let freed = arena::hold().free(at);
+            rightly(freed);
+        }
+    }
+}
+
+/// Does a chunk with the same sound tag at both its ends stand there? Nothing is read that is not
+/// in a region.
+fn is_twinned(chunk: Chunk) -> bool {
+    let is_ours = |at| arena::units().entry(&core(), at) != Unit::FOREIGN;
+    let tag = Tag(core().read(chunk.begin));
+    tag.is_sound() && is_ours(chunk.last_tag()) && Tag(core().read(chunk.last_tag())) == tag
+}
+
+/// The end of a process that used what is no chunk in use as one. (The arena is not held: a handler
+/// of SIGABRT may allocate.)
+#[cold]
+#[inline(never)]
+fn no_chunk(at: Offset) -> ! {
+    let begin = Offset(at.0.saturating_sub(WORD));
+    // Where a region begins, what is before it may be nobody's.
+    let is_ours = arena::units().entry(&core(), begin) != Unit::FOREIGN;
+    if !is_ours || !at.is_aligned(GRANULE) {
+        abort_for(&Misuse::new(Wrong::NotABlock, at));
+    }
+    let chunk = Chunk::at(&core(), begin);
+    // Where two chunks were coalesced, 0 is left between them. One with whole tags is free, or
+    // waits on a shelf.
+    let is_whole = is_twinned(chunk);
+    if !is_whole && core().read(begin) != 0 {
+        abort_for(&Misuse::new(Wrong::NotABlock, at));
+    }
+    let bytes = if is_whole { chunk.payload_bytes() } else { 0 };
+    abort_for(&Misuse { begin: at, bytes, ..Misuse::new(Wrong::DoubleFree, at) })
+}
+
 /// Makes a chunk's payload larger or smaller where it is; `false` if it can not grow there.
 fn resize_chunk(at: Offset, wanted: u64) -> bool {
+    let wanted = Shelf::of(wanted).map_or(wanted.max(CHUNK_PAYLOAD_LEAST), Shelf::bytes);
     let resized = arena::hold().resize_in_place(at, wanted);
     rightly(resized)
 }
@@ -403,8 +447,11 @@ fn small_bytes(slab: Slab, class: Class, at: Offset) -> u64 {
 
 /// The bytes of a chunk's payload.
 fn chunk_bytes(at: Offset) -> u64 {
-    let bytes = arena::hold().payload_bytes(at);
-    rightly(bytes)
+    if !at.is_aligned(GRANULE) || !ledger::is_used(at) {
+        no_chunk(at);
+    }
+    // The chunk is the caller's, so nobody changes its tags meanwhile.
+    Chunk::at(&core(), at - WORD).payload_bytes()
 }
 
 /// The bytes of a mapping.
@@ -417,11 +464,6 @@ fn mapping_bytes(at: Offset) -> u64 {
 #[inline(always)]
 fn slab_of(unit: Unit, at: Offset) -> Slab {
     Slab::at(at.align_down(morecore_heap::UNIT) - unit.back() * morecore_heap::UNIT)
-}
-
-/// What the hardened heap gave; if that is null, C wants to know why.
-fn given_or_refused(payload: *mut u8) -> *mut u8 {
-    if payload.is_null() { refused() } else { payload }
 }
 
 /// Null and `ENOMEM`, as C has it. It is set here, so that the fast paths end with a jump.

@@ -9,13 +9,13 @@
 //!   freed --an epoch of rest--> its pages go back --taken--> faulted in again, as it is used
 //! ```
 //!
-//! To fault a page in costs as much as a thousand small requests, so what was freed stays warm for a
-//! while: up to as much again as is used, and until it has rested for an epoch. Time is looked at in
-//! passing, by those who free, so a process that does nothing does not wake up for it.
+//! To fault a page in costs as much as a thousand small requests, so what was freed stays warm for
+//! a while: up to as much again as is used, and until it has rested for an epoch. Time is looked at
+//! in passing, by those who free, so a process that does nothing does not wake up for it.
 //!
 //! # Invariants
-//! - `noted`: each free chunk of [`NOTED_LEAST`] bytes or more has a note that is true. (Smaller ones
-//!   may have a stale word there, so nobody reads it.)
+//! - `noted`: each free chunk of [`NOTED_LEAST`] bytes or more has a note that is true. (Smaller
+//!   ones may have a stale word there, so nobody reads it.)
 //!
 //! Knows nothing of bins, slabs and locks: whoever calls holds the arena.
 

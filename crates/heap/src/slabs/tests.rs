@@ -165,6 +165,34 @@ fn a_borrowed_word_comes_back_bit_by_bit() {
 }
 
 #[test]
+fn many_words_come_back_at_once() {
+    let class = Class::of(256).unwrap();
+    let tier = Tier::new();
+    let slab = tier.seat(class);
+    let mut core = tier.array.plain();
+    let count = std::iter::from_fn(|| tier.slabs.take(&mut core, class)).count() as u64;
+    tier.slabs.give_word(&mut core, slab, class, 0, 0b1001).unwrap();
+    tier.slabs.give_word(&mut core, slab, class, 1, 0b1).unwrap();
+    assert_eq!(tier.slabs.return_words(&mut core, slab, class, 0b11, 3), Given::Kept);
+    assert_eq!(slab.free_count(&core), 3);
+    tier.prove();
+    let twice = tier.slabs.give_word(&mut core, slab, class, 1, 0b1).unwrap_err();
+    let block = slab.block(class, 1, 0);
+    assert_eq!((twice.wrong, twice.at), (Wrong::DoubleFree, block));
+    tier.seat(class);
+    let masks =
+        (0..).zip([0b1001, 0b1]).map(|(word, mask)| (word, class.shape().full_mask(word) ^ mask));
+    let rest =
+        (2..u64::from(class.shape().words)).map(|word| (word, class.shape().full_mask(word)));
+    for (word, bits) in masks.chain(rest) {
+        tier.slabs.give_word(&mut core, slab, class, word, bits).unwrap();
+    }
+    let words = u64::MAX >> (64 - u64::from(class.shape().words));
+    assert_eq!(tier.slabs.return_words(&mut core, slab, class, words, count - 3), Given::Empty);
+    tier.prove();
+}
+
+#[test]
 fn what_others_freed_is_collected() {
     let class = Class::of(256).unwrap();
     let tier = Tier::new();
