@@ -110,15 +110,16 @@ pub(crate) fn units() -> Units {
     Units::new(ROOT.place(), LEAVES)
 }
 
-/// Takes the arena before a fork, so that the child gets it whole.
-pub(crate) fn hold_for_fork() {
-    ARENA.take_for_fork();
+/// Takes the arena before a fork, so that the child gets it whole; `false` if this thread has it.
+#[must_use]
+pub(crate) fn hold_for_fork() -> bool {
+    ARENA.take_for_fork()
 }
 
 /// Lets the arena go after a fork.
 ///
 /// # Safety
-/// - The caller is the thread that called [`hold_for_fork`], or its image in the child.
+/// - The caller is the thread that got `true` from [`hold_for_fork`], or its image in the child.
 pub(crate) unsafe fn let_go_after_fork() {
     // SAFETY: the caller's duty, passed on.
     unsafe { ARENA.let_go_after_fork() };

@@ -26,6 +26,7 @@ use morecore_heap::{
 use morecore_sys::{Errno, memory};
 
 use crate::arena::{self, Given};
+use crate::harden;
 use crate::ledger;
 use crate::life;
 use crate::line::{abort_for, keeping_errno, rightly};
@@ -61,7 +62,7 @@ pub(crate) fn allocate(bytes: usize) -> *mut u8 {
     let thread = unsafe { &*thread };
     match thread.magazine(class).take() {
         Some(block) => address(block),
-        None => allocate_small(class),
+        None => allocate_small(class, bytes),
     }
 }
 
@@ -83,6 +84,9 @@ pub(crate) fn allocate_zeroed(bytes: usize) -> *mut u8 {
 pub(crate) fn allocate_aligned(bytes: usize, align: usize) -> *mut u8 {
     if align <= 16 {
         return allocate(bytes);
+    }
+    if harden::is_on() {
+        return given_or_refused(harden::allocate(bytes as u64, align as u64));
     }
     match Class::aligned(bytes as u64, align as u64) {
         Some(class) => allocate(class.shape().bytes as usize),
@@ -115,6 +119,9 @@ pub(crate) unsafe fn free(payload: *mut u8) {
 /// # Safety
 /// - The payload is the caller's, and used only under its new address afterwards.
 pub(crate) unsafe fn resize(payload: *mut u8, bytes: usize) -> *mut u8 {
+    if harden::is_on() {
+        return given_or_refused(harden::resize(payload, bytes as u64));
+    }
     let at = Offset(payload.addr() as u64);
     let unit = arena::units().entry(&core(), at);
     let wanted = bytes as u64;
@@ -156,7 +163,8 @@ pub(crate) unsafe fn resize(payload: *mut u8, bytes: usize) -> *mut u8 {
 /// # Safety
 /// - The payload is the caller's.
 pub(crate) unsafe fn payload_bytes(payload: *mut u8) -> usize {
-    raw_bytes(payload) as usize
+    let bytes = if harden::is_on() { harden::payload_bytes(payload) } else { raw_bytes(payload) };
+    bytes as usize
 }
 
 /// How many bytes the tier that an address came from gives; the end of the process if it is no
@@ -169,6 +177,16 @@ pub(crate) fn raw_bytes(payload: *mut u8) -> u64 {
         None if unit == Unit::CHUNKS => chunk_bytes(at),
         None => mapping_bytes(at),
     }
+}
+
+/// A payload of whichever tier serves `bytes` bytes at a multiple of `align`, or null; without a
+/// magazine of this thread's.
+pub(crate) fn raw_allocate(bytes: u64, align: u64) -> *mut u8 {
+    let block = match Class::aligned(bytes, align.max(16)) {
+        Some(class) => life::with_record(|thread| thread.refill(class)).flatten(),
+        None => given_beyond(bytes, align).map(|given| given.payload.0),
+    };
+    block.map_or(ptr::null_mut(), address)
 }
 
 /// Gives back to the system what is free, but for `keep` bytes. `true` if anything went back.
@@ -190,7 +208,10 @@ pub(crate) fn page_bytes() -> usize {
 /// A block, when the magazine has none.
 #[cold]
 #[inline(never)]
-fn allocate_small(class: Class) -> *mut u8 {
+fn allocate_small(class: Class, bytes: usize) -> *mut u8 {
+    if harden::is_on() {
+        return given_or_refused(harden::allocate(bytes as u64, 1));
+    }
     let block = life::with_record(|thread| thread.refill(class)).flatten();
     block.map_or_else(refused, address)
 }
@@ -209,6 +230,9 @@ fn free_own(payload: *mut u8) {
 /// What is in no slab that the ledger knows as this thread's goes back.
 #[inline(never)]
 fn free_elsewhere(payload: *mut u8) {
+    if harden::is_on() {
+        return harden::free(payload);
+    }
     raw_free(payload);
 }
 
@@ -245,11 +269,17 @@ fn free_remote(slab: Slab, class: Class, at: Offset, owner: u64) {
 /// A payload beyond the small tier.
 #[inline(never)]
 fn allocate_beyond(bytes: u64, align: u64) -> *mut u8 {
+    if harden::is_on() {
+        return given_or_refused(harden::allocate(bytes, align));
+    }
     given_beyond(bytes, align).map_or_else(refused, |given| address(given.payload.0))
 }
 
 #[inline(never)]
 fn allocate_zeroed_beyond(bytes: u64) -> *mut u8 {
+    if harden::is_on() {
+        return given_or_refused(harden::allocate_zeroed(bytes));
+    }
     let Some(given) = given_beyond(bytes, 1) else { return refused() };
     let end = given.payload + bytes;
     clear(Region::between(given.payload, given.clean_from.min(end)));
@@ -464,6 +494,11 @@ fn mapping_bytes(at: Offset) -> u64 {
 #[inline(always)]
 fn slab_of(unit: Unit, at: Offset) -> Slab {
     Slab::at(at.align_down(morecore_heap::UNIT) - unit.back() * morecore_heap::UNIT)
+}
+
+/// What the hardened heap gave; if that is null, C wants to know why.
+fn given_or_refused(payload: *mut u8) -> *mut u8 {
+    if payload.is_null() { refused() } else { payload }
 }
 
 /// Null and `ENOMEM`, as C has it. It is set here, so that the fast paths end with a jump.
