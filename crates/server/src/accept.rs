@@ -11,6 +11,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use morecore_sys::descriptor::Descriptor;
 use morecore_sys::ready::Waker;
 use morecore_sys::{Failed, socket};
+use morecore_wire::Protocol;
 
 use crate::clients::Origin;
 use crate::error::{Error, system};
@@ -19,8 +20,12 @@ use crate::log::Level;
 use crate::model::{Arrival, Running};
 use crate::shared::{Shared, now_ms};
 
-/// What a client hears that finds the house full.
+/// What a client hears that finds the house full: one of Redis's, and also whoever has not told yet
+/// what it speaks.
 const FULL: &[u8] = b"-ERR max number of clients reached\r\n";
+
+/// The same in memcached's words, where all clients are its.
+const FULL_FOR_MEMCACHED: &[u8] = b"ERROR Too many open connections\r\n";
 
 /// Clients taken from one door before the others, and a stop, are looked at again.
 const AT_ONCE: usize = 64;
@@ -84,7 +89,7 @@ impl<'a> Doorkeeper<'a> {
         let (socket, remote) = socket::accept(&door.socket, self.running.wait())?;
         let most = self.shared.settings.clients_most.load(Relaxed);
         if self.shared.clients.count_own() as u64 >= most {
-            self.turn_away(&socket, FULL);
+            self.turn_away(&socket, self.full());
             return Ok(());
         }
         if let Some(words) = self.running.refuses(&socket) {
@@ -114,6 +119,13 @@ impl<'a> Doorkeeper<'a> {
         Ok(())
     }
 
+    fn full(&self) -> &'static [u8] {
+        match self.shared.options.protocol {
+            Some(Protocol::Memcached) => FULL_FOR_MEMCACHED,
+            Some(Protocol::Resp) | None => FULL,
+        }
+    }
+
     /// Tells a client why there is no room for it. A fresh socket takes so few bytes at once; one
     /// that does not has lost its client.
     fn turn_away(&self, socket: &Descriptor, words: &[u8]) {
@@ -131,7 +143,7 @@ impl<'a> Doorkeeper<'a> {
             _ if self.reserve.take().is_some() => {
                 let accepted = socket::accept(&door.socket, self.running.wait());
                 if let Ok((socket, _)) = &accepted {
-                    self.turn_away(socket, FULL);
+                    self.turn_away(socket, self.full());
                 }
                 let is_more = accepted.is_ok();
                 drop(accepted);

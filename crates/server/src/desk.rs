@@ -128,21 +128,7 @@ impl Desk {
         self.now_ms = now_ms();
         self.store.set_now(self.now_ms);
         self.watch.begin(self.shared.settings.slow_us.load(Relaxed).cast_signed());
-        let at_ms = self.shared.flush_at_ms.load(Relaxed);
-        if at_ms != 0 && at_ms <= self.now_ms {
-            self.flush_late(at_ms);
-        }
-    }
-
-    /// Removes every entry, as somebody wished for this time; only one desk does.
-    #[cold]
-    fn flush_late(&mut self, at_ms: u64) {
-        let due = &self.shared.flush_at_ms;
-        if due.compare_exchange(at_ms, 0, Relaxed, Relaxed).is_ok() && self.store.clear().is_err() {
-            // A stopped process holds a part of the store: the next turn tries again, unless there
-            // is a later wish.
-            let _later = due.compare_exchange(0, at_ms, Relaxed, Relaxed);
-        }
+        self.shared.flush_if_due(self.now_ms, || self.store.clear());
     }
 
     /// Ends a turn.

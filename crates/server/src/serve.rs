@@ -157,7 +157,7 @@ impl Server {
                 Ok(None)
             }
             Model::Epoll | Model::Select | Model::Thread | Model::Uring => {
-                Tidying::start(spare, shared.log).map(Some)
+                Tidying::start(spare, Arc::clone(&shared)).map(Some)
             }
         };
         let tidying =

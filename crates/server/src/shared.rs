@@ -126,6 +126,26 @@ impl Shared {
         }
     }
 
+    /// Has `clear` remove every entry, if somebody wished so for a time that has come; only one
+    /// caller does.
+    #[inline]
+    pub(crate) fn flush_if_due(
+        &self,
+        now_ms: u64,
+        clear: impl FnOnce() -> Result<(), morecore_store::Error>,
+    ) {
+        let at_ms = self.flush_at_ms.load(Relaxed);
+        if at_ms == 0 || at_ms > now_ms {
+            return;
+        }
+        let due = &self.flush_at_ms;
+        if due.compare_exchange(at_ms, 0, Relaxed, Relaxed).is_ok() && clear().is_err() {
+            // A stopped process holds a part of the store: the next turn tries again, unless there
+            // is a later wish.
+            let _later = due.compare_exchange(0, at_ms, Relaxed, Relaxed);
+        }
+    }
+
     /// What was counted since the last [`Shared::reset_counts`].
     pub(crate) fn counts(&self) -> Counts {
         let (all, before) = (self.all_counts(), &self.counted_before);

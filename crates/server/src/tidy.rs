@@ -1,8 +1,10 @@
-//! A thread that tidies the store a few times a second: it clears up after dead participants and
-//! drops entries that expired and that nobody asks for.
+//! A thread that tidies the store a few times a second: it clears up after dead participants, drops
+//! entries that expired and that nobody asks for, and empties the store when somebody wished so for
+//! a time that has come.
 //!
 //! Promises: clients never wait for it longer than for one another. It ends when it is dropped.
 
+use std::sync::Arc;
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -10,7 +12,8 @@ use std::{io, thread};
 
 use morecore_store::Store;
 
-use crate::log::{Level, Log};
+use crate::log::Level;
+use crate::shared::{Shared, now_ms};
 
 /// Ten times a second, as often as Redis looks for expired keys (`hz`).
 pub(crate) const EVERY: Duration = Duration::from_millis(100);
@@ -23,11 +26,11 @@ pub(crate) struct Tidying {
 
 impl Tidying {
     /// Starts it on a `Store` of its own.
-    pub(crate) fn start(mut store: Store, log: Log) -> io::Result<Self> {
+    pub(crate) fn start(mut store: Store, shared: Arc<Shared>) -> io::Result<Self> {
         let (stop, stopped) = channel();
         let work = move || {
             while stopped.recv_timeout(EVERY) == Err(RecvTimeoutError::Timeout) {
-                tidy(&mut store, log);
+                tidy(&mut store, &shared);
             }
         };
         let thread = thread::Builder::new().name("tidy".into()).spawn(work)?;
@@ -36,9 +39,10 @@ impl Tidying {
 }
 
 /// Tidies once.
-pub(crate) fn tidy(store: &mut Store, log: Log) {
+pub(crate) fn tidy(store: &mut Store, shared: &Shared) {
+    shared.flush_if_due(now_ms(), || store.clear());
     if let Err(error) = store.tidy() {
-        log.line(Level::Warning, format_args!("cannot tidy the store: {error}"));
+        shared.log.line(Level::Warning, format_args!("cannot tidy the store: {error}"));
     }
 }
 

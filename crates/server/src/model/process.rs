@@ -167,7 +167,7 @@ impl Parent {
         if was_killed || self.tidied.elapsed() >= tidy::EVERY {
             self.tidied = Instant::now();
             if let Some(store) = &mut self.store {
-                tidy::tidy(store, self.shared.log);
+                tidy::tidy(store, &self.shared);
             }
         }
     }

@@ -177,6 +177,33 @@ fn a_flush_may_be_put_off() {
 }
 
 #[test]
+fn a_flush_that_was_put_off_needs_no_command_to_come() {
+    under_every_model(|options| {
+        let (house, mut local) = House::shared(options);
+        let mut talk = Talk::to(house.address);
+        assert_eq!(ask(&mut talk, "set k 0 0 1|a|flush_all 1|"), ["STORED", "OK"]);
+        while local.peek(b"k").unwrap().is_some() {
+            std::thread::yield_now();
+        }
+    });
+}
+
+#[test]
+fn who_finds_the_house_full_is_told_so_in_its_own_words() {
+    under_every_model(|options| {
+        let protocol = Some(Protocol::Memcached);
+        let house = House::open(Options { clients_most: 1, protocol, ..options });
+        let mut one = Talk::to(house.address);
+        assert_eq!(ask(&mut one, "mn|"), ["MN"]);
+        let mut other = Talk::to(house.address);
+        assert_eq!(
+            (other.line(), other.line()),
+            ("ERROR Too many open connections".into(), "closed".into())
+        );
+    });
+}
+
+#[test]
 fn statistics_are_true() {
     under_every_model(|options| {
         let model = options.model;
