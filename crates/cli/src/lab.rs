@@ -9,8 +9,10 @@
 //!
 //! Knows nothing of stores and servers.
 
+pub(crate) mod footprint;
 pub(crate) mod picture;
 pub(crate) mod recorded;
 pub(crate) mod replay;
+pub(crate) mod scaling;
 pub(crate) mod trace;
 pub(crate) mod workloads;

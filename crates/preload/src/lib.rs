@@ -67,6 +67,8 @@ c_names! {
     __libc_memalign => fn memalign(align: usize, bytes: usize) -> Payload;
     __libc_valloc => fn valloc(bytes: usize) -> Payload;
     __libc_pvalloc => fn pvalloc(bytes: usize) -> Payload;
+    __libc_mallopt => fn mallopt(parameter: c_int, value: c_int) -> c_int;
+    __libc_mallinfo => fn mallinfo() -> c::Mallinfo;
     __posix_memalign => fn posix_memalign(place: *mut Payload, align: usize, bytes: usize) -> c_int;
 }
 

@@ -8,9 +8,11 @@
 //! Promises: what is lost is told as plainly as what is won, and how to install the peers that are
 //! missing.
 
+mod contestant;
 mod cores;
 mod language;
 mod malloc;
+mod misuse;
 mod peers;
 mod rounds;
 mod server;
@@ -31,6 +33,7 @@ pub(crate) struct Bench {
 #[derive(clap::Subcommand)]
 enum Face {
     Malloc(malloc::Malloc),
+    Misuse(misuse::Misuse),
     Store(store::Store),
     Server(server::Server),
 }
@@ -40,6 +43,7 @@ impl Bench {
     pub(crate) fn run(self, out: &mut Out) -> Result<(), Failure> {
         match self.face {
             Face::Malloc(malloc) => malloc.run(out),
+            Face::Misuse(misuse) => misuse.run(out),
             Face::Store(store) => store.run(out),
             Face::Server(server) => server.run(out),
         }

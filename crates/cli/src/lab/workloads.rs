@@ -88,12 +88,12 @@ impl Workload {
 
 impl Measure {
     /// A part of `count`, and at least one.
-    fn share(self, count: usize) -> usize {
+    pub(crate) fn share(self, count: usize) -> usize {
         (count / self.part as usize).max(1)
     }
 
     /// The random numbers of thread or stage number `index`.
-    fn rng(self, index: usize) -> Rng {
+    pub(crate) fn rng(self, index: usize) -> Rng {
         // An odd factor keeps neighbours' seeds apart; it is 2^64 over the golden ratio.
         Rng::with_seed(self.seed ^ (index as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15))
     }
@@ -103,10 +103,10 @@ impl Measure {
 pub(crate) const PAGE: usize = 4096;
 
 /// A payload whose first byte was written: the allocator is asked for just its capacity.
-type Payload = Vec<u8>;
+pub(crate) type Payload = Vec<u8>;
 
 /// Asks for `bytes` bytes and writes the first.
-fn payload(bytes: usize, mark: u8) -> Payload {
+pub(crate) fn payload(bytes: usize, mark: u8) -> Payload {
     let mut payload = Vec::with_capacity(bytes);
     payload.push(mark);
     // Without this the compiler may see that nobody needs it, and ask for nothing.
@@ -114,12 +114,12 @@ fn payload(bytes: usize, mark: u8) -> Payload {
 }
 
 /// Frees a payload and gives what was written into it.
-fn give_back(payload: Payload) -> u64 {
+pub(crate) fn give_back(payload: Payload) -> u64 {
     u64::from(payload[0])
 }
 
 /// A size as small objects have it: up to 512 bytes, and half of all up to 32.
-fn small(rng: &mut Rng) -> usize {
+pub(crate) fn small(rng: &mut Rng) -> usize {
     let most = 16 << rng.u32(0..=5);
     rng.usize(1..=most)
 }

@@ -6,6 +6,7 @@ mod bad_input;
 mod bench;
 mod bench_faces;
 mod demo;
+mod misuse;
 mod preload;
 mod run;
 mod serve;

@@ -8,11 +8,11 @@
 //! Promises: every contestant is preloaded, the system's own malloc too, so none is spared what the
 //! loader does; and what a process prints must be the same on all, or the contestant has failed.
 
-mod contestant;
 mod process;
 mod programs;
 mod replay;
 mod report;
+mod show;
 mod subject;
 
 use std::env;
@@ -20,10 +20,11 @@ use std::fs::File;
 use std::io::Write;
 use std::path::PathBuf;
 
-use self::contestant::Contestant;
 use self::process::Used;
 use self::report::Report;
+use self::show::{Point, Show};
 use self::subject::Subject;
+use super::contestant::{self, Contestant};
 use super::rounds::{Effort, Progress, interleave};
 use crate::failure::Failure;
 use crate::lab::recorded;
@@ -52,6 +53,12 @@ pub(crate) struct Malloc {
     /// Also write every sample to a file, one a line
     #[arg(long, value_name = "FILE")]
     csv: Option<PathBuf>,
+    /// Instead, show how something changes as another thing grows or passes
+    #[arg(long, value_name = "WHAT")]
+    show: Option<Show>,
+    /// The point of a show that this process plays, for the bench that started it
+    #[arg(long, hide = true)]
+    point: Option<Point>,
     /// One JSON object
     #[arg(long)]
     json: bool,
@@ -85,6 +92,13 @@ impl Malloc {
         let measure = Measure { seed: self.seed, part: self.part() };
         if let Some(workload) = self.play {
             return Ok(writeln!(out, "{}", workload.play(measure))?);
+        }
+        if let Some(point) = self.point {
+            return point.play(measure, out);
+        }
+        if let Some(show) = self.show {
+            let (contestants, _) = contestant::all(&self.peers)?;
+            return show.run(&contestants, self.effort, measure, self.json, out);
         }
         if let Some(path) = &self.replay {
             let times = (replay::TIMES / measure.part).max(1);

@@ -7,8 +7,8 @@ use std::time::Instant;
 
 use morecore_sys::process::wait;
 
-use super::contestant::Contestant;
 use super::subject::Subject;
+use crate::commands::bench::contestant::Contestant;
 
 /// What a process used, with the children that it waited for.
 #[derive(Clone, Copy)]

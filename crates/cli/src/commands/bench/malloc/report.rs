@@ -12,9 +12,9 @@ use std::io::Write;
 use serde_json::{Map, Value, json};
 
 use super::Outcome;
-use super::contestant::{Contestant, Missing};
 use super::process::Used;
 use super::subject::Subject;
+use crate::commands::bench::contestant::{Contestant, Missing};
 use crate::commands::bench::rounds::{Effort, Spread, geometric_mean};
 use crate::failure::Failure;
 use crate::lab::workloads::Measure;

@@ -4,9 +4,9 @@
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
-use super::contestant::Missing;
 use super::programs::{self, PROGRAMS, Program};
 use super::replay;
+use crate::commands::bench::contestant::Missing;
 use crate::failure::Failure;
 use crate::lab::workloads::{Measure, WORKLOADS};
 use crate::program;
