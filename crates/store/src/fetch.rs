@@ -2,7 +2,7 @@
 //! commands in hand.
 //!
 //! ```text
-//!   begin_fetch(a) begin_fetch(b) ...     the line where each look-up begins
+//!   begin_fetch(a) begin_fetch(b) ...     the lines where each look-up begins and is counted
 //!   fetch_on(a)    fetch_on(b)    ...     what that line leads to
 //!   get(a)         get(b)         ...     no wait for memory
 //! ```
@@ -12,23 +12,29 @@
 //! Source: S. Chen et al., Improving Hash Join Performance through Prefetching, 2004.
 
 use crate::Store;
-use crate::bucket::Bucket;
+use crate::bucket::BUCKET_BYTES;
 use crate::hash::hash;
+use crate::payload::Stub;
 use crate::reader::Reader;
 use crate::table::group_of;
 use crate::view::Look;
+
+/// How many lines of a payload are fetched: its head, its key and the begin of its value. From
+/// there on the processor sees the pattern itself.
+const FETCH_LINES: u64 = 4;
 
 /// A key's memory on its way.
 #[derive(Debug, Clone, Copy)]
 pub struct Fetching(u64);
 
 impl Store {
-    /// Has the line on its way where the look-up of `key` begins.
+    /// Has the lines on their way where the look-up of `key` begins, and where it is counted.
     #[inline]
     #[must_use]
     pub fn begin_fetch(&self, key: &[u8]) -> Fetching {
         let hash = hash(self.session.seed, key);
         self.reader().prefetch(hash);
+        self.session.view.prefetch(self.session.plan.visits_of(hash).0);
         Fetching(hash)
     }
 
@@ -40,22 +46,38 @@ impl Store {
 }
 
 impl Reader<'_> {
-    /// Fetches the entries whose home is that of `hash` and that stand elsewhere, and the payload
-    /// of the one that stands there.
+    /// Fetches the lines beside its home where an entry of `hash` may stand, and its payload.
     #[inline]
     fn fetch_on(self, hash: u64) {
         let Ok(Some(group)) = group_of(self.view, self.plan, hash) else { return };
-        let home = group.home(hash);
-        let Ok(line) = self.view.read_line(group.bucket_at(home)) else { return };
-        if let Some(payload) = Bucket(line).payload() {
-            self.view.prefetch(payload.value_at);
+        for ring in [group.whole(), group.stubs()] {
+            if ring.lines == 0 {
+                continue;
+            }
+            let home = ring.home(hash);
+            // The first bit is the home itself.
+            let mut hop = ring.hop(self.view, home).unwrap_or(0) & !1;
+            while hop != 0 {
+                let index = ring.after(home, u64::from(hop.trailing_zeros()));
+                self.view.prefetch(ring.line_at(index));
+                hop &= hop - 1;
+            }
         }
-        // The first bit is the home itself.
-        let mut hop = Bucket::hop(line[0]) & !1;
-        while hop != 0 {
-            let index = group.after(home, u64::from(hop.trailing_zeros()));
-            self.view.prefetch(group.bucket_at(index));
-            hop &= hop - 1;
+        if group.rows != 0 {
+            let row = group.stubs().line_at(group.stubs().home(hash));
+            self.fetch_payload(row, hash);
+        }
+    }
+
+    /// Fetches the payload of a stub in the row at `row_at` that may be of `hash`.
+    #[inline]
+    fn fetch_payload(self, row_at: u64, hash: u64) {
+        let Ok(row) = self.view.read_line(row_at) else { return };
+        let stubs = row[1..].iter().map(|&word| Stub(word));
+        for stub in stubs.filter(|stub| stub.may_be_of(hash)) {
+            for line in 0..FETCH_LINES {
+                self.view.prefetch(stub.at() + line * BUCKET_BYTES);
+            }
         }
     }
 }
