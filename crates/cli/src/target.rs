@@ -18,7 +18,7 @@ const SCAN_COUNT: usize = 512;
 /// The store that a command is about.
 #[derive(clap::Args)]
 pub(crate) struct Target {
-    /// Name of the store
+    /// Name of the store, or `file:PATH`, or `unix:SOCKET` for one that `morecore share` hands over
     #[arg(long, env = "MORECORE_STORE", default_value = "default", value_name = "NAME")]
     store: Name,
 }

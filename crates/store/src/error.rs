@@ -29,6 +29,11 @@ pub enum Error {
         /// What is wrong with it.
         why: &'static str,
     },
+    /// Nobody shares a store at this socket.
+    NotShared {
+        /// Where the socket should be.
+        path: String,
+    },
     /// The store has no descriptor that could be handed over: it is a System V segment.
     NoDescriptor,
     /// Whoever listens at the socket handed no store over.
@@ -138,6 +143,9 @@ impl fmt::Display for Error {
                 write!(f, "{name:?} is made and removed by whoever shares it")
             }
             Error::BadName { name, why } => write!(f, "{name:?} cannot name a store: {why}"),
+            Error::NotShared { path } => {
+                write!(f, "nobody shares a store at {path}; `morecore share {path}` would")
+            }
             Error::NoDescriptor => f.write_str(
                 "a store in a System V segment cannot be handed over; use one in a file or in memory",
             ),

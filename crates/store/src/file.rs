@@ -100,6 +100,12 @@ pub(crate) fn adopt(file: Descriptor, access: Access) -> Result<Arc<Mapping>, Er
     Ok(Arc::new(mapping))
 }
 
+/// Gives a file to a group.
+pub(crate) fn set_group(path: &Path, group: u32) -> Result<(), Error> {
+    let file = file::open(&terminated(path)?, Access::Read)?;
+    Ok(file::set_group(&file, group)?)
+}
+
 /// Removes a file, if a store is in it.
 pub(crate) fn remove(path: &Path) -> Result<(), Error> {
     let no_such_store = || Error::NoSuchStore { name: shown(path) };

@@ -12,6 +12,7 @@
 //! Promises: memory that is made here cannot be shrunk by anyone, so no page of a mapping goes away.
 //! Source: unix(7), SCM_RIGHTS.
 
+use std::io::ErrorKind;
 use std::os::fd::{BorrowedFd, IntoRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
@@ -93,7 +94,12 @@ impl Store {
 /// Maps the store that whoever listens at `path` hands over.
 pub(crate) fn attach(path: &Path, access: Access) -> Result<Arc<Mapping>, Error> {
     let failed = |call| move |error| Error::System { call, error };
-    let stream = UnixStream::connect(path).map_err(failed("connect"))?;
+    let stream = UnixStream::connect(path).map_err(|error| match error.kind() {
+        ErrorKind::NotFound | ErrorKind::ConnectionRefused => {
+            Error::NotShared { path: path.display().to_string() }
+        }
+        _ => Error::System { call: "connect", error },
+    })?;
     stream.set_read_timeout(Some(HANDOVER_MOST)).map_err(failed("setsockopt"))?;
     let taken = memory::take_over(&owned(stream.into()))?;
     file::adopt(taken.ok_or(Error::NothingHandedOver)?, access)

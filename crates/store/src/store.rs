@@ -17,8 +17,8 @@ use crate::observer::Observer;
 use crate::reader::Reader;
 use crate::session::{Session, Turn};
 use crate::{
-    Act, Broken, Census, Change, Create, Entry, Error, Listed, Meta, Name, Set,
-    SetDone, Stat, Verified, number, report, system, verify,
+    Act, Broken, Census, Change, Create, Entry, Error, Listed, Meta, Name, Set, SetDone, Stat,
+    Verified, number, report, system, verify,
 };
 
 /// How many keys are fetched ahead: about as many misses as a core has under way at once.
@@ -66,6 +66,14 @@ impl Store {
     /// What the system says.
     pub fn list() -> Result<Vec<Listed>, Error> {
         system::list()
+    }
+
+    /// Gives a store to a group, by its number: the middle digit of the store's mode is for that.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchStore`]; what the system says.
+    pub fn set_group(name: &Name, group: u32) -> Result<(), Error> {
+        system::set_group(name, group)
     }
 
     /// Removes a store. Those who are attached keep what they have until they leave.
@@ -153,10 +161,19 @@ impl Store {
     pub fn get(&mut self, key: &[u8], value: &mut Vec<u8>) -> Result<Option<Meta>, Error> {
         self.session.enter()?;
         check_key(key)?;
-        let sought = Sought::new(self.session.seed, key);
-        let found = self.reader().get(&sought, || self.session.now_ms(), value)?;
+        self.get_hashed(hash(self.session.seed, key), key, value)
+    }
+
+    #[inline(always)]
+    fn get_hashed(
+        &mut self,
+        hash: u64,
+        key: &[u8],
+        value: &mut Vec<u8>,
+    ) -> Result<Option<Meta>, Error> {
+        let found = self.reader().get(hash, key, || self.session.now_ms(), value)?;
         if found.is_some() {
-            self.session.visit_hash(sought.hash);
+            self.session.visit_hash(hash);
         }
         Ok(found)
     }
@@ -321,6 +338,7 @@ impl Store {
         shards.sort_unstable();
         shards.dedup();
         session.hold(&shards)?;
+        session.busy = sought.iter().map(|sought| sought.hash).collect();
         let (changes, result) = {
             let (mut values, mut seen) = (Vec::new(), Vec::new());
             for sought in &sought {
@@ -401,7 +419,7 @@ impl Store {
         self.session.enter_to_change()?;
         self.session.clear_up()?;
         let turn = Turn(&mut self.session);
-        turn.0.expire_some(TIDY_DUES.0, TIDY_DUES.1)?;
+        turn.0.expire_some(TIDY_DUES, false)?;
         Ok(())
     }
 

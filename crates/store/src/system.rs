@@ -133,6 +133,15 @@ fn remove_segment(name: &Name) -> Result<(), Error> {
     if has_removed { Ok(()) } else { Err(Error::NoSuchStore { name: name.to_string() }) }
 }
 
+/// Gives a store to a group.
+pub(crate) fn set_group(name: &Name, group: u32) -> Result<(), Error> {
+    match name.place() {
+        Place::Segment => Ok(segment::set_group(locate(name)?.1, group)?),
+        Place::File(path) => file::set_group(path, group),
+        Place::Socket(_) => Err(Error::NotHere { name: name.to_string() }),
+    }
+}
+
 /// Lists the stores of this machine.
 pub(crate) fn list() -> Result<Vec<Listed>, Error> {
     let mut segments = Vec::new();

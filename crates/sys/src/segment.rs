@@ -103,6 +103,18 @@ pub fn stat(id: Id) -> Result<SegmentStat, Failed> {
     Ok(from_kernel(id, &status))
 }
 
+/// Gives a segment to a group: the middle digit of its mode is for that.
+///
+/// # Errors
+/// `EPERM` if it belongs to another user.
+pub fn set_group(id: Id, group: u32) -> Result<(), Failed> {
+    let (_, mut status) = control(id.0, libc::IPC_STAT)?;
+    status.shm_perm.gid = group;
+    // SAFETY: the kernel reads a `shmid_ds`, which it filled itself but for the group.
+    let failed = unsafe { libc::shmctl(id.0, libc::IPC_SET, &raw mut status) };
+    if failed == 0 { Ok(()) } else { Err(Failed::last("shmctl")) }
+}
+
 /// Removes a segment: it has no key any more, and goes when the last one detaches.
 ///
 /// # Errors

@@ -3,6 +3,7 @@
 use std::io::Write;
 
 use morecore_store::{Create as How, Name, Store};
+use nix::unistd::Group;
 
 use super::Evict;
 use crate::failure::Failure;
@@ -21,6 +22,9 @@ pub(crate) struct Create {
     /// Who may attach, in octal as for chmod
     #[arg(long, default_value = "0600", value_parser = mode, value_name = "MODE")]
     mode: u32,
+    /// The group that the middle digit of the mode is for, by name or number
+    #[arg(long, value_parser = group, value_name = "GROUP")]
+    group: Option<u32>,
     /// What a full store does: drop what was not used lately, or refuse
     #[arg(long, default_value = "policy", value_enum)]
     evict: Evict,
@@ -34,13 +38,28 @@ impl Create {
         let name = self.name.as_ref().unwrap_or(self.target.name());
         let how = How { memory_bytes: self.memory, mode: self.mode, evict: self.evict.into() };
         let store = Store::create(name, &how)?;
+        if let Some(group) = self.group {
+            Store::set_group(name, group)?;
+        }
         let bytes = quantity::show_bytes(store.memory_bytes());
         Ok(writeln!(out, "store {name}: {bytes}, mode {:04o}", self.mode)?)
     }
 }
 
+/// Reads a group's name or number.
+fn group(text: &str) -> Result<u32, String> {
+    if let Ok(number) = text.parse() {
+        return Ok(number);
+    }
+    match Group::from_name(text) {
+        Ok(Some(group)) => Ok(group.gid.as_raw()),
+        Ok(None) => Err(format!("no group is named {text:?}")),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
 /// Reads permission bits; anything beyond read and write for three means nothing to a segment.
-fn mode(text: &str) -> Result<u32, String> {
+pub(super) fn mode(text: &str) -> Result<u32, String> {
     match u32::from_str_radix(text, 8) {
         Ok(mode) if mode & !0o666 == 0 && mode & 0o600 == 0o600 => Ok(mode),
         Ok(_) => Err(format!("{text} is no mode of a store; try 0600, 0640, 0644 or 0666")),

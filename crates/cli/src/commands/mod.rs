@@ -17,6 +17,7 @@ mod run;
 mod scan;
 mod serve;
 mod set;
+mod share;
 mod stat;
 mod ttl;
 mod verify;
@@ -44,6 +45,7 @@ pub(crate) enum Command {
     Stat(stat::Stat),
     Map(map::Map),
     Verify(verify::Verify),
+    Share(share::Share),
     Serve(serve::Serve),
     Demo(demo::Demo),
     Bench(bench::Bench),
@@ -70,6 +72,7 @@ impl Command {
             Command::Stat(stat) => stat.run(out),
             Command::Map(map) => map.run(out),
             Command::Verify(verify) => verify.run(out),
+            Command::Share(share) => share.run(out),
             Command::Serve(serve) => serve.run(out),
             Command::Demo(demo) => demo.run(out),
             Command::Bench(bench) => bench.run(out),

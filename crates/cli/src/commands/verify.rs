@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use morecore_store::{Broken, Verified};
+use morecore_store::{Broken, Name, Salvaged, Store, Verified};
 use serde_json::json;
 
 use crate::failure::Failure;
@@ -15,6 +15,9 @@ use crate::target::Target;
 pub(crate) struct Verify {
     #[command(flatten)]
     target: Target,
+    /// Take what is whole in a file that was in use when the machine stopped over into a new store
+    #[arg(long, value_name = "NEW")]
+    salvage: Option<Name>,
     /// One JSON object
     #[arg(long)]
     json: bool,
@@ -23,6 +26,13 @@ pub(crate) struct Verify {
 impl Verify {
     /// Says what was proven; or all that is wrong, and then the exit status is 1.
     pub(crate) fn run(self, out: &mut Out) -> Result<(), Failure> {
+        if let Some(into) = &self.salvage {
+            let salvaged = Store::salvage(self.target.name(), into)?;
+            if self.json {
+                return out.json(&as_json_salvaged(&salvaged));
+            }
+            return Ok(print_salvaged(&salvaged, into, out)?);
+        }
         // Attached, not observed, where that is allowed: under all holds nothing changes meanwhile,
         // and what the dead left is rolled back first.
         let outcome = match self.target.attach() {
@@ -45,6 +55,30 @@ impl Verify {
         }
         outcome.map(drop).map_err(|_| Failure::silent(1))
     }
+}
+
+/// What was kept of a torn file.
+fn print_salvaged(salvaged: &Salvaged, into: &Name, out: &mut Out) -> std::io::Result<()> {
+    writeln!(
+        out,
+        "kept {} of {} entries in {into}, {}; {} were not whole, {} had expired",
+        show_count(salvaged.kept),
+        show_count(salvaged.counted),
+        show_bytes(salvaged.bytes),
+        show_count(salvaged.lost),
+        show_count(salvaged.expired)
+    )
+}
+
+/// The same for programs.
+fn as_json_salvaged(salvaged: &Salvaged) -> serde_json::Value {
+    json!({
+        "counted": salvaged.counted,
+        "kept": salvaged.kept,
+        "bytes": salvaged.bytes,
+        "lost": salvaged.lost,
+        "expired": salvaged.expired,
+    })
 }
 
 /// What a whole store was proven to be.

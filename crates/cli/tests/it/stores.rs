@@ -198,3 +198,115 @@ fn a_full_store_that_may_evict_goes_on() {
     assert!(json(&store.ask("stat --json"))["evictions"].as_u64() > Some(0));
     told(&store.ask("verify"));
 }
+
+/// A folder of this test alone, which goes with it.
+struct Folder(std::path::PathBuf);
+
+impl Folder {
+    fn new(test: &str) -> Folder {
+        let path = std::env::temp_dir().join(format!("morecore-cli-{test}-{}", std::process::id()));
+        std::fs::create_dir(&path).unwrap();
+        Folder(path)
+    }
+
+    fn path(&self, file: &str) -> String {
+        self.0.join(file).display().to_string()
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+#[test]
+fn every_command_works_on_a_store_in_a_file() {
+    let folder = Folder::new("file");
+    let path = folder.path("store");
+    told(&ask(&format!("create --memory 4mb --mode 0640 file:{path}")));
+    let on_it = |arguments: &str| ask(&format!("{arguments} --store file:{path}"));
+    assert_eq!(told(&on_it("set k v")), "OK\n");
+    assert_eq!(told(&on_it("get k")), "v");
+    assert_eq!(told(&on_it("incr n 5")), "5\n");
+    assert_eq!(told(&on_it("expire n 2h")), "1\n");
+    assert_eq!(told(&on_it("exists k n")).trim(), "2");
+    assert_eq!(told(&on_it("keys k*")), "k\n");
+    assert_eq!(json(&on_it("stat --json"))["entries"], 2);
+    assert_eq!(json(&on_it("verify --json"))["is_whole"], true);
+    assert!(told(&on_it("map")).contains("F fixed"));
+    assert_eq!(told(&on_it("del n")).trim(), "1");
+    let (status, complaint) = failed(&ask(&format!("create file:{path}")));
+    assert!(status == 1 && complaint.contains("exists already"), "{complaint}");
+    told(&ask(&format!("rm file:{path}")));
+    let (status, complaint) = failed(&on_it("get k"));
+    assert!(status == 1 && complaint.contains("no store is named"), "{complaint}");
+}
+
+#[test]
+fn a_torn_file_is_refused_and_salvaged() {
+    let folder = Folder::new("torn");
+    let (path, new) = (folder.path("store"), folder.path("new"));
+    told(&ask(&format!("create --memory 4mb file:{path}")));
+    told(&ask(&format!("set k v --store file:{path}")));
+    // In use since another boot: not closed, and an unknown number of the boot.
+    let mut bytes = std::fs::read(&path).unwrap();
+    bytes[512..528].fill(3);
+    std::fs::write(&path, bytes).unwrap();
+    let (status, complaint) = failed(&ask(&format!("get k --store file:{path}")));
+    assert!(status == 1 && complaint.contains("verify --salvage"), "{complaint}");
+    let salvaged = ask(&format!("verify --json --store file:{path} --salvage file:{new}"));
+    assert_eq!(
+        (json(&salvaged)["kept"].clone(), json(&salvaged)["lost"].clone()),
+        (1.into(), 0.into())
+    );
+    assert_eq!(told(&ask(&format!("get k --store file:{new}"))), "v");
+}
+
+/// A child that is killed when the test ends.
+struct Running(std::process::Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn a_store_is_shared_at_a_socket() {
+    let folder = Folder::new("share");
+    let socket = folder.path("socket");
+    let (status, complaint) = failed(&ask(&format!("get k --store unix:{socket}")));
+    assert!(status == 1 && complaint.contains("nobody shares a store"), "{complaint}");
+    for is_read_only in [false, true] {
+        let mut command = morecore();
+        command.args(["share", "--memory", "4mb", &socket]).stdout(Stdio::piped());
+        if is_read_only {
+            command.arg("--read-only");
+        }
+        let mut share = Running(command.spawn().unwrap());
+        let mut ready = String::new();
+        let mut lines = std::io::BufReader::new(share.0.stdout.take().unwrap());
+        std::io::BufRead::read_line(&mut lines, &mut ready).unwrap();
+        assert!(ready.starts_with(&format!("ready socket={socket} store=memory")), "{ready}");
+        let set = ask(&format!("set k v --store unix:{socket}"));
+        if is_read_only {
+            assert!(failed(&set).1.contains("read-only"), "{set:?}");
+        } else {
+            told(&set);
+            assert_eq!(told(&ask(&format!("get k --store unix:{socket}"))), "v");
+        }
+        assert_eq!(
+            told(&ask(&format!("keys * --store unix:{socket}"))).len(),
+            usize::from(!is_read_only) * 2
+        );
+        nix::sys::signal::kill(
+            nix::unistd::Pid::from_raw(share.0.id() as i32),
+            nix::sys::signal::Signal::SIGTERM,
+        )
+        .unwrap();
+        assert!(share.0.wait().unwrap().success());
+        assert!(!std::path::Path::new(&socket).exists());
+    }
+}
