@@ -1,32 +1,34 @@
-//! A bucket: one line of the cache, with a small entry whole, or a large one's address.
+//! A bucket: one line of the cache, with a small entry whole.
 //!
 //! ```text
-//!   word 0   kind 3 | flagged | key bytes 6 | value bytes 6 | hop 16 | version, low 32
-//!   word 1   expiry in unix ms 44 (0 = never) | main | unused 3 | version, high 16
-//!
-//!            inline            key in the bucket     key in the payload
-//!   word 2   key, then value,  offset of payload     offset of payload     (48 bits, and above
-//!   word 3   then flags        value's bytes         value's bytes          them 16 of the flags)
-//!   word 4       "             key's bytes | hash    key's bytes | hash    (32 bits each)
-//!   word 5       "             key                   the whole hash
-//!   word 6       "               "                   unused
-//!   word 7       "               "                   unused
+//!   word 0      kind 3 | flagged | key bytes 6 | value bytes 6 | hop 16 | version, low 32
+//!   word 1      expiry in unix ms 44 (0 = never) | main | unused 3 | version, high 16
+//!   words 2-7   the key, then the value, then the flags
 //! ```
 //!
-//!   payload: the whole hash 64 | the key, if it is not in the bucket | value      each in words
-//!
-//! Flags of 0 cost nothing; others take 4 of the 48 bytes of an inline entry, which `flagged`
-//! tells, and stand in an entry with a payload where no offset and no length reaches.
+//! Flags of 0 cost nothing; others take 4 of the 48 bytes, which `flagged` tells.
 //!
 //! The hop belongs to the place, not to the entry: bit d says that the bucket d places further on
 //! holds an entry whose home is here. So a look-up reads the home, and then only buckets with
 //! entries of this home, at most 15 places away.
+//!
+//! Out of the table, the same type also holds an entry that has a payload (see `payload.rs`), with
+//! its words 0 and 1 as above, and all that its head says:
+//!
+//! ```text
+//!   word 2      offset of the payload 48 | flags, low 16
+//!   word 3      value's bytes 48 | flags, high 16
+//!   word 4      key's bytes
+//!   word 5      offset of the key
+//!   word 6      offset of the value
+//! ```
 //!
 //! Promises: a bucket of kind 0 is empty, and then its other words mean nothing.
 //! Source: M. Herlihy, N. Shavit, M. Tzafrir, Hopscotch Hashing, 2008.
 
 use crate::hash::hash;
 use crate::layout::{BYTES_MOST, KEY_BYTES_MOST, WORD};
+use crate::payload::Shape;
 use crate::view::Look;
 use crate::{Error, Meta};
 
@@ -39,24 +41,21 @@ pub(crate) const HOP: u64 = 16;
 /// What fits in words 2 to 7.
 pub(crate) const INLINE_BYTES: usize = 48;
 
-/// The longest key that stands in the bucket of an entry with a payload: words 5 to 7.
-pub(crate) const KEY_IN_BUCKET_BYTES: usize = 24;
-
-/// Where in a payload the key begins: behind the hash, by which a payload's entry is found.
-pub(crate) const KEY_AT: u64 = WORD;
-
 const KIND_MASK: u64 = 0x7;
 /// Whether the flags stand behind an inline value.
 const FLAGGED: u64 = 0x8;
 const INLINE: u64 = 1;
 const FLAGGED_INLINE: u64 = FLAGGED | INLINE;
-const KEY_IN_BUCKET: u64 = 2;
-const KEY_IN_PAYLOAD: u64 = 3;
+const PAYLOAD: u64 = 2;
 const HOP_SHIFT: u32 = 16;
 const HOP_MASK: u64 = 0xffff << HOP_SHIFT;
+/// Where an inline entry says its key's length and its value's, in six bits each.
+const KEY_BYTES_SHIFT: u32 = 4;
+const VALUE_BYTES_SHIFT: u32 = 10;
+const INLINE_BYTES_MASK: u64 = 0x3f;
 const EXPIRY_MASK: u64 = (1 << 44) - 1;
 /// Whether the entry was asked for again: then eviction counts it among the many that stay.
-const MAIN: u64 = 1 << 44;
+pub(crate) const MAIN: u64 = 1 << 44;
 const VERSION_SHIFT: u32 = 48;
 
 /// Bits 0 to 47 of words 2 and 3: no offset and no length in a store has more than 46.
@@ -82,12 +81,17 @@ pub(crate) struct Sought<'k> {
 impl<'k> Sought<'k> {
     #[inline]
     pub(crate) fn new(seed: u64, key: &'k [u8]) -> Self {
-        Self { key, hash: hash(seed, key), words: pack(key) }
+        Self::hashed(hash(seed, key), key)
+    }
+
+    #[inline]
+    pub(crate) fn hashed(hash: u64, key: &'k [u8]) -> Self {
+        Self { key, hash, words: pack(key) }
     }
 }
 
-/// The first 48 bytes as words. Whole words are read as such: to copy a number of bytes that the
-/// compiler does not know is a call.
+/// The first 48 bytes as words, padded with zeros. To copy a number of bytes that the compiler does
+/// not know is a call; so whole words are read as such, and the rest out of the last whole word.
 #[inline]
 fn pack(bytes: &[u8]) -> [u64; 6] {
     let bytes = &bytes[..bytes.len().min(INLINE_BYTES)];
@@ -97,8 +101,10 @@ fn pack(bytes: &[u8]) -> [u64; 6] {
         *word = u64::from_le_bytes(*chunk);
     }
     if !rest.is_empty() {
-        let last = rest.iter().rev().fold(0, |word, &byte| word << 8 | u64::from(byte));
-        words[chunks.len()] = last;
+        words[chunks.len()] = match bytes.last_chunk::<8>() {
+            Some(last) => u64::from_le_bytes(*last) >> (64 - 8 * rest.len()),
+            None => rest.iter().rev().fold(0, |word, &byte| word << 8 | u64::from(byte)),
+        };
     }
     words
 }
@@ -126,7 +132,8 @@ impl Bucket {
             return None;
         }
         let mut bucket = Self::default();
-        bucket.0[0] = INLINE | (key.len() as u64) << 4 | (value.len() as u64) << 10;
+        let (key_bytes, value_bytes) = (key.len() as u64, value.len() as u64);
+        bucket.0[0] = INLINE | key_bytes << KEY_BYTES_SHIFT | value_bytes << VALUE_BYTES_SHIFT;
         bucket.0[2..].copy_from_slice(&pack(key));
         bucket.put(key.len(), value);
         if flags != 0 {
@@ -159,21 +166,13 @@ impl Bucket {
         low | next.checked_shl(64 - shift).unwrap_or(0)
     }
 
-    /// An entry whose value is in the payload at `at`, of [`payload_bytes`].
-    pub(crate) fn with_payload(sought: &Sought<'_>, at: u64, value_bytes: u64, flags: u32) -> Self {
-        let mut words = [0; 8];
+    /// An entry whose key and value are in a payload.
+    pub(crate) fn with_payload(payload: Payload, key: (u64, u64), flags: u32) -> Self {
         let (low, high) = (u64::from(flags & 0xffff), u64::from(flags >> 16));
-        words[2] = at | low << LOW_BITS;
-        words[3] = value_bytes | high << LOW_BITS;
-        words[4] = sought.key.len() as u64 | sought.hash << 32;
-        if sought.key.len() <= KEY_IN_BUCKET_BYTES {
-            words[0] = KEY_IN_BUCKET;
-            words[5..].copy_from_slice(&sought.words[..3]);
-        } else {
-            words[0] = KEY_IN_PAYLOAD;
-            words[5] = sought.hash;
-        }
-        Self(words)
+        let Payload { at, value_at, value_bytes } = payload;
+        let (key_at, key_bytes) = key;
+        let (at, value) = (at | low << LOW_BITS, value_bytes | high << LOW_BITS);
+        Self([PAYLOAD, 0, at, value, key_bytes, key_at, value_at, 0])
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -247,32 +246,33 @@ impl Bucket {
     }
 
     pub(crate) fn key_bytes(&self) -> u64 {
-        match self.0[0] & KIND_MASK {
-            INLINE => self.0[0] >> 4 & 0x3f,
-            _ => self.0[4] & 0xffff_ffff,
+        if self.is_inline() {
+            return self.0[0] >> KEY_BYTES_SHIFT & INLINE_BYTES_MASK;
         }
+        self.0[4]
     }
 
     pub(crate) fn value_bytes(&self) -> u64 {
-        match self.0[0] & KIND_MASK {
-            INLINE => self.0[0] >> 10 & 0x3f,
-            _ => self.0[3] & LOW_MASK,
+        if self.is_inline() {
+            return self.0[0] >> VALUE_BYTES_SHIFT & INLINE_BYTES_MASK;
         }
+        self.0[3] & LOW_MASK
+    }
+
+    /// Does the entry stand whole in its bucket?
+    #[inline]
+    pub(crate) fn is_inline(&self) -> bool {
+        self.0[0] & KIND_MASK == INLINE
     }
 
     /// What a client keeps beside its value.
-    fn flags(&self) -> u32 {
+    pub(crate) fn flags(&self) -> u32 {
         match self.0[0] & (KIND_MASK | FLAGGED) {
             INLINE => 0,
             // Cut to its lower half: what stands behind the flags is nothing.
             FLAGGED_INLINE => self.word_from(self.content_bytes() as usize) as u32,
             _ => (self.0[2] >> LOW_BITS | self.0[3] >> LOW_BITS << 16) as u32,
         }
-    }
-
-    /// The payload's offset, in an entry that has one.
-    fn payload_at(&self) -> u64 {
-        self.0[2] & LOW_MASK
     }
 
     /// Key and value together: what counts as content.
@@ -292,114 +292,111 @@ impl Bucket {
 
     /// The payload, if the entry has one.
     pub(crate) fn payload(&self) -> Option<Payload> {
-        let (at, value_bytes) = (self.payload_at(), self.value_bytes());
-        match self.0[0] & KIND_MASK {
-            KEY_IN_BUCKET => Some(Payload { at, value_at: at.saturating_add(KEY_AT), value_bytes }),
-            KEY_IN_PAYLOAD => {
-                let before = KEY_AT + self.key_bytes().next_multiple_of(WORD);
-                Some(Payload { at, value_at: at.saturating_add(before), value_bytes })
-            }
-            _ => None,
-        }
+        let [word0, _, at, value, _, _, value_at, _] = self.0;
+        let (at, value_bytes) = (at & LOW_MASK, value & LOW_MASK);
+        (word0 & KIND_MASK == PAYLOAD).then_some(Payload { at, value_at, value_bytes })
     }
 
-    /// Is this the entry of the key? Reads on from where the bucket stands.
-    #[inline]
-    pub(crate) fn is_of(&self, look: &impl Look, sought: &Sought<'_>) -> Result<bool, Error> {
-        let count = sought.key.len();
-        match self.0[0] & KIND_MASK {
-            INLINE => Ok(self.key_bytes() == count as u64
-                && count <= INLINE_BYTES
-                && self.begins_with(2, sought)),
-            KEY_IN_BUCKET | KEY_IN_PAYLOAD if self.0[4] != (count as u64 | sought.hash << 32) => {
-                Ok(false)
-            }
-            KEY_IN_BUCKET => Ok(count <= KEY_IN_BUCKET_BYTES && self.begins_with(5, sought)),
-            KEY_IN_PAYLOAD if self.0[5] == sought.hash => {
-                let mut key = Vec::new();
-                let key_at = self.payload_at().saturating_add(KEY_AT);
-                look.view().copy_out(key_at, count as u64, &mut key)?;
-                Ok(key == sought.key)
-            }
-            _ => Ok(false),
-        }
+    /// Where the key of an entry with a payload stands.
+    pub(crate) fn key_at(&self) -> u64 {
+        self.0[5]
     }
 
-    /// Do the words from `first` on begin with the key?
+    /// Is this the inline entry of the key?
     #[inline]
-    fn begins_with(&self, first: usize, sought: &Sought<'_>) -> bool {
-        let count = sought.key.len();
-        let whole = count / 8;
-        let mut pairs = self.0[first..].iter().zip(&sought.words).take(whole);
-        if pairs.any(|(one, other)| one != other) {
-            return false;
-        }
-        let rest = count % 8;
-        rest == 0 || (self.0[first + whole] ^ sought.words[whole]) << (64 - 8 * rest) == 0
+    pub(crate) fn is_of(&self, sought: &Sought<'_>) -> bool {
+        sought.is_inline_in(self.0[0], |index| self.0[2 + index])
     }
 
     /// Appends the key.
     pub(crate) fn copy_key(&self, look: &impl Look, out: &mut Vec<u8>) -> Result<(), Error> {
         let count = self.key_bytes();
         match self.0[0] & KIND_MASK {
-            INLINE if count as usize <= INLINE_BYTES => self.copy_words(2, 0, count as usize, out),
-            KEY_IN_BUCKET if count as usize <= KEY_IN_BUCKET_BYTES => {
-                self.copy_words(5, 0, count as usize, out);
+            INLINE if count as usize <= INLINE_BYTES => {
+                out.extend_from_slice(&self.content()[..count as usize]);
+                Ok(())
             }
-            KEY_IN_PAYLOAD if count <= KEY_BYTES_MOST => {
-                look.view().copy_out(self.payload_at().saturating_add(KEY_AT), count, out)?;
-            }
-            _ => return Err(Error::Damaged { what: "a bucket of no kind", at: self.0[0] }),
+            PAYLOAD if count <= KEY_BYTES_MOST => look.view().copy_out(self.key_at(), count, out),
+            _ => Err(Error::Damaged { what: "a bucket of no kind", at: self.0[0] }),
         }
-        Ok(())
     }
 
     /// Appends the value of an inline entry; false if it has a payload.
     #[inline]
     pub(crate) fn copy_inline_value(&self, out: &mut Vec<u8>) -> bool {
         let (key, value) = (self.key_bytes() as usize, self.value_bytes() as usize);
-        let is_inline = self.0[0] & KIND_MASK == INLINE && key + value <= INLINE_BYTES;
+        let is_inline = self.is_inline() && key + value <= INLINE_BYTES;
         if is_inline {
-            // Whole words, shifted to where the value begins, and what is too much cut off.
-            let mut bytes = [0u8; INLINE_BYTES];
-            for (index, chunk) in bytes.chunks_exact_mut(8).enumerate() {
-                chunk.copy_from_slice(&self.word_from(key + 8 * index).to_le_bytes());
-            }
-            let length = out.len();
-            out.extend_from_slice(&bytes);
-            out.truncate(length + value);
+            out.extend_from_slice(&self.content()[key..key + value]);
         }
         is_inline
     }
 
     /// Returns the hash of the entry's key.
     pub(crate) fn hash(&self, look: &impl Look, seed: u64) -> Result<u64, Error> {
-        if self.0[0] & KIND_MASK == KEY_IN_PAYLOAD {
-            return Ok(self.0[5]);
+        let count = self.key_bytes() as usize;
+        if self.is_inline() && count <= INLINE_BYTES {
+            return Ok(hash(seed, &self.content()[..count]));
         }
-        let mut bytes = [0u8; INLINE_BYTES];
-        let first = if self.0[0] & KIND_MASK == INLINE { 2 } else { 5 };
-        for (chunk, word) in bytes.chunks_exact_mut(8).zip(&self.0[first..]) {
-            chunk.copy_from_slice(&word.to_le_bytes());
+        // Most keys need no memory of their own to be looked at.
+        let mut key = [0; 64];
+        if let Some(key) = key.get_mut(..count)
+            && !self.is_inline()
+        {
+            look.view().copy_to(self.key_at(), key)?;
+            return Ok(hash(seed, key));
         }
-        match bytes.get(..self.key_bytes() as usize) {
-            Some(key) => Ok(hash(seed, key)),
-            None => {
-                let mut key = Vec::new();
-                self.copy_key(look, &mut key)?;
-                Ok(hash(seed, &key))
-            }
-        }
+        let mut key = Vec::new();
+        self.copy_key(look, &mut key)?;
+        Ok(hash(seed, &key))
     }
 
+    /// Words 2 to 7 as bytes.
     #[inline]
-    fn copy_words(&self, first: usize, skip: usize, count: usize, out: &mut Vec<u8>) {
+    fn content(&self) -> [u8; INLINE_BYTES] {
         let mut bytes = [0u8; INLINE_BYTES];
-        for (chunk, word) in bytes.chunks_exact_mut(8).zip(&self.0[first..]) {
+        for (chunk, word) in bytes.chunks_exact_mut(8).zip(&self.0[2..]) {
             chunk.copy_from_slice(&word.to_le_bytes());
         }
-        out.extend_from_slice(&bytes[skip..skip + count]);
+        bytes
     }
+}
+
+impl Sought<'_> {
+    /// Is this the key of an inline entry whose word 0 is `word0`, and the words of whose content
+    /// are what `word` says?
+    #[inline(always)]
+    pub(crate) fn is_inline_in(&self, word0: u64, word: impl Fn(usize) -> u64) -> bool {
+        let count = self.key.len();
+        if !says_inline_key_of(word0, count) {
+            return false;
+        }
+        // All words at once, without a branch for each.
+        let whole = count / 8;
+        let mut differences = 0;
+        for index in 0..whole.min(self.words.len()) {
+            differences |= word(index) ^ self.words[index];
+        }
+        let rest = count % 8;
+        if rest != 0 && whole < self.words.len() {
+            differences |= (word(whole) ^ self.words[whole]) << (64 - 8 * rest);
+        }
+        differences == 0 && count <= INLINE_BYTES
+    }
+}
+
+/// Whether word 0 says that this is an inline entry with a key of so many bytes.
+#[inline(always)]
+pub(crate) fn says_inline_key_of(word0: u64, count: usize) -> bool {
+    let head = INLINE | (count as u64) << KEY_BYTES_SHIFT;
+    word0 & (KIND_MASK | INLINE_BYTES_MASK << KEY_BYTES_SHIFT) == head
+}
+
+/// The value's length in word 0 of an inline entry without flags; `None` for any other word.
+#[inline(always)]
+pub(crate) fn plain_value_bytes(word0: u64) -> Option<usize> {
+    (word0 & (KIND_MASK | FLAGGED) == INLINE)
+        .then_some((word0 >> VALUE_BYTES_SHIFT & INLINE_BYTES_MASK) as usize)
 }
 
 impl Meta {
@@ -411,26 +408,15 @@ impl Meta {
         key.len() as u64 + self.bytes + flags <= INLINE_BYTES as u64
     }
 
-    /// The bytes of that entry: its bucket, and its payload if it has one. What the heap rounds up
-    /// is not counted.
+    /// The bytes of that entry: its bucket, or its payload and its stub. What the heap rounds up is
+    /// not counted.
     #[must_use]
     pub fn entry_bytes(&self, key: &[u8]) -> u64 {
-        let payload = if self.is_inline(key) { 0 } else { payload_bytes(key, self.bytes) };
-        BUCKET_BYTES + payload
+        if self.is_inline(key) {
+            return BUCKET_BYTES;
+        }
+        WORD + Shape::new(key.len() as u64, self.bytes, self.flags).bytes
     }
-}
-
-/// How large a payload the entry needs: the hash, the key if that is long, and the value.
-pub(crate) fn payload_bytes(key: &[u8], value_bytes: u64) -> u64 {
-    value_from(key) + value_bytes.next_multiple_of(WORD)
-}
-
-/// Where in the payload the value begins.
-pub(crate) fn value_from(key: &[u8]) -> u64 {
-    if key.len() <= KEY_IN_BUCKET_BYTES {
-        return KEY_AT;
-    }
-    KEY_AT + (key.len() as u64).next_multiple_of(WORD)
 }
 
 #[cfg(test)]
@@ -474,18 +460,25 @@ mod tests {
     fn flags_share_the_words_of_offset_and_length() {
         let most = BYTES_MOST - 16;
         for flags in [0, 1, 0x8000, 0x1_0000, 0x8765_4321, u32::MAX] {
-            let bucket = Bucket::with_payload(&Sought::new(1, b"key"), most, most, flags);
-            let payload = Payload { at: most, value_at: most + KEY_AT, value_bytes: most };
+            let payload = Payload { at: most, value_at: most + 16, value_bytes: most };
+            let bucket = Bucket::with_payload(payload, (most + 8, 8), flags);
             assert_eq!((bucket.payload(), bucket.meta().flags), (Some(payload), flags));
         }
     }
 
     #[test]
-    fn a_long_key_stands_before_its_value() {
-        let key = [7; 25];
-        assert_eq!((value_from(&key), payload_bytes(&key, 9)), (40, 56));
-        let bucket = Bucket::with_payload(&Sought::new(1, &key), 4096, 9, 0);
-        let payload = Payload { at: 4096, value_at: 4136, value_bytes: 9 };
-        assert_eq!((bucket.payload(), bucket.key_bytes()), (Some(payload), 25));
+    fn a_key_finds_its_own_entry_and_no_other() {
+        for count in 0..=48 {
+            let key: Vec<u8> = (0..count as u8).collect();
+            let bucket = Bucket::inline(&key, &[], 0).unwrap();
+            assert!(bucket.is_of(&Sought::new(1, &key)), "{count}");
+            for wrong in 0..count {
+                let mut other = key.clone();
+                other[wrong] ^= 0x80;
+                assert!(!bucket.is_of(&Sought::new(1, &other)), "byte {wrong} of {count}");
+            }
+            let longer = [&key[..], &[0]].concat();
+            assert!(!bucket.is_of(&Sought::new(1, &longer)), "{count}");
+        }
     }
 }

@@ -6,10 +6,10 @@
 use morecore_heap::{Core, Offset, UndoLog};
 
 use crate::atomic::Relaxed;
-use crate::bucket::{
-    BUCKET_BYTES, Bucket, KEY_AT, KEY_IN_BUCKET_BYTES, Sought, payload_bytes, value_from,
-};
+use crate::bucket::{BUCKET_BYTES, Bucket, Sought};
+use crate::grow::Lacking;
 use crate::layout::{KEY_BYTES_MOST, shard};
+use crate::payload::Shape;
 use crate::reader::Reader;
 use crate::session::Session;
 use crate::table::{ENTRY_NOTES_MOST, Edit, Group, group_of};
@@ -82,6 +82,10 @@ impl Edit for Logged<'_> {
         }
     }
 
+    fn prepare(&mut self, at: u64, value: u64) {
+        self.core.write_fresh(Offset(at), value);
+    }
+
     fn empties(&mut self) {
         *self.has_emptied = true;
     }
@@ -102,15 +106,13 @@ impl Session {
         if bytes > most {
             return Err(Error::ValueTooLong { bytes, most });
         }
-        let needed = payload_bytes(sought.key, bytes) + self.sum_bytes();
-        let (at, claim) = self.claim_evicting(needed, PAYLOAD_ALIGN)?;
-        self.view.store(at, sought.hash);
-        if sought.key.len() > KEY_IN_BUCKET_BYTES {
-            self.view.copy_in(at + KEY_AT, sought.key);
-        }
-        self.view.copy_in(at + value_from(sought.key), value);
-        self.put_sum(at, sought.key, value);
-        Ok(Act::Put(Bucket::with_payload(sought, at, bytes, flags), Some(claim)))
+        let shape = Shape::new(sought.key.len() as u64, bytes, flags);
+        let (at, claim) = self.claim_evicting(self.payload_bytes(shape), PAYLOAD_ALIGN)?;
+        self.view.copy_in(at + shape.key_at, sought.key);
+        self.view.copy_in(at + shape.value_at, value);
+        self.put_sum(at + shape.bytes, sought.key, value);
+        let bucket = shape.bucket(at, sought.key.len() as u64, bytes, flags);
+        Ok(Act::Put(bucket, Some(claim)))
     }
 
     /// The entry of a key that has not expired; its shard is held.
@@ -210,7 +212,10 @@ impl Session {
             };
             self.undo();
             self.claims = claims;
-            self.make_place(steps[stuck?].0.hash)?;
+            let (sought, act) = &steps[stuck?];
+            if let Act::Put(bucket, _) = act {
+                self.make_place(sought.hash, Lacking::of(bucket))?;
+            }
         }
         Err(Error::Full { bytes: BUCKET_BYTES })
     }
@@ -239,14 +244,22 @@ impl Session {
                 self.remove(&group, sought.hash, index, &bucket)?;
             }
             (Act::Expire(expiry), Some((group, index, bucket))) if !self.has_expired(&bucket) => {
-                self.lower_due(sought.hash, bucket.with_expiry(expiry).expiry());
-                group.replace(&mut self.edit(), index, bucket.with_expiry(expiry))?;
+                let bucket = bucket.with_expiry(expiry);
+                self.lower_due(sought.hash, bucket.expiry());
+                group.replace(&mut self.edit(), sought.hash, index, bucket)?;
             }
             (Act::Put(new, claim), Some((group, index, old))) => {
                 self.visit_hash(sought.hash);
                 self.lower_due(sought.hash, new.expiry());
                 let new = new.with_version(self.version(sought.hash)).with_main(old.is_main());
-                group.replace(&mut self.edit(), index, new)?;
+                if new.is_inline() == old.is_inline() {
+                    group.replace(&mut self.edit(), sought.hash, index, new)?;
+                } else {
+                    group.remove(&mut self.edit(), sought.hash, index)?;
+                    if !group.insert(&mut self.edit(), sought.hash, new)? {
+                        return Ok(false);
+                    }
+                }
                 self.publish(claim, old.payload().map(|payload| payload.at))?;
                 self.count(sought.hash, 0, new.content_bytes(), old.content_bytes());
             }

@@ -51,7 +51,7 @@ impl Session {
     /// Removes all entries of a group, as many in a transaction as its journal takes.
     fn clear_group(&mut self, shard: u64, group: &Group) -> Result<(), Error> {
         let mut next = 0;
-        while next < group.buckets {
+        while next < group.places() {
             let claims = self.claims;
             (_, next) = self.sweep(shard, group, next, Sweep::Clear)?;
             self.free_claims(claims)?;

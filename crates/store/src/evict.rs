@@ -23,6 +23,7 @@ use morecore_heap::Offset;
 
 use crate::atomic::Relaxed;
 use crate::bucket::{BUCKET_BYTES, Bucket};
+use crate::grow::Lacking;
 use crate::layout::{WORD, header, shard, slot};
 use crate::pick::Victim;
 use crate::session::Session;
@@ -92,7 +93,7 @@ impl Session {
 
     /// Drops something; false if there is nothing, or nothing that would help.
     fn make_room(&mut self, bytes: u64, search: &mut Search) -> Result<bool, Error> {
-        if self.expire_some(DUES_FIRST.0, DUES_FIRST.1)? != 0 {
+        if self.expire_some(DUES_FIRST, true)? != 0 {
             return Ok(true);
         }
         if bytes > (self.plan.bytes - self.plan.heap_at) / LARGE_PART {
@@ -134,7 +135,7 @@ impl Session {
         let place = self.next_turn();
         self.with_shard(self.plan.shard_of(place), |session| {
             let Some(group) = group_of(&session.view, &session.plan, place)? else { return Ok(0) };
-            match session.pick(&group, group.home(place), u64::MAX, true)? {
+            match session.pick(&group, place, Lacking::Stub, u64::MAX)? {
                 Some(victim) => session.drop_picked(&group, &victim),
                 None => Ok(0),
             }
@@ -153,9 +154,9 @@ impl Session {
 
     /// Drops an entry that was picked; its shard is held.
     pub(crate) fn drop_picked(&mut self, group: &Group, victim: &Victim) -> Result<u64, Error> {
-        let Victim { index, hash, bucket } = *victim;
+        let Victim { place, hash, bucket } = *victim;
         self.begin(&[self.plan.shard_of(hash)]);
-        self.remove(group, hash, index, &bucket)?;
+        self.remove(group, hash, place, &bucket)?;
         self.commit();
         if self.has_expired(&bucket) {
             self.tally(hash, shard::EXPIRED);
@@ -173,6 +174,10 @@ impl Session {
         shard: u64,
         drop_some: impl FnOnce(&mut Self) -> Result<u64, Error>,
     ) -> Result<u64, Error> {
+        if self.held.contains(&shard) {
+            // Only if it is known which entries must stay.
+            return if self.busy.is_empty() { Ok(0) } else { self.drop_under_hold(drop_some) };
+        }
         if !self.hold_for_eviction(shard)? {
             return Ok(0);
         }
@@ -185,13 +190,33 @@ impl Session {
         drop_some: impl FnOnce(&mut Self) -> Result<u64, Error>,
     ) -> Result<u64, Error> {
         let claims = self.claims;
+        let dropped = self.drop_or_undo(drop_some);
+        self.let_go_last();
+        self.free_claims(claims)?;
+        dropped
+    }
+
+    /// Drops something under a hold that stays.
+    fn drop_under_hold(
+        &mut self,
+        drop_some: impl FnOnce(&mut Self) -> Result<u64, Error>,
+    ) -> Result<u64, Error> {
+        let claims = self.claims;
+        let dropped = self.drop_or_undo(drop_some);
+        self.free_claims(claims)?;
+        dropped
+    }
+
+    fn drop_or_undo(
+        &mut self,
+        drop_some: impl FnOnce(&mut Self) -> Result<u64, Error>,
+    ) -> Result<u64, Error> {
+        let claims = self.claims;
         let dropped = drop_some(self);
         if dropped.is_err() && !self.open.is_empty() {
             self.undo();
             self.claims = claims;
         }
-        self.let_go_last();
-        self.free_claims(claims)?;
         dropped
     }
 
@@ -207,7 +232,7 @@ impl Session {
         Ok(self.try_hold(shard))
     }
 
-    /// Drops from a group, from bucket `first` on, as many as one transaction takes; returns how many
+    /// Drops from a group, from place `first` on, as many as one transaction takes; returns how many
     /// bytes it dropped, and where it stopped.
     pub(crate) fn sweep(
         &mut self,
@@ -217,10 +242,12 @@ impl Session {
         what: Sweep,
     ) -> Result<(u64, u64), Error> {
         let (mut dropped, mut victims, mut index) = (0, 0, first);
-        while index < group.buckets {
-            let bucket = Bucket(self.view.read_line(group.bucket_at(index))?);
-            let may_go = what != Sweep::Expired || self.has_expired(&bucket);
-            if !bucket.is_empty() && may_go {
+        while index < group.places() {
+            if let Some(bucket) = group.entry(&self.view, index)?
+                && (what != Sweep::Expired || self.has_expired(&bucket))
+                && let hash = bucket.hash(&self.view, self.seed)?
+                && !self.busy.contains(&hash)
+            {
                 if victims == 0 {
                     self.begin(&[shard]);
                 }
@@ -230,13 +257,12 @@ impl Session {
                 if !has_room {
                     break;
                 }
-                let hash = bucket.hash(&self.view, self.seed)?;
                 self.remove(group, hash, index, &bucket)?;
                 self.tally_drop(&bucket, hash, what);
                 dropped += bucket.content_bytes() + 1;
                 victims += 1;
             }
-            index += 1;
+            index = group.next_place(index);
         }
         if !self.open.is_empty() {
             self.commit();
@@ -252,7 +278,7 @@ impl Session {
         hash: u64,
     ) -> Result<u64, Error> {
         let (mut dropped, mut next) = (0, 0);
-        while next < group.buckets {
+        while next < group.places() {
             let claims = self.claims;
             let (more, stopped) = self.sweep(shard, group, next, Sweep::All)?;
             (dropped, next) = (dropped + more, stopped);
@@ -285,10 +311,8 @@ impl Session {
         first: u64,
         span: u64,
     ) -> Result<u64, Error> {
-        for index in 0..group.buckets {
-            if Bucket::is_used(self.view.read(group.bucket_at(index))?) {
-                return Ok(0);
-            }
+        if !group.is_empty(&self.view)? {
+            return Ok(0);
         }
         if span > VICTIMS_MOST || self.claims + 2 > slot::CLAIMS_MOST {
             return Ok(0);
@@ -306,7 +330,7 @@ impl Session {
         }
         self.publish(None, Some(group.at))?;
         self.commit();
-        Ok(group.buckets * BUCKET_BYTES)
+        Ok(group.lines() * BUCKET_BYTES)
     }
 
     /// Whether a directory leads nowhere but by these words.

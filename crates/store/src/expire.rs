@@ -10,6 +10,12 @@
 //! have, or when the first is late enough. So each look at a group finds eight, or is the only one
 //! in a while; what it costs is in proportion to what expires, and never to what is there.
 //!
+//! ```text
+//!   due   unix ms 63 | is `LATE_MOST_MS` behind the first expiry     0 = nothing expires here
+//! ```
+//!
+//! Whoever needs room does not wait for the first to be late.
+//!
 //! Who looks: every writer now and then, at a few dues; `tidy`, at many; and whoever needs room,
 //! before anything else is dropped.
 //!
@@ -19,13 +25,11 @@
 
 use crate::Error;
 use crate::atomic::Relaxed;
-use crate::bucket::Bucket;
 use crate::evict::Sweep;
 use crate::layout::header;
 use crate::scan::end_of;
 use crate::session::Session;
 use crate::table::{Group, directory_of, group_of};
-use crate::view::Look;
 
 /// How long after the first expiry of a stretch it is looked at, at the latest.
 pub(crate) const LATE_MOST_MS: u64 = 10_000;
@@ -41,22 +45,29 @@ impl Session {
             return;
         }
         let word = self.view.word(self.plan.due_at(self.plan.due_of(hash)));
-        let (due, latest) = (word.load(Relaxed), expiry + LATE_MOST_MS);
-        if due == 0 || latest < due {
-            word.store(latest, Relaxed);
+        let (due, new) = (Due(word.load(Relaxed)), Due::late(expiry));
+        if due.is_none() || new.ms() < due.ms() {
+            word.store(new.0, Relaxed);
         }
     }
 
     /// Looks at the next `dues` dues, and drops what has expired in at most `most` stretches that
-    /// are due; returns how many bytes that were. It waits for nobody.
-    pub(crate) fn expire_some(&mut self, dues: u64, most: u32) -> Result<u64, Error> {
+    /// are due; returns how many bytes that were. It waits for nobody. When it is urgent, a stretch
+    /// is due as soon as its first entry has expired.
+    pub(crate) fn expire_some(
+        &mut self,
+        (dues, most): (u64, u32),
+        is_urgent: bool,
+    ) -> Result<u64, Error> {
         let first = self.view.word(header::DUE_HAND_AT).fetch_add(dues, Relaxed);
         let (mut dropped, mut looks, mut now) = (0, 0, None);
         for step in 0..dues.min(self.plan.dues) {
             let number = first.wrapping_add(step) % self.plan.dues;
-            let due = self.view.word(self.plan.due_at(number)).load(Relaxed);
+            let due = Due(self.view.word(self.plan.due_at(number)).load(Relaxed));
             // The time is asked for only where something will expire at all.
-            if due == 0 || due > *now.get_or_insert_with(|| self.now_ms()) {
+            let has_come = !due.is_none()
+                && due.comes_at(is_urgent) <= *now.get_or_insert_with(|| self.now_ms());
+            if !has_come {
                 continue;
             }
             dropped += self.expire_stretch(number)?;
@@ -99,7 +110,7 @@ impl Session {
             }
             hash = end;
         }
-        self.view.word(self.plan.due_at(number)).store(next.due(), Relaxed);
+        self.view.word(self.plan.due_at(number)).store(next.due().0, Relaxed);
         Ok(dropped)
     }
 
@@ -111,22 +122,54 @@ impl Session {
         next: &mut NextDue,
     ) -> Result<u64, Error> {
         let (mut dropped, mut index) = (0, 0);
-        while index < group.buckets {
+        while index < group.places() {
             let claims = self.claims;
             let (more, stopped) = self.sweep(shard, group, index, Sweep::Expired)?;
             (dropped, index) = (dropped + more, stopped);
             self.free_claims(claims)?;
         }
-        for index in 0..group.buckets {
-            let bucket = Bucket(self.view.read_line(group.bucket_at(index))?);
-            if !bucket.is_empty()
+        let mut place = 0;
+        while place < group.places() {
+            if let Some(bucket) = group.entry(&self.view, place)?
                 && bucket.expiry() != 0
                 && self.plan.due_of(bucket.hash(&self.view, self.seed)?) == number
             {
                 next.add(bucket.expiry());
             }
+            place = group.next_place(place);
         }
         Ok(dropped)
+    }
+}
+
+/// When to look at a stretch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Due(pub(crate) u64);
+
+impl Due {
+    const NONE: Self = Self(0);
+
+    /// As late after the first expiry as can be.
+    fn late(first: u64) -> Self {
+        Self((first + LATE_MOST_MS) << 1 | 1)
+    }
+
+    fn is_none(self) -> bool {
+        self == Self::NONE
+    }
+
+    fn ms(self) -> u64 {
+        self.0 >> 1
+    }
+
+    fn comes_at(self, is_urgent: bool) -> u64 {
+        let early = if is_urgent && self.0 & 1 == 1 { LATE_MOST_MS } else { 0 };
+        self.ms().saturating_sub(early)
+    }
+
+    /// Whether an entry that expires at `expiry` is looked at in time.
+    pub(crate) fn covers(self, expiry: u64) -> bool {
+        !self.is_none() && self.ms() <= expiry + LATE_MOST_MS
     }
 }
 
@@ -148,12 +191,12 @@ impl NextDue {
         self.first[place] = expiry;
     }
 
-    /// When to look again; 0 = there is nothing.
-    fn due(&self) -> u64 {
-        let late = self.first[0] + LATE_MOST_MS;
+    /// When to look again.
+    fn due(&self) -> Due {
+        let late = Due::late(self.first[0]);
         match self.count {
-            0 => 0,
-            BATCH => late.min(self.first[BATCH - 1]),
+            0 => Due::NONE,
+            BATCH if self.first[BATCH - 1] < late.ms() => Due(self.first[BATCH - 1] << 1),
             _ => late,
         }
     }
@@ -166,7 +209,9 @@ mod tests {
     fn check(expiries: &[u64], due: u64) {
         let mut next = NextDue::default();
         expiries.iter().for_each(|&expiry| next.add(expiry));
-        assert_eq!(next.due(), due, "{expiries:?}");
+        assert_eq!(next.due().ms(), due, "{expiries:?}");
+        let urgent = if due < 1000 { due } else { due - LATE_MOST_MS };
+        assert_eq!(next.due().comes_at(true), urgent, "{expiries:?}");
     }
 
     #[test]

@@ -1,9 +1,11 @@
-//! How the table grows: a group is rebuilt a quarter larger, or split in two.
+//! How the table grows: a group is rebuilt with one of its parts larger, or split in two.
 //!
 //! ```text
 //!   claim fresh chunks --> fill them, unlogged --> publish: one directory word (or a few), and
 //!                                                  the old group takes the new one's claim
 //! ```
+//!
+//! What a fresh chunk is to hold is put together in private memory, and copied at once.
 //!
 //! Promises: readers see the old group or the new one; whoever dies meanwhile leaves the old one
 //! and a claim. Entries that have expired are left behind.
@@ -13,43 +15,172 @@ use morecore_heap::Offset;
 use crate::atomic::{Release, fence};
 use crate::bucket::{BUCKET_BYTES, Bucket, HOP};
 use crate::layout::{WORD, shard};
+use crate::payload::{self, STUBS, Stub};
 use crate::session::Session;
 use crate::table::{
-    BUCKETS_LEAST, BUCKETS_MOST, BUCKETS_SPLIT, DEPTH_MOST, Directory, Edit, Group, directory_of,
-    group_of, prefix,
+    BUCKETS_LEAST, BUCKETS_MOST, DEPTH_MOST, Directory, Edit, Group, PLACES, ROWS_MOST,
+    directory_of, group_of, prefix,
 };
 use crate::view::{Look, View};
 use crate::{Error, Evict};
+
+/// From this many lines on, a group is split instead of enlarged: 8 KiB, which are rebuilt in a few
+/// microseconds.
+const LINES_SPLIT: u64 = 128;
+
+/// Room for a group of so many lines is made when one can neither grow nor drop what is in the way:
+/// as many as a group has before it is split, and a first part more.
+const ROOM_LINES: u64 = LINES_SPLIT + BUCKETS_LEAST;
+
+/// A part of a group grows by this part of itself: the less, the higher its load is, and the more
+/// often its entries are copied.
+const GROWTH_PART: u64 = 12;
 
 /// The most directory words that are changed in place, and the most payloads of expired entries
 /// that are left behind at once: so many notes fit in any journal.
 const WORDS_MOST: u64 = 64;
 
-/// A chunk that nobody knows but us, written without the journal.
-struct Fresh(View);
+/// How many payloads are fetched ahead of the one that is read: about as many misses as a core has
+/// under way at once.
+const PREFETCH_STUBS: usize = 16;
 
-impl Look for Fresh {
-    fn read(&self, at: u64) -> Result<u64, Error> {
-        self.0.read(at)
-    }
+/// What of an entry has no place in the table yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Lacking {
+    /// A bucket for a whole one.
+    Bucket,
+    /// A stub for one with a payload.
+    Stub,
+}
 
-    fn read_line(&self, at: u64) -> Result<[u64; 8], Error> {
-        self.0.read_line(at)
-    }
-
-    fn view(&self) -> &View {
-        &self.0
+impl Lacking {
+    pub(crate) fn of(bucket: &Bucket) -> Self {
+        if bucket.is_inline() { Self::Bucket } else { Self::Stub }
     }
 }
 
-impl Edit for Fresh {
+/// How many lines the parts of a group have.
+#[derive(Debug, Clone, Copy)]
+struct Sizes {
+    buckets: u64,
+    rows: u64,
+}
+
+impl Sizes {
+    /// The first group of a stretch.
+    fn first(lacking: Lacking) -> Self {
+        match lacking {
+            Lacking::Bucket => Self { buckets: BUCKETS_LEAST, rows: 0 },
+            Lacking::Stub => Self { buckets: 0, rows: 1 },
+        }
+    }
+
+    /// As a group, with more of what is lacking.
+    fn larger(group: &Group, lacking: Lacking) -> Self {
+        let Group { buckets, rows, .. } = *group;
+        match lacking {
+            Lacking::Bucket => {
+                let more = (buckets + (buckets / GROWTH_PART).max(2)).max(BUCKETS_LEAST);
+                Self { buckets: more, rows }
+            }
+            Lacking::Stub => Self { buckets, rows: rows + (rows / GROWTH_PART).max(1) },
+        }
+    }
+
+    /// For so many entries, and a few more of each kind.
+    fn for_contents(contents: &Contents) -> Self {
+        let (whole, stubs) = (contents.whole.len() as u64, contents.stubs.len() as u64);
+        let with_some = |count: u64| count + count / GROWTH_PART + 1;
+        let buckets = if whole == 0 { 0 } else { with_some(whole).max(BUCKETS_LEAST) };
+        let rows = if stubs == 0 { 0 } else { with_some(stubs).div_ceil(STUBS) };
+        if buckets + rows == 0 { Self::first(Lacking::Stub) } else { Self { buckets, rows } }
+    }
+
+    fn can_be(self) -> bool {
+        self.buckets <= BUCKETS_MOST && self.rows <= ROWS_MOST
+    }
+}
+
+/// A group that is put together in private memory.
+struct Image<'a> {
+    view: &'a View,
+    group: Group,
+    words: Vec<u64>,
+}
+
+impl<'a> Image<'a> {
+    fn new(view: &'a View, group: Group) -> Self {
+        Self { view, group, words: vec![0; (group.lines() * PLACES) as usize] }
+    }
+
+    /// Puts all entries in; false if one finds no place.
+    fn fill(&mut self, contents: &Contents) -> Result<bool, Error> {
+        let group = self.group;
+        let ring = group.whole();
+        let mut homes: Vec<_> = contents.whole.iter().map(|(hash, _)| ring.home(*hash)).collect();
+        let mut order: Vec<_> = (0..homes.len()).collect();
+        order.sort_unstable_by_key(|&index| homes[index]);
+        // Those that fit before the end each at the first free bucket from its home on, the others
+        // round the end where there is place.
+        let (mut next, mut late) = (0, Vec::new());
+        for index in order {
+            let (home, (hash, bucket)) = (homes[index], contents.whole[index]);
+            let at = home.max(next);
+            if at < ring.lines && at - home < HOP {
+                ring.place(self, home, at - home, bucket)?;
+                next = at + 1;
+            } else {
+                late.push((hash, bucket));
+            }
+        }
+        homes.clear();
+        for (hash, bucket) in late {
+            if !group.insert(self, hash, bucket)? {
+                return Ok(false);
+            }
+        }
+        for stub in &contents.stubs {
+            if !group.insert_stub(self, *stub)? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    fn index(&self, at: u64) -> usize {
+        (at.wrapping_sub(self.group.at) / WORD) as usize
+    }
+}
+
+impl Look for Image<'_> {
+    fn read(&self, at: u64) -> Result<u64, Error> {
+        let word = self.words.get(self.index(at));
+        word.copied().ok_or(Error::Damaged { what: "an offset out of its group", at })
+    }
+
+    fn read_line(&self, at: u64) -> Result<[u64; 8], Error> {
+        let index = self.index(at);
+        let line = self.words.get(index..index + 8).and_then(|line| line.try_into().ok());
+        line.ok_or(Error::Damaged { what: "a line out of its group", at })
+    }
+
+    fn view(&self) -> &View {
+        self.view
+    }
+}
+
+impl Edit for Image<'_> {
     fn write(&mut self, at: u64, value: u64) {
-        self.0.store(at, value);
+        let index = self.index(at);
+        self.words[index] = value;
     }
 
     fn fill(&mut self, at: u64, value: u64) {
-        self.0.store(at, value);
+        self.write(at, value);
     }
+
+    /// Entries with payloads come as stubs: their payloads stay as they are.
+    fn prepare(&mut self, _: u64, _: u64) {}
 
     fn empties(&mut self) {}
 }
@@ -57,7 +188,8 @@ impl Edit for Fresh {
 /// What a group holds, on its way to another one.
 #[derive(Default)]
 struct Contents {
-    live: Vec<(u64, Bucket)>,
+    whole: Vec<(u64, Bucket)>,
+    stubs: Vec<Stub>,
     expired: Vec<(u64, Bucket)>,
 }
 
@@ -67,39 +199,41 @@ type Built = (Group, u64);
 impl Session {
     /// Makes place for one more entry of `hash`, whose shard is held: by growth, or, if there is no
     /// memory for that, by dropping an entry near its home.
-    pub(crate) fn make_place(&mut self, hash: u64) -> Result<(), Error> {
+    pub(crate) fn make_place(&mut self, hash: u64, lacking: Lacking) -> Result<(), Error> {
         let claims = self.claims;
-        let grown = self.grow(hash);
+        let grown = self.grow(hash, lacking);
         if !self.open.is_empty() {
             self.undo();
         }
         // What was retired, and what was built in vain: nobody else holds the heap for long.
         self.free_claims(claims)?;
-        if grown? { Ok(()) } else { self.drop_near(hash) }
+        if grown? || self.drop_near(hash, lacking)? {
+            return Ok(());
+        }
+        // Nothing near is in its way: the group has no such part yet, and there must be room for one.
+        self.claim_evicting(ROOM_LINES * BUCKET_BYTES, BUCKET_BYTES)?;
+        self.free_claims(claims)
     }
 
     /// Grows the group of a hash; false if there is no memory for it.
-    fn grow(&mut self, hash: u64) -> Result<bool, Error> {
+    fn grow(&mut self, hash: u64, lacking: Lacking) -> Result<bool, Error> {
         let shard = self.plan.shard_of(hash);
         let Some(directory) = directory_of(&self.view, &self.plan, shard)? else {
-            return self.found_directory(shard).map(|()| true);
+            return self.found_directory(shard, lacking).map(|()| true);
         };
         let Some(group) = group_of(&self.view, &self.plan, hash)? else {
-            return self.found_group(directory, hash).map(|()| true);
+            return self.found_group(directory, hash, lacking).map(|()| true);
         };
-        if group.buckets < BUCKETS_SPLIT || group.depth >= DEPTH_MOST {
-            return self.enlarge(directory, &group, hash);
+        if group.lines() < LINES_SPLIT || group.depth >= DEPTH_MOST {
+            return self.enlarge(directory, &group, hash, lacking);
         }
         self.split(directory, &group, hash)
     }
 
     /// Gives a shard its first directory, of one word, and that a small group.
-    fn found_directory(&mut self, shard: u64) -> Result<(), Error> {
+    fn found_directory(&mut self, shard: u64, lacking: Lacking) -> Result<(), Error> {
         let (at, directory_claim) = self.claim_evicting(WORD, WORD)?;
-        let (group_at, group_claim) =
-            self.claim_evicting(BUCKETS_LEAST * BUCKET_BYTES, BUCKET_BYTES)?;
-        let group = Group { at: group_at, buckets: BUCKETS_LEAST, depth: 0 };
-        self.clear(&group);
+        let (group, group_claim) = self.first_group(lacking, 0)?;
         self.view.store(at, group.word());
         self.begin(&[shard]);
         let word_at = Offset(self.plan.shard_at(shard) + shard::DIRECTORY);
@@ -111,10 +245,13 @@ impl Session {
     }
 
     /// Puts a small group where a directory has none.
-    fn found_group(&mut self, directory: Directory, hash: u64) -> Result<(), Error> {
-        let (at, claim) = self.claim_evicting(BUCKETS_LEAST * BUCKET_BYTES, BUCKET_BYTES)?;
-        let group = Group { at, buckets: BUCKETS_LEAST, depth: directory.depth };
-        self.clear(&group);
+    fn found_group(
+        &mut self,
+        directory: Directory,
+        hash: u64,
+        lacking: Lacking,
+    ) -> Result<(), Error> {
+        let (group, claim) = self.first_group(lacking, directory.depth)?;
         self.begin(&[self.plan.shard_of(hash)]);
         self.core.write(Offset(directory.entry_at(&self.plan, hash)), group.word());
         self.publish(Some(claim), None)?;
@@ -122,33 +259,50 @@ impl Session {
         Ok(())
     }
 
-    /// Replaces a group by one a quarter larger; by one as large if it held much that has expired.
-    fn enlarge(&mut self, directory: Directory, group: &Group, hash: u64) -> Result<bool, Error> {
+    fn first_group(&mut self, lacking: Lacking, depth: u32) -> Result<Built, Error> {
+        let Sizes { buckets, rows } = Sizes::first(lacking);
+        let (at, claim) = self.claim_evicting((buckets + rows) * BUCKET_BYTES, BUCKET_BYTES)?;
+        let group = Group { at, buckets, rows, depth };
+        self.view.copy_words_in(at, &Image::new(&self.view, group).words);
+        Ok((group, claim))
+    }
+
+    /// Replaces a group by one with a larger part; by one as large if it held much that has
+    /// expired.
+    fn enlarge(
+        &mut self,
+        directory: Directory,
+        group: &Group,
+        hash: u64,
+        lacking: Lacking,
+    ) -> Result<bool, Error> {
+        let sizes = Sizes::larger(group, lacking);
         // The memory first: where there is none, nothing else needs to be done.
-        let Some(mut fresh) = self.claim_group(group.buckets * 5 / 4, group.depth)? else {
+        let Some(mut fresh) = self.claim_group(sizes, group.depth)? else {
             return Ok(false);
         };
         let contents = self.contents_of(group)?;
-        if contents.expired.len() as u64 >= group.buckets / 8 {
+        let is_roomy = contents.expired.len() as u64 >= group.buckets / 8;
+        if is_roomy && lacking == Lacking::Bucket && group.buckets != 0 {
             fresh.0.buckets = group.buckets;
         }
-        let Some(built) = self.fill_or_enlarge(fresh, &contents.live)? else { return Ok(false) };
-        self.replace_group(directory, group, &[built], &contents, hash)
+        let Some(built) = self.fill_or_enlarge(fresh, &contents)? else { return Ok(false) };
+        self.replace_group(directory, group, &[built], &contents.expired, hash)
     }
 
     /// Replaces a group by two, by the next bit of the hash.
     fn split(&mut self, directory: Directory, group: &Group, hash: u64) -> Result<bool, Error> {
-        // A half, and a quarter of that more; both before anything else, as in `enlarge`.
-        let buckets = group.buckets * 5 / 8;
-        let Some(low) = self.claim_group(buckets, group.depth + 1)? else { return Ok(false) };
-        let Some(high) = self.claim_group(buckets, group.depth + 1)? else { return Ok(false) };
-        let contents = self.contents_of(group)?;
-        let skip = self.plan.shard_bits() + group.depth;
-        let (ones, zeros): (Vec<_>, Vec<_>) =
-            contents.live.iter().partition(|(hash, _)| hash << skip >> 63 == 1);
-        let Some(low) = self.fill_or_enlarge(low, &zeros)? else { return Ok(false) };
-        let Some(high) = self.fill_or_enlarge(high, &ones)? else { return Ok(false) };
-        self.replace_group(directory, group, &[low, high], &contents, hash)
+        let [zeros, ones] = self.halves_of(group)?;
+        let depth = group.depth + 1;
+        let mut built = Vec::with_capacity(2);
+        for half in [&zeros, &ones] {
+            let claimed = self.claim_group(Sizes::for_contents(half), depth)?;
+            let Some(fresh) = claimed else { return Ok(false) };
+            let Some(half) = self.fill_or_enlarge(fresh, half)? else { return Ok(false) };
+            built.push(half);
+        }
+        // Both halves leave behind what the first one was told of.
+        self.replace_group(directory, group, &built, &zeros.expired, hash)
     }
 
     /// Publishes what replaces a group, in the directory or in a copy of it.
@@ -157,7 +311,7 @@ impl Session {
         directory: Directory,
         group: &Group,
         built: &[Built],
-        contents: &Contents,
+        expired: &[(u64, Bucket)],
         hash: u64,
     ) -> Result<bool, Error> {
         let depth = directory.depth.max(built[0].0.depth);
@@ -196,7 +350,7 @@ impl Session {
         for (_, claim) in &built[1..] {
             self.publish(Some(*claim), None)?;
         }
-        self.leave_behind(&contents.expired)?;
+        self.leave_behind(expired)?;
         self.commit();
         Ok(true)
     }
@@ -221,30 +375,71 @@ impl Session {
         Ok(())
     }
 
-    /// All entries of a group, with their hashes.
+    /// All that a group holds: entries with their hashes, and stubs as they are.
     fn contents_of(&self, group: &Group) -> Result<Contents, Error> {
         let mut contents = Contents::default();
+        contents.whole.reserve(group.buckets as usize);
         let now = self.now_ms();
         for index in 0..group.buckets {
-            let bucket = Bucket(self.view.read_line(group.bucket_at(index))?);
+            let bucket = Bucket(self.view.read_line(group.whole().line_at(index))?);
             if bucket.is_empty() {
                 continue;
             }
-            let hash = bucket.hash(&self.view, self.seed)?;
-            let has_expired = bucket.expiry() != 0 && bucket.expiry() <= now;
-            if has_expired && (contents.expired.len() as u64) < WORDS_MOST {
-                contents.expired.push((hash, bucket));
+            let entry = (bucket.hash(&self.view, self.seed)?, bucket);
+            if contents.takes_as_expired(&bucket, now) {
+                contents.expired.push(entry);
             } else {
-                contents.live.push((hash, bucket));
+                contents.whole.push(entry);
             }
         }
+        contents.stubs = self.stubs_of(group)?;
         Ok(contents)
     }
 
+    fn stubs_of(&self, group: &Group) -> Result<Vec<Stub>, Error> {
+        let mut stubs = Vec::with_capacity((group.rows * STUBS) as usize);
+        for index in 0..group.rows {
+            let row = self.view.read_line(group.stubs().line_at(index))?;
+            stubs.extend(row[1..].iter().filter(|&&word| word != 0).map(|&word| Stub(word)));
+        }
+        Ok(stubs)
+    }
+
+    /// What a group holds, by the next bit of the hash; what has expired stands with the first.
+    fn halves_of(&self, group: &Group) -> Result<[Contents; 2], Error> {
+        let skip = self.plan.shard_bits() + group.depth;
+        let half_of = |hash: u64| (hash << skip >> 63) as usize;
+        let mut halves = [Contents::default(), Contents::default()];
+        let all = self.contents_of(group)?;
+        for (hash, bucket) in all.whole {
+            halves[half_of(hash)].whole.push((hash, bucket));
+        }
+        halves[0].expired = all.expired;
+        let now = self.now_ms();
+        for (index, stub) in all.stubs.iter().enumerate() {
+            if let Some(later) = all.stubs.get(index + PREFETCH_STUBS) {
+                self.view.prefetch(later.at());
+            }
+            // A stub does not have this bit of the hash.
+            let bucket = payload::read(&self.view, stub.at())?;
+            let hash = bucket.hash(&self.view, self.seed)?;
+            if halves[0].takes_as_expired(&bucket, now) {
+                halves[0].expired.push((hash, bucket));
+            } else {
+                halves[half_of(hash)].stubs.push(*stub);
+            }
+        }
+        Ok(halves)
+    }
+
     /// Claims the chunk of a group; `None` if there is no memory for it.
-    fn claim_group(&mut self, buckets: u64, depth: u32) -> Result<Option<Built>, Error> {
-        let claimed = self.claim(buckets * BUCKET_BYTES, BUCKET_BYTES)?;
-        Ok(claimed.map(|(at, claim)| (Group { at, buckets, depth }, claim)))
+    fn claim_group(&mut self, sizes: Sizes, depth: u32) -> Result<Option<Built>, Error> {
+        if !sizes.can_be() {
+            return Ok(None);
+        }
+        let Sizes { buckets, rows } = sizes;
+        let claimed = self.claim((buckets + rows) * BUCKET_BYTES, BUCKET_BYTES)?;
+        Ok(claimed.map(|(at, claim)| (Group { at, buckets, rows, depth }, claim)))
     }
 
     /// Fills a fresh group; if an entry finds no place, a larger one instead, as rare hashes need.
@@ -252,51 +447,48 @@ impl Session {
     fn fill_or_enlarge(
         &mut self,
         fresh: Built,
-        entries: &[(u64, Bucket)],
+        contents: &Contents,
     ) -> Result<Option<Built>, Error> {
         let mut built = fresh;
-        while !self.fill(&built.0, entries)? {
-            let buckets = built.0.buckets * 5 / 4;
-            if buckets > BUCKETS_MOST {
-                return Ok(None);
+        loop {
+            let mut image = Image::new(&self.view, built.0);
+            if image.fill(contents)? {
+                self.view.copy_words_in(built.0.at, &image.words);
+                return Ok(Some(built));
+            }
+            let mut sizes = Sizes { buckets: built.0.buckets, rows: built.0.rows };
+            for (lacking, is_some) in [
+                (Lacking::Bucket, !contents.whole.is_empty()),
+                (Lacking::Stub, !contents.stubs.is_empty()),
+            ] {
+                if is_some {
+                    let larger = Group { buckets: sizes.buckets, rows: sizes.rows, ..built.0 };
+                    sizes = Sizes::larger(&larger, lacking);
+                }
             }
             // What was too small is freed with the other claims.
-            let Some(larger) = self.claim_group(buckets, built.0.depth)? else { return Ok(None) };
+            let Some(larger) = self.claim_group(sizes, built.0.depth)? else { return Ok(None) };
             built = larger;
         }
-        Ok(Some(built))
     }
 
-    /// Puts entries into a fresh group; false if one finds no place.
-    fn fill(&self, group: &Group, entries: &[(u64, Bucket)]) -> Result<bool, Error> {
-        self.clear(group);
-        let mut fresh = Fresh(self.view);
-        for (hash, bucket) in entries {
-            if !group.insert(&mut fresh, *hash, *bucket)? {
-                return Ok(false);
-            }
-        }
-        Ok(true)
-    }
-
-    /// Empties a fresh group: the first word of a bucket says that all of it is.
-    fn clear(&self, group: &Group) {
-        for index in 0..group.buckets {
-            self.view.store(group.bucket_at(index), 0);
-        }
-    }
-
-    /// Drops an entry whose place a new one of `hash` can have.
-    fn drop_near(&mut self, hash: u64) -> Result<(), Error> {
+    /// Drops an entry whose place a new one of `hash` can have; false if there is none.
+    fn drop_near(&mut self, hash: u64, lacking: Lacking) -> Result<bool, Error> {
         let full = Error::Full { bytes: BUCKETS_LEAST * BUCKET_BYTES };
         let group = group_of(&self.view, &self.plan, hash)?;
         let (Some(group), Evict::Policy) = (group, self.evict) else { return Err(full) };
         let claims = self.claims;
-        let Some(victim) = self.pick(&group, group.home(hash), HOP, false)? else {
-            return Err(full);
-        };
+        let Some(victim) = self.pick(&group, hash, lacking, HOP)? else { return Ok(false) };
         self.drop_picked(&group, &victim)?;
-        self.free_claims(claims)
+        self.free_claims(claims).map(|()| true)
+    }
+}
+
+impl Contents {
+    /// Whether an entry is to be left behind: it has expired, and its payload's note has room.
+    fn takes_as_expired(&self, bucket: &Bucket, now: u64) -> bool {
+        let has_expired = bucket.expiry() != 0 && bucket.expiry() <= now;
+        has_expired && (self.expired.len() as u64) < WORDS_MOST
     }
 }
 

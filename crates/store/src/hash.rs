@@ -12,24 +12,24 @@ const SECRET: [u64; 4] =
 #[inline]
 pub(crate) fn hash(seed: u64, key: &[u8]) -> u64 {
     let seed = seed ^ SECRET[0];
-    let length = key.len() as u64;
-    let (a, b, seed) = match key.len() {
-        0 => (0, 0, seed),
-        1..=3 => {
-            let (first, middle, last) = (key[0], key[key.len() / 2], key[key.len() - 1]);
-            let bytes = u64::from(first) << 16 | u64::from(middle) << 8 | u64::from(last);
-            (bytes, 0, seed)
+    let (a, b, seed) = match (key.first_chunk(), key.last_chunk()) {
+        (Some(first), Some(last)) if key.len() <= 16 => {
+            (u64::from_le_bytes(*first), u64::from_le_bytes(*last), seed)
         }
-        4..=16 => {
-            let step = (key.len() / 8) * 4;
-            let a = read4(key) << 32 | read4(&key[step..]);
-            let tail = &key[key.len() - 4..];
-            let b = read4(tail) << 32 | read4(&key[key.len() - 4 - step..]);
-            (a, b, seed)
-        }
-        _ => long(key, seed),
+        (Some(_), Some(_)) => long(key, seed),
+        _ => short(key, seed),
     };
-    fold(SECRET[1] ^ length, fold(a ^ SECRET[1], b ^ seed))
+    fold(SECRET[1] ^ key.len() as u64, fold(a ^ SECRET[1], b ^ seed))
+}
+
+/// Keys below 8 bytes.
+fn short(key: &[u8], seed: u64) -> (u64, u64, u64) {
+    match (key.first_chunk(), key.last_chunk()) {
+        (Some(first), Some(last)) => {
+            (u32::from_le_bytes(*first).into(), u32::from_le_bytes(*last).into(), seed)
+        }
+        _ => (key.iter().fold(0, |word, &byte| word << 8 | u64::from(byte)), 0, seed),
+    }
 }
 
 /// Keys over 16 bytes: 16 at a time, and the last 16 whatever they overlap.
@@ -43,6 +43,7 @@ fn long(key: &[u8], mut seed: u64) -> (u64, u64, u64) {
     (read8(tail), read8(&tail[8..]), seed)
 }
 
+#[inline]
 fn fold(a: u64, b: u64) -> u64 {
     let product = u128::from(a) * u128::from(b);
     product as u64 ^ (product >> 64) as u64
@@ -50,10 +51,6 @@ fn fold(a: u64, b: u64) -> u64 {
 
 fn read8(bytes: &[u8]) -> u64 {
     u64::from_le_bytes(bytes[..8].try_into().expect("eight bytes were asked for"))
-}
-
-fn read4(bytes: &[u8]) -> u64 {
-    u32::from_le_bytes(bytes[..4].try_into().expect("four bytes were asked for")).into()
 }
 
 #[cfg(test)]

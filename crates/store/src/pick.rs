@@ -25,16 +25,16 @@
 use crate::Error;
 use crate::atomic::Relaxed;
 use crate::bucket::Bucket;
+use crate::grow::Lacking;
 use crate::layout::{WORD, shard};
 use crate::session::Session;
-use crate::table::Group;
-use crate::view::Look;
+use crate::table::{Group, PLACES};
 
 /// How many entries a sample has. Measured on three traces, a small sample is as good as a large
 /// one: what it picks is less exact, but what it does not pick keeps its visits for longer.
 const SAMPLE: usize = 16;
 
-/// How many buckets are looked at for a sample: groups are mostly full.
+/// How many lines are looked at for a sample: groups are mostly full.
 const REACH_MOST: u64 = 64;
 
 /// One small entry in so many is what a cache can spare for what is new.
@@ -43,36 +43,40 @@ const SMALL_PART: usize = 10;
 /// An entry that is to go.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Victim {
-    pub(crate) index: u64,
+    pub(crate) place: u64,
     pub(crate) hash: u64,
     pub(crate) bucket: Bucket,
 }
 
 impl Session {
-    /// Picks the entry of a group that goes next, from at most `reach` buckets from `first` on; its
-    /// shard is held. With `needs_payload` only one whose payload becomes free at once.
+    /// Picks the entry of a group that goes next, in at most `reach` lines from the home of `hash` on
+    /// in the part that something is lacking in; its shard is held. One whose payload would not
+    /// become free at once is spared.
     pub(crate) fn pick(
         &self,
         group: &Group,
-        first: u64,
+        hash: u64,
+        lacking: Lacking,
         reach: u64,
-        needs_payload: bool,
     ) -> Result<Option<Victim>, Error> {
+        let (ring, first) = match lacking {
+            Lacking::Bucket => (group.whole(), 0),
+            Lacking::Stub => (group.stubs(), group.buckets),
+        };
         let mut sample: [Option<Victim>; SAMPLE] = [None; SAMPLE];
         let mut count = 0;
-        for step in 0..reach.min(REACH_MOST).min(group.buckets) {
-            let index = group.after(first, step);
-            let bucket = Bucket(self.view.read_line(group.bucket_at(index))?);
-            let payload = bucket.payload();
-            let is_spared = match payload {
-                Some(payload) => self.is_leased(payload.at),
-                None => needs_payload,
-            };
-            if bucket.is_empty() || is_spared {
+        let lines = reach.min(REACH_MOST).min(ring.lines);
+        let home = ring.home(hash);
+        for number in 0..lines * PLACES {
+            let line = first + ring.after(home, number / PLACES);
+            let place = line * PLACES + number % PLACES;
+            let Some(bucket) = group.entry(&self.view, place)? else { continue };
+            let hash = bucket.hash(&self.view, self.seed)?;
+            let is_leased = bucket.payload().is_some_and(|payload| self.is_leased(payload.at));
+            if is_leased || self.busy.contains(&hash) {
                 continue;
             }
-            let hash = bucket.hash(&self.view, self.seed)?;
-            let victim = Victim { index, hash, bucket };
+            let victim = Victim { place, hash, bucket };
             if self.has_expired(&bucket) {
                 return Ok(Some(victim));
             }
@@ -103,8 +107,12 @@ impl Session {
         self.forget_visit(victim.hash);
         self.forget_visit(victim.hash);
         // A hint like the visits, so it is not noted; the shard is held, so nobody else writes it.
-        let at = group.bucket_at(victim.index) + WORD;
-        self.view.store(at, Bucket::main_word(victim.bucket.0[1], true));
+        let head_at = match victim.bucket.payload() {
+            Some(payload) => payload.at,
+            None => group.line_at(victim.place),
+        };
+        let at = head_at + WORD;
+        self.view.store(at, Bucket::main_word(self.view.load(at), true));
         victim.bucket = victim.bucket.with_main(true);
         victim
     }

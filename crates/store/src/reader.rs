@@ -175,13 +175,33 @@ impl Reader<'_> {
     #[inline]
     pub(crate) fn prefetch(self, hash: u64) {
         if let Ok(Some(group)) = group_of(self.view, self.plan, hash) {
-            self.view.prefetch(group.bucket_at(group.home(hash)));
+            for ring in [group.whole(), group.stubs()] {
+                if ring.lines != 0 {
+                    self.view.prefetch(ring.line_at(ring.home(hash)));
+                }
+            }
         }
     }
 
     /// Reads a key's entry that has not expired, and appends its value.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn get(
+        self,
+        hash: u64,
+        key: &[u8],
+        now_ms: impl Fn() -> u64,
+        value: &mut Vec<u8>,
+    ) -> Result<Option<Meta>, Error> {
+        match self.glance(hash, key, &now_ms, value) {
+            Some(found) => Ok(found),
+            None => self.get_again(&Sought::hashed(hash, key), now_ms, value),
+        }
+    }
+
+    /// As [`Self::get`], for what a glance could not tell.
+    #[cold]
+    #[inline(never)]
+    fn get_again(
         self,
         sought: &Sought<'_>,
         now_ms: impl Fn() -> u64,
@@ -312,7 +332,7 @@ impl Reader<'_> {
 }
 
 #[inline]
-fn has_expired(bucket: &Bucket, now_ms: &impl Fn() -> u64) -> bool {
+pub(crate) fn has_expired(bucket: &Bucket, now_ms: &impl Fn() -> u64) -> bool {
     let expiry = bucket.expiry();
     expiry != 0 && expiry <= now_ms()
 }

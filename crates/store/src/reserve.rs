@@ -11,9 +11,9 @@
 
 use std::ops::{Deref, DerefMut};
 
-use crate::bucket::{Bucket, INLINE_BYTES, Sought, payload_bytes, value_from};
+use crate::bucket::{INLINE_BYTES, Sought};
 use crate::change::{PAYLOAD_ALIGN, check_key};
-use crate::layout::WORD;
+use crate::payload::Shape;
 use crate::session::{Session, Turn};
 use crate::{Act, Error, Set, SetDone, Store};
 
@@ -115,15 +115,16 @@ impl Reserve<'_> {
     pub fn seal(self, how: &Set) -> Result<SetDone, Error> {
         self.turn.0.check_own()?;
         if let Room::Payload { at, .. } = self.room {
-            self.turn.0.put_sum(at, &self.key, &self);
+            let shape = Shape::extended(self.key.len() as u64, self.len() as u64);
+            self.turn.0.put_sum(at + shape.bytes, &self.key, &self);
         }
         let session = &mut *self.turn.0;
         let sought = Sought::new(session.seed, &self.key);
         let act = match &self.room {
             Room::Small(value) => session.prepare(&sought, value, how.flags)?,
             &Room::Payload { at, claim, count, .. } => {
-                session.view.store(at, sought.hash);
-                let bucket = Bucket::with_payload(&sought, at, count as u64, how.flags);
+                let (key, count) = (self.key.len() as u64, count as u64);
+                let bucket = Shape::extended(key, count).bucket(at, key, count, how.flags);
                 Act::Put(bucket, Some(claim))
             }
         };
@@ -141,13 +142,10 @@ impl Session {
         if key.len() as u64 + bytes <= INLINE_BYTES as u64 {
             return Ok(Room::Small(vec![0; bytes as usize]));
         }
-        let (at, claim) =
-            self.claim_evicting(payload_bytes(key, bytes) + self.sum_bytes(), PAYLOAD_ALIGN)?;
-        let value_at = at + value_from(key);
-        if value_at != at + WORD {
-            self.view.copy_in(at + WORD, key);
-        }
-        let begin = self.view.stretch(value_at, bytes)?;
+        let shape = Shape::extended(key.len() as u64, bytes);
+        let (at, claim) = self.claim_evicting(self.payload_bytes(shape), PAYLOAD_ALIGN)?;
+        self.view.copy_in(at + shape.key_at, key);
+        let begin = self.view.stretch(at + shape.value_at, bytes)?;
         Ok(Room::Payload { at, claim, begin, count: bytes as usize })
     }
 }

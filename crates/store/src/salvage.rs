@@ -3,7 +3,6 @@
 //! ```text
 //!   torn file --> shard --> directory --> group --> bucket --> key is of this place?
 //!                                                              no journal notes a word of it?
-//!                                                              payload says the same hash?
 //!                                                              sum over key and value is right?
 //!                                                              yes, each time: set in the new store
 //! ```
@@ -21,12 +20,13 @@ use std::path::Path;
 
 use morecore_sys::file;
 
-use crate::bucket::{BUCKET_BYTES, Bucket, payload_bytes};
+use crate::bucket::{BUCKET_BYTES, Bucket};
 use crate::file::open_unclean;
 use crate::hash::hash;
 use crate::layout::{Plan, WORD, header, shard};
 use crate::mapping::Mapping;
 use crate::name::Place;
+use crate::payload::Shape;
 use crate::reader::Reader;
 use crate::session::{Session, system_now_ms};
 use crate::system::check;
@@ -57,18 +57,22 @@ fn sum(seed: u64, key: &[u8], value: &[u8]) -> u64 {
 }
 
 impl Session {
-    /// How many bytes a payload has behind its value.
-    pub(crate) fn sum_bytes(&self) -> u64 {
-        if self.has_sums { WORD } else { 0 }
+    /// How many bytes a payload of this shape takes, with the sum behind it if there is one.
+    pub(crate) fn payload_bytes(&self, shape: Shape) -> u64 {
+        if self.has_sums { sum_at(shape.bytes) + WORD } else { shape.bytes }
     }
 
-    /// Puts the sum behind a value, in the claimed payload at `at`.
-    pub(crate) fn put_sum(&self, at: u64, key: &[u8], value: &[u8]) {
+    /// Puts the sum behind a value that ends at `end`, in a claimed payload.
+    pub(crate) fn put_sum(&self, end: u64, key: &[u8], value: &[u8]) {
         if self.has_sums {
-            let sum_at = at + payload_bytes(key, value.len() as u64);
-            self.view.store(sum_at, sum(self.seed, key, value));
+            self.view.store(sum_at(end), sum(self.seed, key, value));
         }
     }
+}
+
+/// Where the sum of a value that ends at `end` stands: on a whole word.
+fn sum_at(end: u64) -> u64 {
+    end.next_multiple_of(WORD)
 }
 
 /// A file that nothing is believed of.
@@ -133,17 +137,18 @@ impl Torn {
             if !seen.insert(group.at) {
                 continue;
             }
-            for bucket in 0..group.buckets {
-                let at = group.bucket_at(bucket);
-                let Ok(line) = self.view.read_line(at) else { break };
-                let bucket = Bucket(line);
-                if bucket.is_empty() {
-                    continue;
-                }
-                match self.entry(&bucket, at, shard, directory, &group) {
-                    Ok(entry) => self.keep(&entry, &bucket, store, salvaged)?,
+            let mut place = 0;
+            while place < group.places() {
+                let at = group.line_at(place);
+                match group.entry(&self.view, place) {
+                    Ok(None) => {}
+                    Ok(Some(bucket)) => match self.entry(&bucket, at, shard, directory, &group) {
+                        Ok(entry) => self.keep(&entry, &bucket, store, salvaged)?,
+                        Err(_) => salvaged.lost += 1,
+                    },
                     Err(_) => salvaged.lost += 1,
                 }
+                place = group.next_place(place);
             }
         }
         Ok(())
@@ -185,18 +190,18 @@ impl Torn {
         if self.plan.shard_of(hash) != shard || self.view.read(word_at)? != group.word() {
             return doubt("an entry of another place");
         }
-        if (0..BUCKET_BYTES / WORD).any(|word| self.doubtful.contains(&(at + word * WORD))) {
+        let head_at = bucket.payload().map_or(at, |payload| payload.at);
+        let words =
+            (0..BUCKET_BYTES / WORD).flat_map(|word| [at, head_at].map(|at| at + word * WORD));
+        if words.into_iter().any(|at| self.doubtful.contains(&at)) {
             return doubt("a change of the entry was under way");
         }
         if bucket.copy_inline_value(&mut value) {
             return Ok((key, value));
         }
         Reader { view: &self.view, plan: &self.plan }.copy_payload(bucket, &mut value)?;
-        let payload_at = bucket.payload().map_or(0, |payload| payload.at);
-        let sum_at = payload_at.saturating_add(payload_bytes(&key, value.len() as u64));
-        if self.view.read(payload_at)? != hash
-            || self.view.read(sum_at)? != sum(self.seed, &key, &value)
-        {
+        let end = bucket.payload().map_or(0, |payload| payload.value_at + payload.value_bytes);
+        if self.view.read(sum_at(end))? != sum(self.seed, &key, &value) {
             return doubt("a payload that is not the entry's, or not whole");
         }
         Ok((key, value))

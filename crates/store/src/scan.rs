@@ -13,6 +13,7 @@
 
 use crate::bucket::Bucket;
 use crate::layout::Plan;
+use crate::payload::STUBS;
 use crate::reader::{Reader, Reading};
 use crate::table::{BUCKETS_LEAST, Group, directory_of};
 use crate::view::Look;
@@ -54,17 +55,21 @@ impl Reading for Stretch {
             return Err(Error::Damaged { what: "a group deeper than its directory", at: group.at });
         }
         // Each bit more of the hash halves what is shown.
-        let parts = (group.buckets / self.count.max(1)).max(1);
+        let entries_most = group.buckets + group.rows * STUBS;
+        let parts = (entries_most / self.count.max(1)).max(1);
         let bits = (shard_bits + group.depth + parts.next_power_of_two().trailing_zeros()).min(63);
         let end = end_of(self.from, bits);
         let mut shown = Vec::with_capacity(BUCKETS_LEAST as usize);
-        for index in 0..group.buckets {
-            let bucket = Bucket(look.read_line(group.bucket_at(index))?);
-            if !bucket.is_empty() && self.wants(look, &bucket, end)? {
+        let mut place = 0;
+        while place < group.places() {
+            if let Some(bucket) = group.entry(look, place)?
+                && self.wants(look, &bucket, end)?
+            {
                 let mut key = Vec::new();
                 bucket.copy_key(look, &mut key)?;
                 shown.push(Shown { key, meta: bucket.meta() });
             }
+            place = group.next_place(place);
         }
         Ok((shown, end))
     }

@@ -70,6 +70,9 @@ pub(crate) struct Session {
     pub(crate) claims: u64,
     /// The shards that we hold, ascending.
     pub(crate) held: Vec<u64>,
+    /// The hashes that the caller holds them for, if it said so: what is dropped to make room for
+    /// it is anything else.
+    pub(crate) busy: Vec<u64>,
     /// Those of them whose version we made odd.
     pub(crate) open: Vec<u64>,
     pub(crate) is_heap_held: bool,
@@ -104,6 +107,7 @@ impl Session {
             seat: None,
             claims: 0,
             held: Vec::new(),
+            busy: Vec::new(),
             open: Vec::new(),
             is_heap_held: false,
             has_emptied: false,
@@ -256,7 +260,7 @@ impl Session {
         self.changes = self.changes.wrapping_add(1);
         if self.changes.is_multiple_of(CHANGES_PER_DUES) {
             let turn = Turn(self);
-            turn.0.expire_some(DUES.0, DUES.1)?;
+            turn.0.expire_some(DUES, false)?;
         }
         Ok(())
     }
@@ -415,6 +419,7 @@ impl Session {
     /// Forgets what is in hand, without a trace in the segment.
     fn forget(&mut self) {
         self.held.clear();
+        self.busy.clear();
         self.open.clear();
         self.unfinished.clear();
         self.is_heap_held = false;
@@ -435,6 +440,7 @@ impl Session {
         while !self.held.is_empty() {
             self.let_go_last();
         }
+        self.busy.clear();
         self.finish_others();
         // What cannot be freed now (a stopped process holds the heap) stays claimed; the next call
         // tries again.

@@ -1,39 +1,47 @@
-//! The table: from a hash to a bucket.
+//! The table: from a hash to an entry.
 //!
 //! ```text
-//!   hash   | shard | directory index |    ...    | home in the group (low 32) |
+//!   hash   | shard | directory index |    ...    | home in a part of the group (low 21) |
 //!
 //!   shard --> directory [ group ][ group ][ group ][ group ]     2^depth words
 //!                           |       |        \______/
 //!                           v       v            v                one group may stand in several
-//!                       16 to 512 buckets of one line each
+//!                       [ buckets: small entries whole | rows: seven stubs each ]
 //!
-//!   directory word   offset 56 | depth 8
-//!   group word       buckets 16 | offset 42 (of 64 bytes) | own depth 6       0 = no group
+//!   directory word   depth 8 | offset 56
+//!   group word       rows 8 | buckets 10 | offset 40 (of 64 bytes) | own depth 6      0 = no group
+//!   place            line 13 | number in the line 3
 //! ```
 //!
-//! Within a group an entry stands at most 15 places after its home (hopscotch). A group that has no
-//! place any more is rebuilt a quarter larger, and from 512 buckets on split in two; so the table
-//! grows by steps of microseconds, and its load stays high.
+//! A group has two parts, and either may be empty: buckets for entries that fit in a line of the
+//! cache, and rows of stubs for those with a payload. In its part an entry stands at most 15 lines
+//! after its home (hopscotch). A part that has no place any more is rebuilt a little larger, with
+//! its group; and a group of many lines is split in two. So the table grows by steps of
+//! microseconds, and its load stays high.
 //!
-//! Promises: a look-up reads one directory word, the home, and only buckets of the same home; every
-//! loop ends whatever stands in the segment.
-//! Source: R. Fagin et al., Extendible Hashing, 1979; and see `bucket.rs`.
+//! Promises: a look-up reads one directory word, the homes, and only lines with entries of the same
+//! home; every loop ends whatever stands in the segment.
+//! Source: R. Fagin et al., Extendible Hashing, 1979; and see `bucket.rs` and `payload.rs`.
 
 use crate::Error;
-use crate::bucket::{BUCKET_BYTES, Bucket, HOP, Sought};
+use crate::bucket::{BUCKET_BYTES, Bucket, HOP, INLINE_BYTES, Sought};
 use crate::layout::{Plan, WORD, shard};
+use crate::payload::{self, HASH_BITS, HASH_MASK, STUBS, Stub};
 use crate::view::Look;
 
-/// The fewest buckets of a group: as many as a hop reaches.
+/// The fewest buckets of a part that has any: as many as a hop reaches.
 pub(crate) const BUCKETS_LEAST: u64 = HOP;
 
-/// From this many buckets on, a group is split instead of enlarged: 32 KiB, which are copied in a
-/// few microseconds.
-pub(crate) const BUCKETS_SPLIT: u64 = 512;
+/// The most buckets of a group, and the most rows: what its word can say. Only a group that cannot
+/// be split comes near.
+pub(crate) const BUCKETS_MOST: u64 = 1023;
+pub(crate) const ROWS_MOST: u64 = 255;
 
-/// The most buckets of a group: a rebuild that finds no place for all tries again, larger.
-pub(crate) const BUCKETS_MOST: u64 = 4096;
+/// The most lines of a group.
+pub(crate) const LINES_MOST: u64 = BUCKETS_MOST + ROWS_MOST;
+
+/// The places of a line: a whole entry has the first, stubs have the others.
+pub(crate) const PLACES: u64 = STUBS + 1;
 
 /// The deepest directory: 16 M groups in one shard.
 pub(crate) const DEPTH_MOST: u32 = 24;
@@ -45,7 +53,12 @@ const SEARCH_MOST: u64 = 128;
 const MOVES_MOST: u32 = 8;
 
 /// The most notes that one change of one entry makes: the moves, the bucket itself, and counters.
-pub(crate) const ENTRY_NOTES_MOST: u64 = MOVES_MOST as u64 * 10 + 16;
+pub(crate) const ENTRY_NOTES_MOST: u64 = MOVES_MOST as u64 * 10 + 24;
+
+const OFFSET_MASK: u64 = 0x3fff_ffff_ffc0;
+const BUCKETS_SHIFT: u32 = 46;
+const ROWS_SHIFT: u32 = 56;
+const DEPTH_MASK: u64 = 63;
 
 /// A shard's directory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,11 +72,20 @@ pub(crate) struct Directory {
 pub(crate) struct Group {
     pub(crate) at: u64,
     pub(crate) buckets: u64,
+    pub(crate) rows: u64,
     /// How many bits of the hash behind the shard's all its entries have in common.
     pub(crate) depth: u32,
 }
 
+/// The buckets of a group, or its rows: lines in a ring, each the home of some hashes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Ring {
+    at: u64,
+    pub(crate) lines: u64,
+}
+
 impl Directory {
+    #[inline]
     pub(crate) fn from_word(word: u64) -> Result<Option<Self>, Error> {
         if word == 0 {
             return Ok(None);
@@ -90,64 +112,200 @@ impl Directory {
     }
 }
 
-impl Group {
-    #[inline]
-    pub(crate) fn from_word(word: u64) -> Result<Option<Self>, Error> {
-        let buckets = word >> 48;
-        if word == 0 {
-            return Ok(None);
-        }
-        if !(BUCKETS_LEAST..=BUCKETS_MOST).contains(&buckets) {
-            return Err(Error::Damaged { what: "a group of an impossible size", at: word });
-        }
-        Ok(Some(Self { at: word & 0xffff_ffff_ffc0, buckets, depth: (word & 63) as u32 }))
-    }
-
-    pub(crate) fn word(self) -> u64 {
-        self.buckets << 48 | self.at | u64::from(self.depth)
-    }
-
+impl Ring {
     /// The home of a hash: a multiplication instead of a division.
     #[inline]
-    pub(crate) fn home(&self, hash: u64) -> u64 {
-        ((hash & 0xffff_ffff) * self.buckets) >> 32
+    pub(crate) fn home(self, hash: u64) -> u64 {
+        ((hash & HASH_MASK) * self.lines) >> HASH_BITS
     }
 
-    /// The index `distance` places on.
+    /// The index `distance` lines on.
     #[inline]
-    pub(crate) fn after(&self, index: u64, distance: u64) -> u64 {
+    pub(crate) fn after(self, index: u64, distance: u64) -> u64 {
         let sum = index + distance;
-        if sum >= self.buckets { sum - self.buckets } else { sum }
+        // A part may have fewer lines than a hop reaches.
+        if sum < self.lines { sum } else { sum % self.lines }
     }
 
-    /// How many places `index` is after `home`.
-    pub(crate) fn distance(&self, home: u64, index: u64) -> u64 {
-        if index >= home { index - home } else { index + self.buckets - home }
+    /// How many lines `index` is after `home`.
+    pub(crate) fn distance(self, home: u64, index: u64) -> u64 {
+        if index >= home { index - home } else { index + self.lines - home }
     }
 
     #[inline]
-    pub(crate) fn bucket_at(&self, index: u64) -> u64 {
+    pub(crate) fn line_at(self, index: u64) -> u64 {
         self.at + index * BUCKET_BYTES
     }
 
-    /// Looks a key up: where it stands, and what.
+    /// How far from its home an entry may stand.
+    fn reach(self) -> u64 {
+        HOP.min(self.lines)
+    }
+
+    /// The distances from `home` of the lines with its entries, a bit each.
+    #[inline]
+    pub(crate) fn hop(self, look: &impl Look, home: u64) -> Result<u64, Error> {
+        Ok(Bucket::hop(look.read(self.line_at(home))?))
+    }
+
+    fn set_hop(
+        self,
+        edit: &mut impl Edit,
+        home: u64,
+        distance: u64,
+        is_set: bool,
+    ) -> Result<(), Error> {
+        if distance >= HOP {
+            return Err(Error::Damaged { what: "an entry too far from its home", at: self.at });
+        }
+        let at = self.line_at(home);
+        let word = edit.read(at)?;
+        let new = Bucket::with_hop_bit(word, distance, is_set);
+        if new != word {
+            edit.write(at, new);
+        }
+        Ok(())
+    }
+}
+
+impl Group {
+    #[inline]
+    pub(crate) fn from_word(word: u64) -> Result<Option<Self>, Error> {
+        if word == 0 {
+            return Ok(None);
+        }
+        let (rows, buckets) = (word >> ROWS_SHIFT, word >> BUCKETS_SHIFT & BUCKETS_MOST);
+        if rows + buckets == 0 {
+            return Err(Error::Damaged { what: "a group of an impossible size", at: word });
+        }
+        let depth = (word & DEPTH_MASK) as u32;
+        Ok(Some(Self { at: word & OFFSET_MASK, buckets, rows, depth }))
+    }
+
+    pub(crate) fn word(self) -> u64 {
+        self.rows << ROWS_SHIFT | self.buckets << BUCKETS_SHIFT | self.at | u64::from(self.depth)
+    }
+
+    pub(crate) fn lines(&self) -> u64 {
+        self.buckets + self.rows
+    }
+
+    pub(crate) fn places(&self) -> u64 {
+        self.lines() * PLACES
+    }
+
+    /// The line that a place is in.
+    pub(crate) fn line_at(&self, place: u64) -> u64 {
+        self.at + place / PLACES * BUCKET_BYTES
+    }
+
+    /// The part with entries whole.
+    #[inline]
+    pub(crate) fn whole(&self) -> Ring {
+        Ring { at: self.at, lines: self.buckets }
+    }
+
+    /// The part with stubs.
+    #[inline]
+    pub(crate) fn stubs(&self) -> Ring {
+        Ring { at: self.at + self.buckets * BUCKET_BYTES, lines: self.rows }
+    }
+
+    /// Looks a key up: its place, and what stands there.
     #[inline]
     pub(crate) fn find(
         &self,
         look: &impl Look,
         sought: &Sought<'_>,
     ) -> Result<Option<(u64, Bucket)>, Error> {
-        let home = self.home(sought.hash);
-        let mut hop = Bucket::hop(look.read(self.bucket_at(home))?);
+        if self.buckets != 0 && sought.key.len() <= INLINE_BYTES {
+            let ring = self.whole();
+            let home = ring.home(sought.hash);
+            let mut hop = ring.hop(look, home)?;
+            while hop != 0 {
+                let index = ring.after(home, u64::from(hop.trailing_zeros()));
+                let bucket = Bucket(look.read_line(ring.line_at(index))?);
+                if bucket.is_of(sought) {
+                    return Ok(Some((index * PLACES, bucket)));
+                }
+                hop &= hop - 1;
+            }
+        }
+        let is_of = |bucket: &Bucket| {
+            let is_as_long = bucket.key_bytes() == sought.key.len() as u64;
+            Ok(is_as_long && look.view().equals(bucket.key_at(), sought.key)?)
+        };
+        self.find_stub(look, sought.hash, is_of)
+    }
+
+    /// The entry with a payload, of this hash, that `is_it` says is the one.
+    pub(crate) fn find_stub<L: Look>(
+        &self,
+        look: &L,
+        hash: u64,
+        is_it: impl Fn(&Bucket) -> Result<bool, Error>,
+    ) -> Result<Option<(u64, Bucket)>, Error> {
+        if self.rows == 0 {
+            return Ok(None);
+        }
+        let ring = self.stubs();
+        let home = ring.home(hash);
+        let mut hop = ring.hop(look, home)?;
         while hop != 0 {
-            let index = self.after(home, u64::from(hop.trailing_zeros()));
-            let bucket = Bucket(look.read_line(self.bucket_at(index))?);
-            if bucket.is_of(look, sought)? {
-                return Ok(Some((index, bucket)));
+            let index = ring.after(home, u64::from(hop.trailing_zeros()));
+            let row = look.read_line(ring.line_at(index))?;
+            for number in 1..PLACES {
+                let stub = Stub(row[number as usize]);
+                if stub.may_be_of(hash) {
+                    let bucket = payload::read(look, stub.at())?;
+                    if is_it(&bucket)? {
+                        return Ok(Some(((self.buckets + index) * PLACES + number, bucket)));
+                    }
+                }
             }
             hop &= hop - 1;
         }
         Ok(None)
+    }
+
+    /// What stands at a place, with its payload's head read; `None` if nothing does.
+    pub(crate) fn entry(&self, look: &impl Look, place: u64) -> Result<Option<Bucket>, Error> {
+        let (index, number) = (place / PLACES, place % PLACES);
+        if index < self.buckets {
+            if number != 0 {
+                return Ok(None);
+            }
+            let bucket = Bucket(look.read_line(self.line_at(place))?);
+            return Ok((!bucket.is_empty()).then_some(bucket));
+        }
+        let stub = if number == 0 { Stub(0) } else { self.stub(look, place)? };
+        if stub.is_none() { Ok(None) } else { payload::read(look, stub.at()).map(Some) }
+    }
+
+    /// Whether it holds no entry.
+    pub(crate) fn is_empty(&self, look: &impl Look) -> Result<bool, Error> {
+        for index in 0..self.lines() {
+            let line = look.read_line(self.line_at(index * PLACES))?;
+            let is_used = if index < self.buckets {
+                Bucket::is_used(line[0])
+            } else {
+                line[1..].iter().any(|&word| word != 0)
+            };
+            if is_used {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// The stub at a place in a row.
+    pub(crate) fn stub(&self, look: &impl Look, place: u64) -> Result<Stub, Error> {
+        Ok(Stub(look.read(self.line_at(place) + place % PLACES * WORD)?))
+    }
+
+    /// The first place from `place` on that is worth a look: an entry whole has only one in a line.
+    pub(crate) fn next_place(&self, place: u64) -> u64 {
+        if place / PLACES < self.buckets { (place / PLACES + 1) * PLACES } else { place + 1 }
     }
 }
 
@@ -180,6 +338,8 @@ pub(crate) trait Edit: Look {
     fn write(&mut self, at: u64, value: u64);
     /// Overwrites a word, not the first, of a bucket that is empty.
     fn fill(&mut self, at: u64, value: u64);
+    /// Overwrites a word of a payload that nobody can reach yet.
+    fn prepare(&mut self, at: u64, value: u64);
     /// Told that a bucket was emptied: until the commit, its words still count.
     fn empties(&mut self);
 }
@@ -193,41 +353,97 @@ impl Group {
         hash: u64,
         bucket: Bucket,
     ) -> Result<bool, Error> {
-        let home = self.home(hash);
-        let Some(mut distance) = self.free_distance(edit, home)? else { return Ok(false) };
+        if let Some(payload) = bucket.payload() {
+            let is_placed = self.insert_stub(edit, Stub::new(hash, payload.at))?;
+            if is_placed {
+                prepare_head(edit, payload.at, &bucket);
+            }
+            return Ok(is_placed);
+        }
+        let ring = self.whole();
+        if ring.lines == 0 {
+            return Ok(false);
+        }
+        let home = ring.home(hash);
+        let Some(mut distance) = ring.free_distance(edit, home)? else { return Ok(false) };
         let mut moves = 0;
         while distance >= HOP {
-            let Some(nearer) = self.free_nearer(edit, home, distance)? else { return Ok(false) };
+            let Some(nearer) = ring.free_nearer(edit, home, distance)? else { return Ok(false) };
             distance = nearer;
             moves += 1;
             if moves > MOVES_MOST {
                 return Ok(false);
             }
         }
-        self.place(edit, home, distance, bucket)?;
+        ring.place(edit, home, distance, bucket)?;
         Ok(true)
     }
 
-    /// Takes the entry at `index` out.
-    pub(crate) fn remove(&self, edit: &mut impl Edit, hash: u64, index: u64) -> Result<(), Error> {
-        let home = self.home(hash);
-        let at = self.bucket_at(index);
+    /// Puts a stub in; false if there is no place near enough to its home.
+    pub(crate) fn insert_stub(&self, edit: &mut impl Edit, stub: Stub) -> Result<bool, Error> {
+        let ring = self.stubs();
+        if ring.lines == 0 {
+            return Ok(false);
+        }
+        let home = ring.home(stub.hash());
+        for distance in 0..ring.reach() {
+            let line_at = ring.line_at(ring.after(home, distance));
+            let row = edit.read_line(line_at)?;
+            let Some(number) = row[1..].iter().position(|&word| word == 0) else { continue };
+            edit.write(line_at + (number as u64 + 1) * WORD, stub.0);
+            ring.set_hop(edit, home, distance, true)?;
+            return Ok(true);
+        }
+        Ok(false)
+    }
+
+    /// Takes the entry at `place` out.
+    pub(crate) fn remove(&self, edit: &mut impl Edit, hash: u64, place: u64) -> Result<(), Error> {
+        let index = place / PLACES;
+        if index >= self.buckets {
+            return self.remove_stub(edit, hash, place);
+        }
+        let ring = self.whole();
+        let at = ring.line_at(index);
         let word = edit.read(at)?;
         edit.write(at, Bucket::emptied(word));
-        let distance = self.distance(home, index);
-        self.set_hop(edit, home, distance, false)?;
+        let home = ring.home(hash);
+        ring.set_hop(edit, home, ring.distance(home, index), false)?;
         edit.empties();
         Ok(())
     }
 
-    /// Overwrites the entry at `index` with one of the same key.
+    fn remove_stub(&self, edit: &mut impl Edit, hash: u64, place: u64) -> Result<(), Error> {
+        let ring = self.stubs();
+        let (index, home) = (place / PLACES - self.buckets, ring.home(hash));
+        let line_at = ring.line_at(index);
+        edit.write(line_at + place % PLACES * WORD, 0);
+        let row = edit.read_line(line_at)?;
+        let is_of_home = |&word: &u64| word != 0 && ring.home(Stub(word).hash()) == home;
+        if row[1..].iter().any(is_of_home) {
+            return Ok(());
+        }
+        ring.set_hop(edit, home, ring.distance(home, index), false)
+    }
+
+    /// Overwrites the entry at `place` with one of the same key and kind, of this hash.
     pub(crate) fn replace(
         &self,
         edit: &mut impl Edit,
-        index: u64,
+        hash: u64,
+        place: u64,
         bucket: Bucket,
     ) -> Result<(), Error> {
-        let at = self.bucket_at(index);
+        let at = self.line_at(place);
+        if let Some(payload) = bucket.payload() {
+            let (stub_at, new) = (at + place % PLACES * WORD, Stub::new(hash, payload.at));
+            if edit.read(stub_at)? == new.0 {
+                return rewrite_head(edit, payload.at, &bucket);
+            }
+            prepare_head(edit, payload.at, &bucket);
+            edit.write(stub_at, new.0);
+            return Ok(());
+        }
         let earlier = Bucket(edit.read_line(at)?);
         let bucket = bucket.placed(earlier.0[0]);
         for number in (0..8).rev() {
@@ -237,11 +453,33 @@ impl Group {
         }
         Ok(())
     }
+}
 
+/// Writes what a payload begins with, while nobody can reach it.
+fn prepare_head(edit: &mut impl Edit, at: u64, bucket: &Bucket) {
+    let (head, count) = payload::head_of(bucket);
+    for (index, word) in head.into_iter().enumerate().take(count) {
+        edit.prepare(at + index as u64 * WORD, word);
+    }
+}
+
+/// Changes what a payload begins with, while everybody can.
+fn rewrite_head(edit: &mut impl Edit, at: u64, bucket: &Bucket) -> Result<(), Error> {
+    let (head, count) = payload::head_of(bucket);
+    for (index, word) in head.into_iter().enumerate().take(count) {
+        let at = at + index as u64 * WORD;
+        if edit.read(at)? != word {
+            edit.write(at, word);
+        }
+    }
+    Ok(())
+}
+
+impl Ring {
     /// How far the next empty bucket is from `home`.
-    fn free_distance(&self, edit: &impl Edit, home: u64) -> Result<Option<u64>, Error> {
-        for distance in 0..SEARCH_MOST.min(self.buckets) {
-            let word = edit.read(self.bucket_at(self.after(home, distance)))?;
+    fn free_distance(self, edit: &impl Edit, home: u64) -> Result<Option<u64>, Error> {
+        for distance in 0..SEARCH_MOST.min(self.lines) {
+            let word = edit.read(self.line_at(self.after(home, distance)))?;
             if !Bucket::is_used(word) {
                 return Ok(Some(distance));
             }
@@ -251,19 +489,18 @@ impl Group {
 
     /// Moves an entry into the empty bucket at `distance`, so that one nearer becomes empty.
     fn free_nearer(
-        &self,
+        self,
         edit: &mut impl Edit,
         home: u64,
         distance: u64,
     ) -> Result<Option<u64>, Error> {
         for back in (1..HOP).rev() {
             let other = self.after(home, distance - back);
-            let hop = Bucket::hop(edit.read(self.bucket_at(other))?);
-            let step = u64::from(hop.trailing_zeros());
+            let step = u64::from(self.hop(edit, other)?.trailing_zeros());
             if step >= back {
                 continue;
             }
-            let from_at = self.bucket_at(self.after(other, step));
+            let from_at = self.line_at(self.after(other, step));
             let moved = Bucket(edit.read_line(from_at)?);
             self.place(edit, other, back, moved)?;
             self.set_hop(edit, other, step, false)?;
@@ -276,35 +513,19 @@ impl Group {
     }
 
     /// Writes an entry into the empty bucket `distance` after its home.
-    fn place(
-        &self,
+    pub(crate) fn place(
+        self,
         edit: &mut impl Edit,
         home: u64,
         distance: u64,
         bucket: Bucket,
     ) -> Result<(), Error> {
-        let at = self.bucket_at(self.after(home, distance));
+        let at = self.line_at(self.after(home, distance));
         for number in 1..8 {
             edit.fill(at + number as u64 * WORD, bucket.0[number]);
         }
         let word = edit.read(at)?;
         edit.write(at, bucket.placed(word).0[0]);
         self.set_hop(edit, home, distance, true)
-    }
-
-    fn set_hop(
-        &self,
-        edit: &mut impl Edit,
-        home: u64,
-        distance: u64,
-        is_set: bool,
-    ) -> Result<(), Error> {
-        if distance >= HOP {
-            return Err(Error::Damaged { what: "an entry too far from its home", at: self.at });
-        }
-        let at = self.bucket_at(home);
-        let word = edit.read(at)?;
-        edit.write(at, Bucket::with_hop_bit(word, distance, is_set));
-        Ok(())
     }
 }

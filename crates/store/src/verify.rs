@@ -10,18 +10,18 @@
 //!
 //! Promises: changes nothing; ends on whatever stands in the segment.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use morecore_heap::{Class, Core, Part, Slab, UndoLog, Walk, check};
 
 use crate::atomic::{Acquire, fence};
 use crate::bucket::{BUCKET_BYTES, Bucket, HOP};
-use crate::expire::LATE_MOST_MS;
+use crate::expire::Due;
 use crate::layout::{Plan, WORD, header, shard, slot};
 use crate::lease::pending;
 use crate::session::{Session, Turn, core};
 use crate::space::Space;
-use crate::table::{Directory, Group, directory_of, prefix};
+use crate::table::{Directory, Group, PLACES, directory_of, prefix};
 use crate::view::{Look, View};
 use crate::{Broken, Error, Verified};
 
@@ -277,40 +277,52 @@ impl Owners {
         found: &mut Vec<Broken>,
     ) -> Result<(u64, u64), Error> {
         let (view, group) = (proof.view, &proof.group);
-        let (mut entries, mut bytes, mut hops) = (0, 0u64, 0);
-        for index in 0..group.buckets {
-            let bucket = Bucket(view.read_line(group.bucket_at(index))?);
-            hops += u64::from(Bucket::hop(bucket.0[0]).count_ones());
-            if bucket.is_empty() {
-                continue;
-            }
-            entries += 1;
-            bytes = bytes.wrapping_add(bucket.content_bytes());
-            if let Some(payload) = bucket.payload() {
-                let used = (payload.value_at - payload.at).saturating_add(payload.value_bytes);
-                self.add(payload.at, Use::Payload { used }, found);
-                self.verified.payloads += 1;
-                if let Some(seed) = proof.seed
-                    && view.read(payload.at)? != bucket.hash(view, seed)?
-                {
-                    let what = "the payload says another hash than its key".to_owned();
-                    found.push(broken("placed", payload.at, what));
+        let (mut whole, mut stubs, mut bytes) = (0, 0, 0u64);
+        // Each hop that an entry needs: its home, and how far it stands from there.
+        let mut needed = HashSet::new();
+        let mut place = 0;
+        while place < group.places() {
+            if let Some(bucket) = group.entry(view, place)? {
+                bytes = bytes.wrapping_add(bucket.content_bytes());
+                if let Some(payload) = bucket.payload() {
+                    stubs += 1;
+                    let used = payload.value_at.saturating_add(payload.value_bytes);
+                    let used = used.saturating_sub(payload.at);
+                    self.add(payload.at, Use::Payload { used }, found);
+                    self.verified.payloads += 1;
+                } else {
+                    whole += 1;
+                }
+                if let Some(seed) = proof.seed {
+                    needed.insert(proof.check_entry(&bucket, seed, place, found)?);
                 }
             }
-            if let Some(seed) = proof.seed {
-                proof.check_bucket(&bucket, seed, index, found)?;
-            }
+            place = group.next_place(place);
         }
-        if hops != entries && proof.seed.is_some() {
-            let what = format!("{hops} hops lead to {entries} entries");
+        let hops = hops_in(view, group)?;
+        if hops != needed.len() as u64 && proof.seed.is_some() {
+            let what = format!("{hops} hops lead to entries that need {}", needed.len());
             found.push(broken("placed", group.at, what));
         }
-        self.add(group.at, Use::Group { used: entries * BUCKET_BYTES }, found);
+        let used = whole * BUCKET_BYTES + stubs * WORD;
+        self.add(group.at, Use::Group { used }, found);
+        let entries = whole + stubs;
         self.verified.entries += entries;
-        self.verified.buckets += group.buckets;
+        self.verified.buckets += group.lines();
         self.verified.groups += 1;
         Ok((entries, bytes))
     }
+}
+
+/// How many lines a group's hops name.
+fn hops_in(view: &View, group: &Group) -> Result<u64, Error> {
+    let mut hops = 0;
+    for ring in [group.whole(), group.stubs()] {
+        for home in 0..ring.lines {
+            hops += u64::from(ring.hop(view, home)?.count_ones());
+        }
+    }
+    Ok(hops)
 }
 
 /// A group that is gone through, and how it was reached.
@@ -326,34 +338,43 @@ struct Proof<'a> {
 }
 
 impl Proof<'_> {
-    /// Does the entry in bucket `index` find itself?
-    fn check_bucket(
+    /// Does the entry at `place` find itself? Returns the line of its home, and how far it stands
+    /// from there.
+    fn check_entry(
         &self,
         bucket: &Bucket,
         seed: u64,
-        index: u64,
+        place: u64,
         found: &mut Vec<Broken>,
-    ) -> Result<(), Error> {
+    ) -> Result<(u64, u64), Error> {
         let (plan, group) = (self.plan, &self.group);
         let hash = bucket.hash(self.view, seed)?;
-        let at = group.bucket_at(index);
+        let at = group.line_at(place);
         let own = prefix(hash << plan.shard_bits(), self.directory.depth);
         let span = 1u64 << self.directory.depth.saturating_sub(group.depth);
         if plan.shard_of(hash) != self.shard || own / span != self.index / span {
             found.push(broken("placed", at, format!("hash {hash:#x} is of another group")));
         }
-        let due = self.view.load(plan.due_at(plan.due_of(hash)));
-        let latest = bucket.expiry() + LATE_MOST_MS;
-        if bucket.expiry() != 0 && (due == 0 || due > latest) {
-            found.push(broken("due", at, format!("is looked at {due} ms, not {latest}")));
+        let due = Due(self.view.load(plan.due_at(plan.due_of(hash))));
+        let expiry = bucket.expiry();
+        if expiry != 0 && !due.covers(expiry) {
+            found.push(broken("due", at, format!("expires at {expiry} ms, and has {due:?}")));
         }
-        let home = group.home(hash);
-        let distance = group.distance(home, index);
-        let hop = Bucket::hop(self.view.read(group.bucket_at(home))?);
-        if distance >= HOP || hop >> distance & 1 == 0 {
+        let line = place / PLACES;
+        let (ring, index) = if line < group.buckets {
+            (group.whole(), line)
+        } else {
+            (group.stubs(), line - group.buckets)
+        };
+        if line >= group.buckets && !group.stub(self.view, place)?.may_be_of(hash) {
+            found.push(broken("placed", at, format!("the stub is not one of hash {hash:#x}")));
+        }
+        let home = ring.home(hash);
+        let distance = ring.distance(home, index);
+        if distance >= HOP || ring.hop(self.view, home)? >> distance & 1 == 0 {
             found.push(broken("placed", at, format!("its home {home} does not lead to {index}")));
         }
-        Ok(())
+        Ok((ring.line_at(home), distance))
     }
 }
 

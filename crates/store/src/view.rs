@@ -1,11 +1,15 @@
 //! A segment as this process sees it: the one place where an offset becomes a reference.
 //!
 //! Promises: what lies outside of the segment is never touched, whatever an offset says; shared
-//! bytes are only read and written as atomic words, for another process may write them meanwhile.
+//! bytes are only read and written as atomic words, or as `racy.rs` does, for another process may
+//! write them meanwhile.
+
+use std::slice;
 
 use crate::Error;
 use crate::atomic::{Acquire, AtomicU32, AtomicU64, Relaxed, Release};
 use crate::layout::WORD;
+use crate::racy;
 
 /// A line of the cache.
 const LINE: u64 = 64;
@@ -61,6 +65,7 @@ impl View {
     }
 
     /// Where `count` bytes from `at` on begin; an offset that comes from the segment.
+    #[inline]
     pub(crate) fn stretch(&self, at: u64, count: u64) -> Result<*mut u8, Error> {
         if !self.contains(at, count) {
             return Err(Error::Damaged { what: "a payload out of bounds", at });
@@ -68,42 +73,80 @@ impl View {
         Ok(self.base.wrapping_add(at as usize))
     }
 
+    /// The word at `at`, which comes from the segment; `None` if that is out of bounds. Whether it
+    /// is what it should be, a fence and another look at a version must tell.
+    #[inline(always)]
+    pub(crate) fn peek(&self, at: u64) -> Option<u64> {
+        Some(self.find(at)?.load(Relaxed))
+    }
+
+    /// The line at `at`, which comes from the segment; `None` if that is out of bounds.
+    #[inline(always)]
+    pub(crate) fn line(&self, at: u64) -> Option<&[AtomicU64; 8]> {
+        if !at.is_multiple_of(LINE) || !self.contains(at, LINE) {
+            return None;
+        }
+        let line = self.base.wrapping_add(at as usize).cast::<[AtomicU64; 8]>();
+        // SAFETY: inside the segment, as just checked, and aligned; `mapped` while `self` is used.
+        Some(unsafe { &*line })
+    }
+
+    /// Copies `count` bytes from `at` on behind the end of `out`, where they do not count yet;
+    /// `None` if they are out of bounds.
+    #[inline(always)]
+    pub(crate) fn copy_behind(&self, at: u64, count: usize, out: &mut Vec<u8>) -> Option<()> {
+        let from = self.stretch(at, count as u64).ok()?;
+        if out.capacity() - out.len() < count {
+            out.reserve(count);
+        }
+        let to = out.spare_capacity_mut().as_mut_ptr().cast::<u8>();
+        // SAFETY: `stretch` says that the bytes are inside, and there is room for them.
+        unsafe { racy::copy_out(from, to, count) };
+        Some(())
+    }
+
     /// Appends `count` bytes from `at` on.
+    #[inline]
     pub(crate) fn copy_out(&self, at: u64, count: u64, out: &mut Vec<u8>) -> Result<(), Error> {
-        let words = count.div_ceil(WORD);
-        let is_inside = at.is_multiple_of(WORD) && self.contains(at, words.saturating_mul(WORD));
-        if !is_inside {
-            return Err(Error::Damaged { what: "a payload out of bounds", at });
-        }
-        out.reserve((words * WORD) as usize);
-        let length = out.len();
-        let mut to = out.spare_capacity_mut().as_mut_ptr().cast::<u64>();
-        let mut from = self.base.wrapping_add(at as usize).cast::<u64>();
-        for _ in 0..words {
-            // SAFETY: inside the segment, as just checked, and aligned; `mapped`.
-            let word = unsafe { AtomicU64::from_ptr(from) };
-            // SAFETY: `reserve` made room for all the words; bytes of a vector have no alignment.
-            unsafe { to.write_unaligned(word.load(Relaxed)) };
-            (from, to) = (from.wrapping_add(1), to.wrapping_add(1));
-        }
-        // SAFETY: the loop filled at least `count` bytes behind the old length.
-        unsafe { out.set_len(length + count as usize) };
+        let from = self.stretch(at, count)?;
+        let count = count as usize;
+        out.reserve(count);
+        let to = out.spare_capacity_mut().as_mut_ptr().cast::<u8>();
+        // SAFETY: `stretch` says that the bytes are inside, and `reserve` made room for them.
+        unsafe { racy::copy_out(from, to, count) };
+        // SAFETY: the line before filled as many bytes behind the old length.
+        unsafe { out.set_len(out.len() + count) };
         Ok(())
+    }
+
+    /// Fills `out` with the bytes from `at` on.
+    pub(crate) fn copy_to(&self, at: u64, out: &mut [u8]) -> Result<(), Error> {
+        let from = self.stretch(at, out.len() as u64)?;
+        // SAFETY: `stretch` says that the bytes are inside, and `out` has room for them.
+        unsafe { racy::copy_out(from, out.as_mut_ptr(), out.len()) };
+        Ok(())
+    }
+
+    /// Whether these bytes stand from `at` on.
+    #[inline]
+    pub(crate) fn equals(&self, at: u64, bytes: &[u8]) -> Result<bool, Error> {
+        let begin = self.stretch(at, bytes.len() as u64)?;
+        // SAFETY: `stretch` says that the bytes are inside.
+        Ok(unsafe { racy::equals(begin, bytes) })
     }
 
     /// Copies `bytes` to `at`: fresh payload that nobody else looks at yet.
     pub(crate) fn copy_in(&self, at: u64, bytes: &[u8]) {
-        let words = (bytes.len() as u64).div_ceil(WORD);
-        assert!(at.is_multiple_of(WORD) && self.contains(at, words * WORD), "wild {at:#x}");
-        let mut to = self.base.wrapping_add(at as usize).cast::<u64>();
-        for chunk in bytes.chunks(WORD as usize) {
-            let mut padded = [0; WORD as usize];
-            padded[..chunk.len()].copy_from_slice(chunk);
-            // SAFETY: inside the segment, as just checked, and aligned; `mapped`.
-            let word = unsafe { AtomicU64::from_ptr(to) };
-            word.store(u64::from_le_bytes(padded), Relaxed);
-            to = to.wrapping_add(1);
-        }
+        assert!(self.contains(at, bytes.len() as u64), "wild {at:#x}");
+        // SAFETY: inside the segment, as just checked; `mapped`.
+        unsafe { racy::copy_in(bytes, self.base.wrapping_add(at as usize)) };
+    }
+
+    /// Copies words to `at`, a fresh chunk that nobody else looks at yet.
+    pub(crate) fn copy_words_in(&self, at: u64, words: &[u64]) {
+        // SAFETY: words are as many bytes, any of which may be read as such.
+        let bytes = unsafe { slice::from_raw_parts(words.as_ptr().cast(), size_of_val(words)) };
+        self.copy_in(at, bytes);
     }
 
     /// Asks the processor to fetch the line at `at`; any offset will do.
@@ -120,14 +163,17 @@ impl View {
         let _ = at;
     }
 
+    #[inline]
     pub(crate) fn load(&self, at: u64) -> u64 {
         self.word(at).load(Acquire)
     }
 
+    #[inline]
     pub(crate) fn store(&self, at: u64, value: u64) {
         self.word(at).store(value, Release);
     }
 
+    #[inline]
     fn contains(&self, at: u64, count: u64) -> bool {
         at <= self.bytes && count <= self.bytes - at
     }

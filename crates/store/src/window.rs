@@ -7,8 +7,8 @@
 //! ```
 //!
 //! Dropping by the table's order would free chunks that are scattered over all memory, and they
-//! meet only when most of the store is gone. A payload begins with its key's hash, so the table can
-//! be asked whose it is.
+//! meet only when most of the store is gone. A payload has its key, so the table can be asked
+//! whose it is.
 //!
 //! Memory is walked without a hold, so what is read may be stale: each find is looked up in the
 //! table, under its shard's hold, before anything is dropped for it.
@@ -19,12 +19,13 @@ use morecore_heap::{CHUNK_TAGS, Chunk, Class, Offset, Part, Slab, Tag, Walk};
 
 use crate::bucket::{BUCKET_BYTES, Bucket};
 use crate::layout::WORD;
+use crate::payload::{self, Stub};
 use crate::pick::Victim;
 use crate::reader::{Reader, Reading};
 use crate::scan::end_of;
 use crate::session::Session;
 use crate::system::random;
-use crate::table::{BUCKETS_MOST, Group, directory_of, group_of};
+use crate::table::{Group, LINES_MOST, directory_of, group_of};
 use crate::view::Look;
 use crate::{Error, layout::Plan};
 
@@ -54,11 +55,12 @@ impl Reading for SomePayload {
 
     fn read(&mut self, look: &impl Look, plan: &Plan) -> Result<Self::Out, Error> {
         let Some(group) = group_of(look, plan, self.0)? else { return Ok(None) };
-        for step in 0..group.buckets {
-            let index = group.after(group.home(self.0), step);
-            let bucket = Bucket(look.read_line(group.bucket_at(index))?);
-            if let Some(payload) = bucket.payload() {
-                return Ok(Some(payload.at));
+        let ring = group.stubs();
+        for step in 0..ring.lines {
+            let index = ring.after(ring.home(self.0), step);
+            let row = look.read_line(ring.line_at(index))?;
+            if let Some(&word) = row[1..].iter().find(|&&word| word != 0) {
+                return Ok(Some(Stub(word).at()));
             }
         }
         Ok(None)
@@ -174,20 +176,26 @@ impl Session {
         if let Some(entry) = self.entry_at(at) {
             return Some(entry);
         }
-        let buckets = (chunk.payload_bytes() / BUCKET_BYTES).min(BUCKETS_MOST);
-        for index in 0..buckets {
-            let bucket = Bucket(self.view.read_line(at + index * BUCKET_BYTES).ok()?);
-            if bucket.is_empty() {
-                continue;
-            }
+        let lines = (chunk.payload_bytes() / BUCKET_BYTES).min(LINES_MOST);
+        match (0..lines).find_map(|line| self.hash_of_group_at(at, line)) {
+            Some(hash) => self.may_take(hash).then_some(Occupant::Group { at, hash }),
+            None => self.directory_at(at),
+        }
+    }
+
+    /// The hash of an entry in line `line` of the group at `at`, if there is such a group.
+    fn hash_of_group_at(&self, at: u64, line: u64) -> Option<u64> {
+        let words = self.view.read_line(at + line * BUCKET_BYTES).ok()?;
+        let of = |bucket: Bucket| {
             let hash = bucket.hash(&self.view, self.seed).ok()?;
             let group = group_of(&self.view, &self.plan, hash).ok()??;
-            if group.at == at {
-                return self.may_take(hash).then_some(Occupant::Group { at, hash });
-            }
-            break;
-        }
-        self.directory_at(at)
+            (group.at == at).then_some(hash)
+        };
+        // Whether the line is a bucket or a row, only one of these is an entry of this group.
+        let whole = Some(Bucket(words)).filter(Bucket::is_inline).and_then(of);
+        let stubs = words[1..].iter().filter(|&&word| word != 0);
+        let mut heads = stubs.filter_map(|&word| payload::read(&self.view, Stub(word).at()).ok());
+        whole.or_else(|| heads.find_map(of))
     }
 
     /// The directory at `at`, if a shard says that it is its own.
@@ -202,7 +210,7 @@ impl Session {
 
     /// The payload at `at`, if the table says that it is an entry's.
     fn entry_at(&self, at: u64) -> Option<Occupant> {
-        let hash = self.core.try_read(Offset(at))?;
+        let hash = payload::read(&self.view, at).ok()?.hash(&self.view, self.seed).ok()?;
         let is_entry = self.find_payload(at, hash).ok()?.is_some() && self.may_take(hash);
         (is_entry && !self.is_leased(at)).then_some(Occupant::Payload { at, hash })
     }
@@ -210,22 +218,18 @@ impl Session {
     /// The entry whose payload is at `at`. Right if its shard is held, else a guess.
     fn find_payload(&self, at: u64, hash: u64) -> Result<Option<(Group, u64, Bucket)>, Error> {
         let Some(group) = group_of(&self.view, &self.plan, hash)? else { return Ok(None) };
-        let home = group.home(hash);
-        let mut hop = Bucket::hop(self.view.read(group.bucket_at(home))?);
-        while hop != 0 {
-            let index = group.after(home, u64::from(hop.trailing_zeros()));
-            let bucket = Bucket(self.view.read_line(group.bucket_at(index))?);
-            if bucket.payload().is_some_and(|payload| payload.at == at) {
-                return Ok(Some((group, index, bucket)));
-            }
-            hop &= hop - 1;
-        }
-        Ok(None)
+        let is_it = |bucket: &Bucket| Ok(bucket.payload().is_some_and(|it| it.at == at));
+        let found = group.find_stub(&self.view, hash, is_it)?;
+        Ok(found.map(|(place, bucket)| (group, place, bucket)))
     }
 
-    /// Entries of shards that we hold are spared: the caller is about to change them.
+    /// Entries that the caller is about to change are spared; if it did not say which these are, all
+    /// of the shards that we hold.
     fn may_take(&self, hash: u64) -> bool {
-        !self.held.contains(&self.plan.shard_of(hash))
+        if self.busy.is_empty() {
+            return !self.held.contains(&self.plan.shard_of(hash));
+        }
+        !self.busy.contains(&hash)
     }
 
     /// Drops an occupant, if it is still there; returns how many bytes that were.
@@ -267,8 +271,8 @@ impl Session {
 
     fn drop_payload(&mut self, at: u64, hash: u64) -> Result<u64, Error> {
         match self.find_payload(at, hash)? {
-            Some((group, index, bucket)) => {
-                self.drop_picked(&group, &Victim { index, hash, bucket })
+            Some((group, place, bucket)) => {
+                self.drop_picked(&group, &Victim { place, hash, bucket })
             }
             None => Ok(0),
         }

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::bucket::Sought;
+use crate::grow::Lacking;
 use crate::store::Store;
 use crate::{Act, Create, Set};
 
@@ -24,8 +25,16 @@ fn set_half(store: &mut Store, key: &[u8], value: &[u8]) {
     let act = session.prepare(&sought, value, 0).unwrap();
     let shards = [session.plan.shard_of(sought.hash)];
     session.hold(&shards).unwrap();
+    let claims = session.claims;
     session.begin(&shards);
-    assert!(session.apply(&sought, act).unwrap());
+    if !session.apply(&sought, act).unwrap() {
+        let Act::Put(bucket, _) = act else { unreachable!("what was prepared is put") };
+        session.undo();
+        session.claims = claims;
+        session.make_place(sought.hash, Lacking::of(&bucket)).unwrap();
+        session.begin(&shards);
+        assert!(session.apply(&sought, act).unwrap());
+    }
 }
 
 /// Lets `store` take all other sessions of this process for dead.

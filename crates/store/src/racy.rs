@@ -1,0 +1,255 @@
+//! Bytes that another process may write meanwhile: read and written at any alignment, and fast.
+//!
+//! Promises: nothing is assumed of what is read; a byte that is written meanwhile is the old one
+//! or the new one.
+//!
+//! Why it is sound: to the language, each function here is a loop of relaxed atomic loads (or
+//! stores) of single bytes, and that is what it is on processors for which nothing else is written
+//! here. On x86-64 the same is done by instructions of 8 and 16 bytes, inside of `asm!`, so that
+//! the compiler sees no access that could race, and must take what comes out as it is.
+
+#[cfg(not(target_arch = "x86_64"))]
+use self::plain as imp;
+#[cfg(target_arch = "x86_64")]
+use self::x86_64 as imp;
+
+/// Copies `count` bytes from shared memory to private memory.
+///
+/// # Safety
+/// - `count` bytes from `from` on are mapped and readable; from `to` on they are writable, and
+///   nobody else uses those.
+#[inline(always)]
+pub(crate) unsafe fn copy_out(from: *const u8, to: *mut u8, count: usize) {
+    // SAFETY: the caller's duty.
+    unsafe { imp::copy_out(from, to, count) }
+}
+
+/// Copies bytes to shared memory.
+///
+/// # Safety
+/// - As many bytes from `to` on are mapped and writable.
+#[inline(always)]
+pub(crate) unsafe fn copy_in(from: &[u8], to: *mut u8) {
+    // SAFETY: the caller's duty.
+    unsafe { imp::copy_in(from, to) }
+}
+
+/// Whether shared memory holds these bytes.
+///
+/// # Safety
+/// - As many bytes from `at` on are mapped and readable.
+#[inline(always)]
+pub(crate) unsafe fn equals(at: *const u8, bytes: &[u8]) -> bool {
+    // SAFETY: the caller's duty.
+    unsafe { imp::equals(at, bytes) }
+}
+
+#[cfg(target_arch = "x86_64")]
+mod x86_64 {
+    use std::arch::asm;
+    use std::arch::x86_64::{__m128i, _mm_loadu_si128, _mm_storeu_si128};
+
+    use super::plain;
+
+    /// The bytes of the widest registers that every such processor has.
+    const WIDE: usize = size_of::<__m128i>();
+    const WORD: usize = size_of::<u64>();
+
+    /// # Safety
+    /// - 16 bytes from `from` on are mapped and readable.
+    #[inline(always)]
+    unsafe fn load_wide(from: *const u8) -> __m128i {
+        let value;
+        // SAFETY: it reads the 16 bytes that the caller speaks of, at any alignment.
+        unsafe {
+            asm!("movdqu {value}, xmmword ptr [{from}]", from = in(reg) from,
+                value = out(xmm_reg) value, options(nostack, preserves_flags, readonly));
+        }
+        value
+    }
+
+    /// # Safety
+    /// - 8 bytes from `from` on are mapped and readable.
+    #[inline(always)]
+    unsafe fn load_word(from: *const u8) -> u64 {
+        let value;
+        // SAFETY: it reads the 8 bytes that the caller speaks of, at any alignment.
+        unsafe {
+            asm!("mov {value}, qword ptr [{from}]", from = in(reg) from,
+                value = out(reg) value, options(nostack, preserves_flags, readonly));
+        }
+        value
+    }
+
+    /// # Safety
+    /// - 16 bytes from `to` on are mapped and writable.
+    #[inline(always)]
+    unsafe fn store_wide(to: *mut u8, value: __m128i) {
+        // SAFETY: it writes the 16 bytes that the caller speaks of, at any alignment.
+        unsafe {
+            asm!("movdqu xmmword ptr [{to}], {value}", to = in(reg) to,
+                value = in(xmm_reg) value, options(nostack, preserves_flags));
+        }
+    }
+
+    /// # Safety
+    /// - As `super::copy_out`.
+    #[inline(always)]
+    pub(super) unsafe fn copy_out(from: *const u8, to: *mut u8, count: usize) {
+        let step = |at: usize| {
+            // SAFETY: each step is inside the `count` bytes of the caller.
+            let value = unsafe { load_wide(from.wrapping_add(at)) };
+            // SAFETY: as above; to private memory.
+            unsafe { _mm_storeu_si128(to.wrapping_add(at).cast(), value) };
+        };
+        if count < WIDE {
+            // SAFETY: the caller's duty.
+            return unsafe { copy_out_short(from, to, count) };
+        }
+        let mut at = 0;
+        while at + 4 * WIDE <= count {
+            step(at);
+            step(at + WIDE);
+            step(at + 2 * WIDE);
+            step(at + 3 * WIDE);
+            at += 4 * WIDE;
+        }
+        while at + WIDE <= count {
+            step(at);
+            at += WIDE;
+        }
+        if at < count {
+            // The last 16, some of them for the second time.
+            step(count - WIDE);
+        }
+    }
+
+    /// # Safety
+    /// - As `super::copy_out`, for less than 16 bytes.
+    #[inline(always)]
+    unsafe fn copy_out_short(from: *const u8, to: *mut u8, count: usize) {
+        if count < WORD {
+            // SAFETY: the caller's duty.
+            return unsafe { plain::copy_out(from, to, count) };
+        }
+        for at in [0, count - WORD] {
+            // SAFETY: inside the `count` bytes of the caller.
+            let value = unsafe { load_word(from.wrapping_add(at)) };
+            // SAFETY: as above; to private memory.
+            unsafe { to.wrapping_add(at).cast::<u64>().write_unaligned(value) };
+        }
+    }
+
+    /// # Safety
+    /// - As `super::copy_in`.
+    #[inline(always)]
+    pub(super) unsafe fn copy_in(from: &[u8], to: *mut u8) {
+        let count = from.len();
+        if count < WIDE {
+            // SAFETY: the caller's duty.
+            return unsafe { plain::copy_in(from, to) };
+        }
+        let step = |at: usize| {
+            // SAFETY: 16 bytes of the slice, as `at + WIDE <= count`.
+            let value = unsafe { _mm_loadu_si128(from.as_ptr().wrapping_add(at).cast()) };
+            // SAFETY: inside the bytes of the caller.
+            unsafe { store_wide(to.wrapping_add(at), value) };
+        };
+        (0..=count - WIDE).step_by(WIDE).for_each(step);
+        step(count - WIDE);
+    }
+
+    /// # Safety
+    /// - As `super::equals`.
+    #[inline(always)]
+    pub(super) unsafe fn equals(at: *const u8, bytes: &[u8]) -> bool {
+        let Some((_, last)) = bytes.split_last_chunk::<WORD>() else {
+            // SAFETY: the caller's duty.
+            return unsafe { plain::equals(at, bytes) };
+        };
+        for (index, chunk) in bytes.as_chunks::<WORD>().0.iter().enumerate() {
+            // SAFETY: inside the bytes of the caller.
+            let word = unsafe { load_word(at.wrapping_add(index * WORD)) };
+            if word != u64::from_le_bytes(*chunk) {
+                return false;
+            }
+        }
+        // SAFETY: the last 8 bytes, some of them for the second time.
+        let word = unsafe { load_word(at.wrapping_add(bytes.len() - WORD)) };
+        word == u64::from_le_bytes(*last)
+    }
+}
+
+#[cfg_attr(target_arch = "x86_64", allow(dead_code, reason = "short ones, and the tests"))]
+mod plain {
+    use crate::atomic::{AtomicU8, Relaxed};
+
+    /// # Safety
+    /// - The byte at `at` is mapped.
+    #[inline(always)]
+    unsafe fn byte<'a>(at: *const u8) -> &'a AtomicU8 {
+        // SAFETY: mapped, as the caller says; every use of shared bytes is atomic.
+        unsafe { AtomicU8::from_ptr(at.cast_mut()) }
+    }
+
+    /// # Safety
+    /// - As `super::copy_out`.
+    #[inline(always)]
+    pub(super) unsafe fn copy_out(from: *const u8, to: *mut u8, count: usize) {
+        for at in 0..count {
+            // SAFETY: inside the `count` bytes of the caller.
+            let value = unsafe { byte(from.wrapping_add(at)) }.load(Relaxed);
+            // SAFETY: as above; to private memory.
+            unsafe { to.wrapping_add(at).write(value) };
+        }
+    }
+
+    /// # Safety
+    /// - As `super::copy_in`.
+    #[inline(always)]
+    pub(super) unsafe fn copy_in(from: &[u8], to: *mut u8) {
+        for (at, &value) in from.iter().enumerate() {
+            // SAFETY: inside the bytes of the caller.
+            unsafe { byte(to.wrapping_add(at)) }.store(value, Relaxed);
+        }
+    }
+
+    /// # Safety
+    /// - As `super::equals`.
+    #[inline(always)]
+    pub(super) unsafe fn equals(at: *const u8, bytes: &[u8]) -> bool {
+        bytes.iter().enumerate().all(|(index, &wanted)| {
+            // SAFETY: inside the bytes of the caller.
+            unsafe { byte(at.wrapping_add(index)) }.load(Relaxed) == wanted
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_length_at_every_alignment_is_copied_whole_and_no_more() {
+        let source: Vec<u8> = (0..200u8).collect();
+        for (count, skip) in (0..150).flat_map(|count| (0..17).map(move |skip| (count, skip))) {
+            let bytes = &source[skip..skip + count];
+            let (mut shared, mut out) = ([0xee; 200], [0xdd; 200]);
+            // SAFETY: `count + skip` is below 200.
+            unsafe { copy_in(bytes, shared.as_mut_ptr().wrapping_add(skip)) };
+            assert_eq!((&shared[skip..skip + count], shared[skip + count]), (bytes, 0xee));
+            // SAFETY: as above.
+            unsafe { copy_out(shared.as_ptr().wrapping_add(skip), out.as_mut_ptr(), count) };
+            assert_eq!((&out[..count], out[count]), (bytes, 0xdd));
+            let at = shared.as_ptr().wrapping_add(skip);
+            // SAFETY: as above.
+            assert!(unsafe { equals(at, bytes) });
+            for wrong in 0..count {
+                let mut other = bytes.to_vec();
+                other[wrong] ^= 1;
+                // SAFETY: as above.
+                assert!(!unsafe { equals(at, &other) }, "byte {wrong} of {count}");
+            }
+        }
+    }
+}
