@@ -4,6 +4,7 @@
 
 mod basics;
 mod deaths;
+mod expiry;
 mod files;
 mod hostile;
 mod model;
