@@ -126,7 +126,7 @@ impl Session {
     }
 
     /// Where the hand is next.
-    fn next_turn(&self) -> u64 {
+    pub(crate) fn next_turn(&self) -> u64 {
         self.view.word(header::HAND_AT).fetch_add(1, Relaxed).wrapping_mul(TURN)
     }
 

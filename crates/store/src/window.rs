@@ -1,7 +1,7 @@
 //! Room for one payload that is large beside the others: what lies side by side in memory goes.
 //!
 //! ```text
-//!   .. [entry][free][entry][group][entry] ..      from a random entry's chunk on, as far as is
+//!   .. [entry][free][entry][group][entry] ..      from some entry's chunk on, as far as is
 //!      |<----------- wanted ----------->|         wanted: entries are dropped, and groups with all
 //!                                                 that they lead to
 //! ```
@@ -24,7 +24,6 @@ use crate::pick::Victim;
 use crate::reader::{Reader, Reading};
 use crate::scan::end_of;
 use crate::session::Session;
-use crate::system::random;
 use crate::table::{Group, LINES_MOST, directory_of, group_of};
 use crate::view::Look;
 use crate::{Error, layout::Plan};
@@ -129,7 +128,7 @@ impl Session {
     fn window_start(&self) -> Result<Option<Offset>, Error> {
         let reader = Reader { view: &self.view, plan: &self.plan };
         for _ in 0..STARTS_MOST {
-            let hash = random();
+            let hash = self.next_turn();
             let (payload, _) = reader.read(self.plan.shard_of(hash), &mut SomePayload(hash))?;
             let Some(payload) = payload.map(Offset) else { continue };
             let slab = self.space.units.slab_of(&self.core, payload);

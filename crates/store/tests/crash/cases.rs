@@ -234,6 +234,48 @@ fn an_entry_is_evicted() {
     explore(&Case { name: "evict", memory_bytes, evict, prepare, operation });
 }
 
+/// Small entries until one more makes another go: groups cannot grow any more.
+fn fill_up_small(store: &mut Store) {
+    fill_until(store, set_next, |store, next| next.stat().evictions > store.stat().evictions);
+}
+
+#[test]
+fn a_small_entry_is_evicted() {
+    let (prepare, operation) = (fill_up_small, set_next);
+    let (memory_bytes, evict) = (SMALL, Evict::Policy);
+    explore(&Case { name: "evict, small", memory_bytes, evict, prepare, operation });
+}
+
+#[test]
+fn a_window_is_cleared_for_a_large_value() {
+    let prepare = |store: &mut Store| {
+        fill_until(store, set_next_medium, |store, next| {
+            next.stat().evictions > store.stat().evictions
+        });
+    };
+    let operation = |store: &mut Store| set(store, "large", &value(20_000, 3));
+    let (memory_bytes, evict) = (SMALL, Evict::Policy);
+    explore(&Case { name: "clear a window", memory_bytes, evict, prepare, operation });
+}
+
+/// Some entries, of which several have expired long ago.
+fn fill_expired(store: &mut Store) {
+    fill(store);
+    for number in 0..12 {
+        let how = Set { expiry: Expiry::At(NOW_MS - 60_000), ..Set::default() };
+        let bytes = [20, 900][number % 2];
+        store.set(format!("gone:{number}").as_bytes(), &value(bytes, 4), &how).unwrap();
+    }
+}
+
+#[test]
+fn what_has_expired_is_dropped_without_anyone_reading_it() {
+    check("expire by dues", fill_expired, |store| {
+        store.tidy().unwrap();
+        set(store, "key", &value(20, 3));
+    });
+}
+
 #[test]
 fn a_slab_is_made() {
     check_slabs("make a slab", |_| {}, |store| set(store, "key", &value(1_000, 3)));

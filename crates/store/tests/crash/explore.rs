@@ -188,7 +188,7 @@ fn killed_twice(
     let pages = rescuer_pages(last, bytes, pid, expected);
     let [mut first, mut seen, mut copy] = [(); 3].map(|()| Image::new(bytes, &pages));
     first.copy(last.base());
-    let rescuer = Traced::spawn(|| (), |()| drop(first.attach(&[pid])));
+    let rescuer = Traced::spawn(|| (), |()| rescue(&first, pid));
     while rescuer.step() == Stop::Stepped {
         explored.rescuer_instructions += 1;
         if seen.is_copy(first.base()) {
@@ -205,11 +205,18 @@ fn killed_twice(
     assert!(pages.contain(&touched), "{at}: a page of the rescuer's was not looked at");
 }
 
+/// All that a rescuer does: to attach rolls back, to tidy frees what was claimed.
+fn rescue(image: &Image, dead: u32) {
+    let mut rescuer = image.attach(&[dead]);
+    rescuer.set_now(Some(NOW_MS));
+    rescuer.tidy().unwrap();
+}
+
 /// The pages that a rescuer touches beside those of the operation: it is tried on a copy.
 fn rescuer_pages(last: &Image, bytes: u64, pid: u32, expected: &Expected) -> Pages {
     let mut trial = Image::new(bytes, &expected.pages);
     trial.copy(last.base());
-    drop(trial.attach(&[pid]));
+    rescue(&trial, pid);
     Pages::touched(&[last.base(), trial.base()], bytes)
 }
 
