@@ -48,3 +48,12 @@ pub use log::Level;
 pub use morecore_wire::Protocol;
 pub use options::{Model, Options};
 pub use serve::{Listening, Server, Stopper};
+
+/// Runs the fuzzer of connections with one input; only fuzzers see it.
+///
+/// # Panics
+/// Where a client is answered otherwise that sends piece by piece.
+#[cfg(fuzzing)]
+pub fn fuzz_connection(input: &[u8]) {
+    connection::fuzzed::run(input);
+}

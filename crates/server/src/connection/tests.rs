@@ -162,3 +162,27 @@ fn a_broken_socket_ends_the_talk_at_once() {
     bench.connection.abandon();
     assert!(bench.connection.is_over() && !bench.connection.has_output());
 }
+
+/// The fuzzer's corpus, whole and damaged.
+#[test]
+fn a_connection_takes_what_the_fuzzer_found() {
+    const ROUNDS: usize = 10;
+    let seed = std::env::var("SEED").ok().map_or_else(|| fastrand::u64(..), |s| s.parse().unwrap());
+    eprintln!("SEED={seed}");
+    let mut random = fastrand::Rng::with_seed(seed);
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../fuzz/corpus/connection");
+    let paths = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let mut paths: Vec<_> = paths.collect();
+    paths.sort();
+    assert!(!paths.is_empty());
+    for input in paths.iter().map(|path| std::fs::read(path).unwrap()) {
+        super::fuzzed::run(&input);
+        for _ in 0..ROUNDS {
+            let mut damaged = input.clone();
+            let (at, byte) = (random.usize(0..damaged.len()), random.u8(..));
+            damaged[at] = byte;
+            random.choice([true, false]).is_some_and(|is_cut| is_cut).then(|| damaged.truncate(at));
+            super::fuzzed::run(&damaged);
+        }
+    }
+}

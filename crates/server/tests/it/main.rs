@@ -8,6 +8,7 @@ mod house;
 mod limits;
 mod memcached;
 mod processes;
+mod proxies;
 mod pubsub;
 mod redis;
 mod redis_crate;

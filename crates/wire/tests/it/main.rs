@@ -1,6 +1,7 @@
 //! What the languages promise to the servers and clients that speak them.
 
 mod commands;
+mod fuzzed;
 mod memcached;
 mod parser;
 mod random;
