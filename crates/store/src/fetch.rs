@@ -24,8 +24,14 @@ use crate::view::Look;
 const FETCH_LINES: u64 = 4;
 
 /// A key's memory on its way.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 pub struct Fetching(u64);
+
+impl Fetching {
+    pub(crate) fn hash(self) -> u64 {
+        self.0
+    }
+}
 
 impl Store {
     /// Has the lines on their way where the look-up of `key` begins, and where it is counted.

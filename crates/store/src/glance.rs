@@ -25,10 +25,16 @@ use crate::table::{Directory, Group, PLACES, Ring};
 /// Where in a bucket the key begins.
 const CONTENT_AT: u64 = 2 * WORD;
 
+/// How many lines behind its home an entry is fetched from before it is known where it stands.
+const FETCH_BEHIND: u64 = 2;
+
 /// How many lines of a payload are fetched at once, before its length is known; the rest when it
 /// is, and behind that the processor sees the pattern.
 const FETCH_FIRST: u64 = 2;
 const FETCH_MOST: u64 = 16;
+
+/// The words of a line of the cache.
+type Line = [AtomicU64; 8];
 
 /// An entry as a glance finds it: its words 0 and 1, and where its value is.
 struct Glimpse {
@@ -88,51 +94,58 @@ impl Reader<'_> {
     /// The entry of a key in a group; `None` of the outer kind: look again.
     #[inline(always)]
     fn seek(self, group: &Group, hash: u64, key: &[u8]) -> Option<Option<Glimpse>> {
-        if group.rows != 0 {
+        // The bounds once, for all that is read of the group.
+        let lines = self.view.lines(group.at, group.lines())?;
+        if group.rows != 0 && group.buckets != 0 {
             // On its way while the buckets are looked at.
             let ring = group.stubs();
             self.view.prefetch(ring.line_at(ring.home(hash)));
         }
         if group.buckets != 0 && key.len() <= INLINE_BYTES {
-            let found = self.seek_whole(group.whole(), hash, key)?;
-            if found.is_some() {
-                return Some(found);
+            let ring = group.whole();
+            // Entries that do not stand in their home mostly stand right behind it: their lines come
+            // together with that of the home, which says where they are.
+            let home_at = ring.line_at(ring.home(hash));
+            for line in 1..=FETCH_BEHIND {
+                self.view.prefetch(home_at + line * BUCKET_BYTES);
+            }
+            let found = find_whole(lines.get(..ring.lines as usize)?, ring, hash, key)?;
+            if let Some(index) = found {
+                return self.glimpse(ring.line_at(index), lines.get(index as usize)?, key.len());
             }
         }
-        if group.rows == 0 { Some(None) } else { self.seek_stub(group.stubs(), hash, key) }
+        if group.rows == 0 {
+            return Some(None);
+        }
+        self.seek_stub(lines.get(group.buckets as usize..)?, group.stubs(), hash, key)
+    }
+
+    /// What a bucket holds, of which the key was found to be the one.
+    #[inline(always)]
+    fn glimpse(self, at: u64, line: &Line, key_bytes: usize) -> Option<Option<Glimpse>> {
+        let mut bucket = Bucket::default();
+        (bucket.0[0], bucket.0[1]) = (line[0].load(Relaxed), line[1].load(Relaxed));
+        let value_bytes = plain_value_bytes(bucket.0[0])?;
+        if key_bytes + value_bytes > INLINE_BYTES {
+            return None;
+        }
+        let value_at = at + CONTENT_AT + key_bytes as u64;
+        Some(Some(Glimpse { bucket, value_at, value_bytes }))
     }
 
     #[inline(always)]
-    fn seek_whole(self, ring: Ring, hash: u64, key: &[u8]) -> Option<Option<Glimpse>> {
+    fn seek_stub(
+        self,
+        lines: &[Line],
+        ring: Ring,
+        hash: u64,
+        key: &[u8],
+    ) -> Option<Option<Glimpse>> {
         let home = ring.home(hash);
-        let mut hop = Bucket::hop(self.view.peek(ring.line_at(home))?);
+        let mut hop = Bucket::hop(lines.get(home as usize)?[0].load(Relaxed));
         while hop != 0 {
-            let line_at = ring.line_at(ring.after(home, u64::from(hop.trailing_zeros())));
-            let line = self.view.line(line_at)?;
-            let word0 = line[0].load(Relaxed);
-            if is_key_in(line, word0, key) {
-                let key_bytes = key.len();
-                let value_bytes = plain_value_bytes(word0)?;
-                if key_bytes + value_bytes > INLINE_BYTES {
-                    return None;
-                }
-                let mut bucket = Bucket::default();
-                (bucket.0[0], bucket.0[1]) = (word0, line[1].load(Relaxed));
-                let value_at = line_at + CONTENT_AT + key_bytes as u64;
-                return Some(Some(Glimpse { bucket, value_at, value_bytes }));
-            }
-            hop &= hop - 1;
-        }
-        Some(None)
-    }
-
-    #[inline(always)]
-    fn seek_stub(self, ring: Ring, hash: u64, key: &[u8]) -> Option<Option<Glimpse>> {
-        let home = ring.home(hash);
-        let mut hop = Bucket::hop(self.view.peek(ring.line_at(home))?);
-        while hop != 0 {
-            let line_at = ring.line_at(ring.after(home, u64::from(hop.trailing_zeros())));
-            let line = self.view.line(line_at)?;
+            let index = ring.after(home, u64::from(hop.trailing_zeros()));
+            let line = lines.get(index as usize)?;
             let mut found = 0u32;
             for number in 1..PLACES {
                 let stub = Stub(line[number as usize].load(Relaxed));
@@ -174,21 +187,41 @@ impl Reader<'_> {
     }
 }
 
-/// Whether a bucket is the inline entry of a key. Of the usual length it is compared without a
-/// branch for each word.
+/// The index of the bucket with a key. `None` of the outer kind: look again.
 #[inline(always)]
-fn is_key_in(line: &[AtomicU64; 8], word0: u64, key: &[u8]) -> bool {
-    if !says_inline_key_of(word0, key.len()) {
-        return false;
+fn find_whole(lines: &[Line], ring: Ring, hash: u64, key: &[u8]) -> Option<Option<u64>> {
+    let home = ring.home(hash);
+    let mut hop = Bucket::hop(lines.get(home as usize)?[0].load(Relaxed));
+    while hop != 0 {
+        let index = ring.after(home, u64::from(hop.trailing_zeros()));
+        if is_key_in(lines.get(index as usize)?, key) {
+            return Some(Some(index));
+        }
+        hop &= hop - 1;
     }
-    let (words, rest) = key.as_chunks::<8>();
-    if let ([first, second], []) = (words, rest) {
-        let first = line[2].load(Relaxed) ^ u64::from_le_bytes(*first);
-        let second = line[3].load(Relaxed) ^ u64::from_le_bytes(*second);
-        return first | second == 0;
+    Some(None)
+}
+
+/// Whether a bucket is the inline entry of a key, of at most 48 bytes.
+#[inline(always)]
+fn is_key_in(line: &Line, key: &[u8]) -> bool {
+    let says = says_inline_key_of(line[0].load(Relaxed), key.len());
+    // Keys of the usual lengths are compared without a branch.
+    match (key.first_chunk::<8>(), key.last_chunk::<8>()) {
+        (Some(first), Some(last)) if key.len() <= 16 => {
+            let (low, high) = (line[2].load(Relaxed), line[3].load(Relaxed));
+            // The last eight bytes of those that the two words begin with.
+            let shift = 8 * (key.len() as u32 - 8);
+            let pair = u128::from(low) | u128::from(high) << 64;
+            let differences = low ^ u64::from_le_bytes(*first);
+            let differences = differences | (pair >> shift) as u64 ^ u64::from_le_bytes(*last);
+            says & (differences == 0)
+        }
+        _ => {
+            let content = line[2].as_ptr().cast::<u8>();
+            // SAFETY: an inline key is no longer than the 48 bytes of words 2 to 7, as the caller
+            // made sure; they are mapped as the line is.
+            says && unsafe { racy::equals(content, key) }
+        }
     }
-    let content = line[2].as_ptr().cast::<u8>();
-    // SAFETY: an inline key is no longer than the 48 bytes of words 2 to 7, which the caller made
-    // sure of; they are mapped as the line is.
-    unsafe { racy::equals(content, key) }
 }

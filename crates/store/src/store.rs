@@ -10,6 +10,7 @@ use morecore_sys::file::Access;
 use crate::atomic::Acquire;
 use crate::bucket::Sought;
 use crate::change::{Step, check_key};
+use crate::fetch::Fetching;
 use crate::hash::hash;
 use crate::layout::shard;
 use crate::mapping::Mapping;
@@ -199,14 +200,23 @@ impl Store {
         keys: &[&[u8]],
         mut each: impl FnMut(usize, Option<(&[u8], Meta)>),
     ) -> Result<(), Error> {
+        self.session.enter()?;
+        keys.iter().try_for_each(|key| check_key(key))?;
         let mut value = Vec::new();
-        for (index, key) in keys.iter().enumerate() {
-            if index.is_multiple_of(PREFETCH_KEYS) {
-                keys[index..].iter().take(PREFETCH_KEYS).for_each(|key| self.prefetch(key));
+        let mut fetched = [Fetching::default(); PREFETCH_KEYS];
+        for (turn, keys) in keys.chunks(PREFETCH_KEYS).enumerate() {
+            for (fetching, key) in fetched.iter_mut().zip(keys) {
+                *fetching = self.begin_fetch(key);
             }
-            value.clear();
-            let found = self.get(key, &mut value)?;
-            each(index, found.map(|meta| (value.as_slice(), meta)));
+            for fetching in &fetched[..keys.len()] {
+                self.fetch_on(*fetching);
+            }
+            for (index, (fetching, key)) in fetched.iter().zip(keys).enumerate() {
+                value.clear();
+                let found = self.get_hashed(fetching.hash(), key, &mut value)?;
+                let index = turn * PREFETCH_KEYS + index;
+                each(index, found.map(|meta| (value.as_slice(), meta)));
+            }
         }
         Ok(())
     }

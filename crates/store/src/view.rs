@@ -80,15 +80,16 @@ impl View {
         Some(self.find(at)?.load(Relaxed))
     }
 
-    /// The line at `at`, which comes from the segment; `None` if that is out of bounds.
+    /// The `count` lines from `at` on, which comes from the segment; `None` if they are not all in
+    /// bounds.
     #[inline(always)]
-    pub(crate) fn line(&self, at: u64) -> Option<&[AtomicU64; 8]> {
-        if !at.is_multiple_of(LINE) || !self.contains(at, LINE) {
+    pub(crate) fn lines(&self, at: u64, count: u64) -> Option<&[[AtomicU64; 8]]> {
+        if !at.is_multiple_of(LINE) || !self.contains(at, count * LINE) {
             return None;
         }
-        let line = self.base.wrapping_add(at as usize).cast::<[AtomicU64; 8]>();
+        let first = self.base.wrapping_add(at as usize).cast::<[AtomicU64; 8]>();
         // SAFETY: inside the segment, as just checked, and aligned; `mapped` while `self` is used.
-        Some(unsafe { &*line })
+        Some(unsafe { slice::from_raw_parts(first, count as usize) })
     }
 
     /// Copies `count` bytes from `at` on behind the end of `out`, where they do not count yet;
