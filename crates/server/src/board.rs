@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   ids, buffered      a word each of every row, side by side, because they are summed
-//!   a row              since, descriptor, active, pending, unsent, flags, queued, listening | texts
+//!   a row              since, descriptor, active, pending, unsent, flags, queued, listens | texts
 //! ```
 //!
 //! Promises: a row is written by its client's process alone, and freed by the parent, so it is free
@@ -68,7 +68,9 @@ impl Board {
         words[3].store(about.pending_bytes as u64, Relaxed);
         words[4].store(about.unsent_bytes as u64, Relaxed);
         let flags = u64::from(about.is_no_evict) | u64::from(about.is_no_touch) << 1;
-        let flags = flags | u64::from(about.standing.is_monitor) << 2;
+        let Standing { is_monitor, is_tracking, is_waiting, .. } = about.standing;
+        let flags = flags | u64::from(is_monitor) << 2;
+        let flags = flags | u64::from(is_tracking) << 3 | u64::from(is_waiting) << 4;
         words[5].store(flags | u64::from(about.version) << 8, Relaxed);
         words[6].store(about.queued.map_or(0, |count| u64::from(count) + 1), Relaxed);
         let [named, matching, sharded] = about.standing.listening.map(u64::from);
@@ -89,6 +91,11 @@ impl Board {
     /// Returns how many bytes are in the large buffers of all clients.
     pub(crate) fn buffered_bytes(&self) -> u64 {
         self.taken().map(|(row, _)| self.buffered(row).load(Relaxed)).sum()
+    }
+
+    /// Whether a client has a row.
+    pub(crate) fn has(&self, id: u64) -> bool {
+        self.taken().any(|(_, taken)| taken == id)
     }
 
     /// Returns how many rows are taken.
@@ -124,6 +131,8 @@ impl Board {
                 standing: Standing {
                     listening: [number(7) as u32, (number(7) >> 32) as u32, number(8) as u32],
                     is_monitor: number(5) & 4 != 0,
+                    is_tracking: number(5) & 8 != 0,
+                    is_waiting: number(5) & 16 != 0,
                 },
             };
             each(id, &origin, &about);

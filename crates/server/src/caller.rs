@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use morecore_wire::Version;
+use morecore_wire::{Choice, Version};
 
 use crate::clients::{Place, Seen};
 use crate::exchange::{Inbox, Message, Standing, WAITING_BYTES_CROWDED, append, waiting_most};
@@ -40,8 +40,40 @@ pub(crate) struct Extras {
     pub(crate) standing: Standing,
     /// Where what others say waits for it, if the exchange is this process's.
     inbox: Option<Arc<Inbox>>,
+    /// What it is told of keys that change.
+    pub(crate) tracking: Option<Tracking>,
+    /// Whether its commands are answered.
+    pub(crate) muted: Muted,
+    /// Whether it is to go when its reply is sent.
+    pub(crate) is_leaving: bool,
     /// Since when more than a fair part of its messages waits, in unix milliseconds.
     pub(crate) behind_since_ms: Option<u64>,
+}
+
+/// What a client is told of keys that change, as far as its own commands have to know.
+#[derive(Clone, Debug)]
+pub(crate) struct Tracking {
+    pub(crate) redirect: Option<u64>,
+    pub(crate) is_no_loop: bool,
+    /// OPTIN or OPTOUT, and what CLIENT CACHING said of the next command.
+    pub(crate) choice: Option<Choice>,
+    pub(crate) is_chosen: bool,
+    /// The prefixes of BCAST.
+    pub(crate) prefixes: Option<Vec<Vec<u8>>>,
+}
+
+/// Which commands are not answered.
+///
+/// ```text
+///   Nothing --SKIP--> Next --a command--> Nothing
+///      ^ `-------OFF-------> Everything --ON--> Nothing
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Muted {
+    #[default]
+    Nothing,
+    Next,
+    Everything,
 }
 
 impl Caller {
@@ -77,6 +109,11 @@ impl Caller {
         let inbox = wants_inbox.then(|| self.place.exchange().inbox(self.place.id)).flatten();
         let extras = self.extras();
         (extras.standing, extras.inbox) = (standing, inbox);
+    }
+
+    /// Whether it is to go when its reply is sent.
+    pub(crate) fn is_leaving(&self) -> bool {
+        self.extras.as_ref().is_some_and(|extras| extras.is_leaving)
     }
 
     /// What it is to the exchange.
@@ -135,7 +172,12 @@ impl Caller {
 
 impl Extras {
     fn is_idle(&self) -> bool {
-        self.transaction.is_none() && self.watched.is_empty() && !self.standing.is_any()
+        self.transaction.is_none()
+            && self.watched.is_empty()
+            && !self.standing.is_any()
+            && self.tracking.is_none()
+            && self.muted == Muted::Nothing
+            && !self.is_leaving
     }
 
     fn bytes(&self) -> usize {

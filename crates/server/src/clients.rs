@@ -14,6 +14,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use crate::board::Board;
 use crate::exchange::{Exchange, Standing};
 use crate::log::Log;
+use crate::shared::Count;
 
 /// Everyone who is connected.
 #[derive(Debug)]
@@ -101,10 +102,15 @@ const BUFFER_GRAIN_BYTES: u64 = 64 << 10;
 impl Clients {
     /// Nobody yet; their buffers together may have so many bytes. With a board they are of several
     /// processes.
-    pub(crate) fn new(buffer_bytes_most: u64, board: Option<Board>, log: Log) -> Self {
+    pub(crate) fn new(
+        buffer_bytes_most: u64,
+        board: Option<Board>,
+        attention: Count,
+        log: Log,
+    ) -> Self {
         let (last_id, buffered_bytes) = (AtomicU64::new(0), AtomicU64::new(0));
         let (here, board) = (Mutex::default(), board.map(Arc::new));
-        let exchange = Exchange::new(log);
+        let exchange = Exchange::new(attention, log);
         Self { last_id, buffered_bytes, buffer_bytes_most, here, board, exchange }
     }
 
@@ -152,7 +158,16 @@ impl Clients {
         self.each_with_id(|_, origin, about| each(origin, about));
     }
 
-    fn each_with_id(&self, mut each: impl FnMut(u64, &Origin, &About)) {
+    /// Whether a client is here.
+    pub(crate) fn has(&self, id: u64) -> bool {
+        match &self.board {
+            Some(board) => board.has(id),
+            None => locked(&self.here).contains_key(&id),
+        }
+    }
+
+    /// Calls `each` with every client's number, origin and more.
+    pub(crate) fn each_with_id(&self, mut each: impl FnMut(u64, &Origin, &About)) {
         match &self.board {
             Some(board) => board.each(each),
             None => {
@@ -163,10 +178,15 @@ impl Clients {
         }
     }
 
-    /// Appends a line about each client that `is_wanted` by its id.
-    pub(crate) fn list(&self, now_ms: u64, is_wanted: impl Fn(u64) -> bool, lines: &mut String) {
+    /// Appends a line about each client that `is_wanted`.
+    pub(crate) fn list(
+        &self,
+        now_ms: u64,
+        is_wanted: impl Fn(u64, &About) -> bool,
+        lines: &mut String,
+    ) {
         self.each_with_id(|id, origin, about| {
-            if is_wanted(id) {
+            if is_wanted(id, about) {
                 describe(id, origin, about, now_ms, lines);
                 lines.push('\n');
             }
@@ -253,6 +273,8 @@ impl About {
             (self.standing.is_monitor, 'O'),
             (self.standing.is_listening(), 'P'),
             (self.queued.is_some(), 'x'),
+            (self.standing.is_waiting, 'b'),
+            (self.standing.is_tracking, 't'),
             (self.is_no_evict, 'e'),
             (self.is_no_touch, 'T'),
         ];
@@ -321,13 +343,14 @@ impl Deref for Place {
 impl Drop for Place {
     fn drop(&mut self) {
         self.count_buffers(0);
-        if self.is_member {
-            self.clients.exchange.leave(self.client.id);
-        }
         if let Some((board, row)) = &self.client.shown {
             board.leave(*row, self.client.id);
         }
         locked(&self.clients.here).remove(&self.client.id);
+        // Whoever hears that it left does not find it any more.
+        if self.is_member {
+            self.clients.exchange.leave(self.client.id);
+        }
     }
 }
 
@@ -344,7 +367,7 @@ mod tests {
 
     #[test]
     fn a_client_is_listed_while_it_is_here() {
-        let clients = Arc::new(Clients::new(1 << 20, None, Log(Level::Nothing)));
+        let clients = Arc::new(Clients::new(1 << 20, None, Count::alone(), Log(Level::Nothing)));
         let origin = Origin {
             remote: "127.0.0.1:4000".into(),
             local: "127.0.0.1:6379".into(),
@@ -353,7 +376,7 @@ mod tests {
         };
         let place = clients.enter(origin);
         let mut lines = String::new();
-        clients.list(3_500, |_| true, &mut lines);
+        clients.list(3_500, |_, _| true, &mut lines);
         assert!(
             lines.starts_with("id=1 addr=127.0.0.1:4000 laddr=127.0.0.1:6379 fd=7 name= age=2")
         );
@@ -363,7 +386,7 @@ mod tests {
 
     #[test]
     fn large_buffers_are_counted_until_their_client_leaves() {
-        let clients = Arc::new(Clients::new(1 << 20, None, Log(Level::Nothing)));
+        let clients = Arc::new(Clients::new(1 << 20, None, Count::alone(), Log(Level::Nothing)));
         let origin =
             || Origin { remote: String::new(), local: String::new(), descriptor: 0, since_ms: 0 };
         let (mut one, mut two) = (clients.enter(origin()), clients.enter(origin()));

@@ -54,6 +54,8 @@ pub(crate) struct Connection {
     sent: usize,
     /// Whether commands wait in `input` for room in the output.
     is_put_off: bool,
+    /// Whether they wait for the end of a pause.
+    is_paused: bool,
     phase: Phase,
     active_ms: u64,
 }
@@ -78,6 +80,7 @@ impl Connection {
             output: Vec::new(),
             sent: 0,
             is_put_off: false,
+            is_paused: false,
             phase: Phase::Open,
         }
     }
@@ -86,7 +89,8 @@ impl Connection {
     /// off.
     pub(crate) fn receive(&mut self, bytes: &[u8], desk: &mut Desk, spares: &mut Spares) {
         self.touch(desk.now_ms);
-        self.is_put_off = false;
+        desk.heed();
+        (self.is_put_off, self.is_paused) = (false, false);
         self.make_room(spares);
         let unsent = self.output.len();
         if self.input.is_empty() {
@@ -108,6 +112,8 @@ impl Connection {
     /// Takes what others have said to the client; one that is too far behind is cut off.
     pub(crate) fn collect(&mut self, desk: &mut Desk, spares: &mut Spares) {
         let messages = desk.messages_for(&self.caller);
+        // What waits for the end of a pause is looked at again, whatever came.
+        self.is_paused = false;
         if messages.is_empty() || self.phase == Phase::Over {
             return;
         }
@@ -179,7 +185,7 @@ impl Connection {
 
     /// Whether commands were put off that can be executed now: [`Connection::receive`] nothing.
     pub(crate) fn can_go_on(&self) -> bool {
-        self.is_put_off && self.has_room()
+        self.is_put_off && !self.is_paused && self.has_room()
     }
 
     /// Whether the socket is to tell when it can be written to.
@@ -229,6 +235,10 @@ impl Connection {
             }
             let input = Input { bytes, at: done };
             match self.language.step(input, ahead, &mut self.caller, desk, &mut self.output) {
+                Step::Executed(_, After::Wait) => {
+                    (self.is_put_off, self.is_paused) = (true, true);
+                    break;
+                }
                 Step::Executed(consumed, after) => {
                     if after == After::Close {
                         self.phase = Phase::Closing;

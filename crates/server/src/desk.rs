@@ -12,7 +12,7 @@ use crate::caller::Caller;
 use crate::clients::locked;
 use crate::connection::Ahead;
 use crate::exchange::line::Line;
-use crate::exchange::{Asked, Inbox, Message, Standing, Who};
+use crate::exchange::{Asked, Attention, Inbox, Message, Standing, Who};
 use crate::execute::each_key;
 use crate::keyspace::Keyspace;
 use crate::shared::{Counts, Shared, now_ms};
@@ -39,6 +39,8 @@ pub(crate) struct Desk {
     memcached_scout: memcached::Parser,
     /// Where the exchange is asked, if it is another process's.
     line: Option<Line>,
+    /// What is to be heeded by the commands that are executed next.
+    pub(crate) attention: Attention,
 }
 
 /// Buffers that connections borrow while they have something in them, so that an idle client
@@ -85,6 +87,7 @@ impl Desk {
             memcached_scout: memcached::Parser::default(),
             line: None,
             watch: Watch::new(),
+            attention: Attention::default(),
         }
     }
 
@@ -115,12 +118,32 @@ impl Desk {
         caller.stand(standing, self.line.is_none());
     }
 
+    /// Tells the exchange something for a client; nothing is answered.
+    pub(crate) fn tell(&mut self, asked: Asked<'_>, caller: &Caller) {
+        match &mut self.line {
+            None => {
+                let who = Who { id: caller.place.id, desk: self.index };
+                let (nobody, is_crowded) = (&mut Vec::new(), caller.place.is_crowded());
+                let reply = &mut Encoder::new(nobody, caller.version);
+                caller.place.exchange().answer(who, asked, is_crowded, reply);
+            }
+            // Where the parent is gone, nobody is left to be told.
+            Some(line) => line.tell(asked).unwrap_or_default(),
+        }
+    }
+
     /// The messages that came for a client.
     pub(crate) fn messages_for(&mut self, caller: &Caller) -> Vec<Message> {
         match &mut self.line {
             None => caller.inbox().map_or_else(Vec::new, Inbox::take),
             Some(line) => line.take_messages(),
         }
+    }
+
+    /// Takes note of what is to be heeded by what came.
+    #[inline]
+    pub(crate) fn heed(&mut self) {
+        self.attention = self.shared.clients.exchange.attention();
     }
 
     /// Begins a turn: what is executed until [`Desk::end_turn`] happens now.

@@ -1,4 +1,4 @@
-//! Who listens to what, and who is to hear of it: channels, patterns, monitors.
+//! Who listens to what, and who is to hear of it: channels, patterns, monitors, changes of keys.
 //!
 //! ```text
 //!   one client: PUBLISH --> exchange --> inboxes of those who listen --ring--> whoever serves them
@@ -18,18 +18,24 @@ mod asked;
 mod inbox;
 pub(crate) mod line;
 mod rooms;
+mod tracking;
 
 use std::fmt::{self, Debug, Formatter};
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::sync::{Arc, Mutex, OnceLock, Weak};
 
+use morecore_store::{self as store, Store};
 use morecore_wire::{Channels, Encoder, PubSub, Version};
 
 use crate::clients::locked;
 use crate::log::{Level, Log};
+use crate::shared::Count;
 
 pub(crate) use asked::Asked;
 pub(crate) use inbox::{Inbox, Message, WAITING_BYTES_CROWDED, WAITING_BYTES_MOST, append};
 use rooms::Rooms;
+pub(crate) use tracking::Changed;
+use tracking::Told;
 
 /// How those who serve clients are reached.
 pub(crate) trait Reach: Send + Sync {
@@ -45,6 +51,8 @@ pub(crate) struct Exchange {
     rooms: Mutex<Rooms>,
     /// Weak, because whoever serves clients has us.
     reach: OnceLock<Weak<dyn Reach>>,
+    /// What [`Attention`] says, for every process of the server.
+    attention: Count,
     log: Log,
 }
 
@@ -62,6 +70,41 @@ pub(crate) struct Standing {
     /// How many channels, patterns and channels of shards it listens to.
     pub(crate) listening: [u32; 3],
     pub(crate) is_monitor: bool,
+    /// Whether it hears of changed keys.
+    pub(crate) is_tracking: bool,
+    /// Whether a command of it waits for the end of a pause.
+    pub(crate) is_waiting: bool,
+}
+
+/// What everyone who executes commands has to heed: monitors, those who hear of changes, a pause.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Attention(u64);
+
+impl Attention {
+    const MONITORS: u64 = 1;
+    const TRACKERS: u64 = 2;
+    const WRITES_PAUSED: u64 = 4;
+    const ALL_PAUSED: u64 = 8;
+
+    /// Whether there is anything.
+    pub(crate) const fn is_any(self) -> bool {
+        self.0 != 0
+    }
+
+    /// Whether somebody hears of every command.
+    pub(crate) const fn has_monitors(self) -> bool {
+        self.0 & Self::MONITORS != 0
+    }
+
+    /// Whether somebody hears of changes.
+    pub(crate) const fn has_trackers(self) -> bool {
+        self.0 & Self::TRACKERS != 0
+    }
+
+    /// Whether commands wait, or those that write.
+    pub(crate) const fn pauses(self, writes: bool) -> bool {
+        self.0 & Self::ALL_PAUSED != 0 || (writes && self.0 & Self::WRITES_PAUSED != 0)
+    }
 }
 
 impl Standing {
@@ -77,8 +120,15 @@ impl Standing {
 }
 
 impl Exchange {
-    pub(crate) fn new(log: Log) -> Self {
-        Self { rooms: Mutex::default(), reach: OnceLock::new(), log }
+    pub(crate) fn new(attention: Count, log: Log) -> Self {
+        Self { rooms: Mutex::default(), reach: OnceLock::new(), attention, log }
+    }
+
+    /// What is to be heeded now.
+    #[inline]
+    pub(crate) fn attention(&self) -> Attention {
+        // Acquire pairs with the Release of whoever asked for it and was answered since.
+        Attention(self.attention.load(Acquire))
     }
 
     /// Takes note of how clients are reached: once, when the model starts.
@@ -99,9 +149,129 @@ impl Exchange {
         match asked {
             Asked::PubSub(asked) => self.answer_pubsub(rooms, who, asked, is_crowded, reply),
             Asked::Cut(id) => self.cut(id),
-            Asked::Leave => rooms.leave(who.id),
+            Asked::Leave => self.forget(rooms, who.id),
+            Asked::Monitor => rooms.monitor(who),
+            Asked::Feed(line) => {
+                let line = Message::from(line);
+                rooms.each_monitor(|id, desk, inbox| {
+                    self.deliver(id, desk, inbox, &line, waiting_most(is_crowded));
+                });
+            }
+            Asked::Pause { until_ms, writes_only } => {
+                // Of two pauses that are wanted, the longer and the stricter counts.
+                let (old_ms, only) = rooms.pause.unwrap_or((0, true));
+                let pause = (until_ms.max(old_ms), writes_only && only);
+                rooms.pause = (until_ms > 0).then_some(pause);
+                self.end_pause(rooms);
+            }
+            Asked::Wait => {
+                rooms.wait(who, true);
+                // The pause may have ended since who asks saw it.
+                self.end_pause(rooms);
+            }
+            Asked::GoOn => rooms.wait(who, false),
+            asked => self.answer_tracking(rooms, who, asked, waiting_most(is_crowded)),
         }
+        self.attend(rooms);
         rooms.standing(who.id)
+    }
+
+    fn answer_tracking(&self, rooms: &mut Rooms, who: Who, asked: Asked<'_>, most: usize) {
+        let mut told = Vec::new();
+        let mut tell = |(id, key): Told<'_>| told.push((id, key.map(<[u8]>::to_vec)));
+        match asked {
+            Asked::Track(asked) => rooms.track(who, asked),
+            Asked::Remember { key, shard, version, seen } => {
+                rooms.tracking.remember(who.id, (key, shard, version), seen, &mut tell);
+            }
+            Asked::Changed(changed) => {
+                let by = changed.by.map(|_| who.id);
+                rooms.tracking.changed(Changed { by, ..changed }, &mut tell);
+            }
+            Asked::AllChanged => rooms.tracking.all_changed(&mut tell),
+            _ => {}
+        }
+        self.tell_changes(rooms, &told, most);
+    }
+
+    /// Looks for what others changed, and for the end of a pause: a few times a second.
+    pub(crate) fn tend(&self, store: &mut Store, now_ms: u64) -> Result<(), store::Error> {
+        let rooms = &mut *locked(&self.rooms);
+        if rooms.pause.is_some_and(|(until_ms, _)| now_ms >= until_ms) {
+            rooms.pause = None;
+            self.end_pause(rooms);
+        }
+        let mut told = Vec::new();
+        let tell = |(id, key): Told<'_>| told.push((id, key.map(<[u8]>::to_vec)));
+        let looked = rooms.tracking.look(store, now_ms, tell);
+        self.tell_changes(rooms, &told, waiting_most(false));
+        looked
+    }
+
+    /// Tells clients of changed keys, or whoever hears it instead of them.
+    fn tell_changes(&self, rooms: &Rooms, told: &[(u64, Option<Vec<u8>>)], most: usize) {
+        for (id, key) in told {
+            let Some(tracker) = rooms.tracking.tracker(*id) else { continue };
+            let message = encode(|message| {
+                message.push(2);
+                message.bulk(b"invalidate");
+                match key {
+                    Some(key) => {
+                        message.array(1);
+                        message.bulk(key);
+                    }
+                    None => message.null(),
+                }
+            });
+            let id = tracker.redirect.unwrap_or(*id);
+            if let Some((desk, inbox)) = rooms.member(id) {
+                self.deliver(id, desk, inbox, &message, most);
+            }
+        }
+    }
+
+    /// Forgets a client; who had it hear of changes is told that nobody does.
+    fn forget(&self, rooms: &mut Rooms, id: u64) {
+        rooms.leave(id);
+        for lonely in rooms.tracking.redirecting_to(id) {
+            let message = encode(|message| {
+                message.push(2);
+                message.bulk(b"tracking-redir-broken");
+                message.integer(id.cast_signed());
+            });
+            if let Some((desk, inbox)) = rooms.member(lonely) {
+                self.deliver(lonely, desk, inbox, &message, waiting_most(false));
+            }
+        }
+    }
+
+    /// Wakes those who wait, if nobody has to any more.
+    fn end_pause(&self, rooms: &Rooms) {
+        self.attend(rooms);
+        if rooms.pause.is_none() {
+            // It says nothing; but it is heard.
+            let word = Message::from([]);
+            rooms.each_waiting(|id, desk, inbox| {
+                self.deliver(id, desk, inbox, &word, waiting_most(false));
+            });
+        }
+    }
+
+    /// Lets everyone who executes commands see what is to be heeded.
+    fn attend(&self, rooms: &Rooms) {
+        let bit = |is_so: bool, bit| if is_so { bit } else { 0 };
+        let pause = match rooms.pause {
+            None => 0,
+            Some((_, true)) => Attention::WRITES_PAUSED,
+            Some((_, false)) => Attention::ALL_PAUSED,
+        };
+        let bits = bit(rooms.has_monitors(), Attention::MONITORS)
+            | bit(!rooms.tracking.is_idle(), Attention::TRACKERS)
+            | pause;
+        if self.attention.load(Relaxed) != bits {
+            // Release pairs with the Acquire of `attention`.
+            self.attention.store(bits, Release);
+        }
     }
 
     fn answer_pubsub(
@@ -144,7 +314,9 @@ impl Exchange {
 
     /// Forgets a client.
     pub(crate) fn leave(&self, id: u64) {
-        locked(&self.rooms).leave(id);
+        let rooms = &mut *locked(&self.rooms);
+        self.forget(rooms, id);
+        self.attend(rooms);
     }
 
     fn reach(&self) -> Option<Arc<dyn Reach>> {

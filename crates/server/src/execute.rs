@@ -19,19 +19,20 @@ mod info;
 mod keys;
 mod lcs;
 mod memcached;
+mod notice;
 mod numbers;
 mod objects;
 mod server;
 mod slow;
 mod strings;
+mod tracking;
 mod transactions;
 
 use morecore_store::{self as store};
-use morecore_wire::{Arguments, Command, Encoder, Refusal, Row, Server, find};
+use morecore_wire::{Arguments, Client, Command, Encoder, Refusal, Row, Server, find};
 
 use crate::caller::Caller;
 use crate::desk::Desk;
-use crate::exchange::Asked;
 
 pub(crate) use memcached::{each_key, execute as execute_memcached};
 
@@ -42,6 +43,8 @@ pub(crate) enum After {
     GoOn,
     /// It ends when the reply is sent.
     Close,
+    /// The command was not executed: it is to be asked again when a pause is over.
+    Wait,
 }
 
 /// Why a command was denied: by us, or by the store.
@@ -61,7 +64,7 @@ pub(crate) fn execute(
     reply: &mut Encoder<'_>,
 ) -> After {
     desk.counts.commands += 1;
-    if caller.extras.is_some() {
+    if caller.extras.is_some() || desk.attention.is_any() {
         return detour::execute(arguments, caller, desk, reply);
     }
     match admit(arguments, caller) {
@@ -110,8 +113,11 @@ fn run(
     if let Some(took) = desk.watch.lap() {
         slow::note(took, arguments, caller, desk);
     }
-    let is_last = matches!(command, Command::Quit | Command::Server(Server::Shutdown));
-    if is_last { After::Close } else { After::GoOn }
+    match command {
+        Command::Quit | Command::Server(Server::Shutdown) => After::Close,
+        Command::Client(Client::Kill(_)) if caller.is_leaving() => After::Close,
+        _ => After::GoOn,
+    }
 }
 
 #[cold]
@@ -178,10 +184,8 @@ fn answer<'a>(
         Command::Exec => transactions::exec(caller, desk, reply),
         Command::Discard => transactions::discard(caller, reply),
         Command::Watch { keys } => transactions::watch(keys, caller, desk, reply),
-        Command::PubSub(asked) => {
-            desk.ask(Asked::PubSub(asked), caller, reply);
-            Ok(())
-        }
+        Command::PubSub(asked) => client::pubsub(asked, caller, desk, reply),
+        Command::Monitor => client::monitor(caller, desk, reply),
         Command::Unwatch => transactions::unwatch(caller, reply),
         Command::Client(asked) => client::client(asked, caller, desk, reply),
         Command::Describe(asked) => server::describe(asked, reply),

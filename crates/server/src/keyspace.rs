@@ -197,6 +197,11 @@ impl Keyspace {
         }
     }
 
+    /// As [`Store::shard`].
+    pub(crate) fn shard(&self, key: &[u8]) -> (u32, u64) {
+        self.store.shard(key)
+    }
+
     /// As [`Store::stat`].
     pub(crate) fn stat(&mut self) -> Stat {
         self.store.stat()

@@ -100,7 +100,7 @@ impl Shared {
         let mut count = || Count { words: Arc::clone(&words), at: at.next().unwrap_or_default() };
         Ok(Self {
             port,
-            clients: Arc::new(Clients::new(options.buffer_bytes_most, board, log)),
+            clients: Arc::new(Clients::new(options.buffer_bytes_most, board, count(), log)),
             connections: count(),
             rejected: count(),
             flush_at_ms: count(),
@@ -196,6 +196,14 @@ impl Shared {
     /// The sum of one count over all desks.
     pub(crate) fn sum(&self, of: impl Fn(&Totals) -> &AtomicU64) -> u64 {
         self.totals.iter().map(|totals| of(totals).load(Relaxed)).sum()
+    }
+}
+
+#[cfg(test)]
+impl Count {
+    /// A word that nobody shares.
+    pub(crate) fn alone() -> Self {
+        Self { words: Arc::new(SharedWords::new(1).expect("a test has a page")), at: 0 }
     }
 }
 

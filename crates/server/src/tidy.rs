@@ -1,6 +1,6 @@
 //! A thread that tidies the store a few times a second: it clears up after dead participants, drops
-//! entries that expired and that nobody asks for, and empties the store when somebody wished so for
-//! a time that has come.
+//! entries that expired and that nobody asks for, empties the store when somebody wished so for a
+//! time that has come, and tells who wants to hear of changed keys.
 //!
 //! Promises: clients never wait for it longer than for one another. It ends when it is dropped.
 
@@ -38,10 +38,12 @@ impl Tidying {
     }
 }
 
-/// Tidies once.
+/// Tidies once, and tells clients what others changed.
 pub(crate) fn tidy(store: &mut Store, shared: &Shared) {
     shared.flush_if_due(now_ms(), || store.clear());
-    if let Err(error) = store.tidy() {
+    let tidied = store.tidy();
+    let told = shared.clients.exchange.tend(store, now_ms());
+    if let Err(error) = tidied.and(told) {
         shared.log.line(Level::Warning, format_args!("cannot tidy the store: {error}"));
     }
 }

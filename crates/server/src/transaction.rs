@@ -11,7 +11,7 @@
 
 use std::collections::HashMap;
 
-use morecore_wire::{Arguments, Limits, Parser, Progress, encode_command};
+use morecore_wire::{Arguments, Limits, Parser, Progress, encode_command, find};
 
 /// Bytes that one client may have waiting for EXEC, or be watching: as many as a command may have,
 /// because Redis bounds both together by `client-query-buffer-limit`.
@@ -65,6 +65,13 @@ impl Transaction {
     /// How many bytes it keeps.
     pub(crate) const fn bytes(&self) -> usize {
         self.bytes.len()
+    }
+
+    /// Whether one of its commands may change keys.
+    pub(crate) fn writes(&self) -> bool {
+        let mut writes = false;
+        self.each(|arguments| writes |= find(arguments).is_ok_and(|row| row.flags.is_write()));
+        writes
     }
 
     /// Calls `each` with every command, in their order.

@@ -7,6 +7,7 @@
 
 mod bits;
 mod catalogue;
+mod client;
 mod connection;
 mod describe;
 mod expiry;
@@ -21,6 +22,7 @@ mod transactions;
 
 pub use bits::{BitOperation, BitRange, Bits, Field, FieldChange, FieldChanges, Overflow};
 pub use catalogue::{Flags, Group, Row, find, rows};
+pub use client::{Choice, Kill, Replies, Track};
 pub use expiry::{Deadline, Expire, ExpireCondition, Expiry};
 pub use lcs::{Lcs, LcsAnswer};
 pub use objects::{Entry, Object, Restore};
@@ -69,6 +71,8 @@ pub enum Command<'a> {
     // Messages.
     /// SUBSCRIBE, PUBLISH, PUBSUB and their kin.
     PubSub(PubSub<'a>),
+    /// MONITOR: hear of every command.
+    Monitor,
 
     // The server.
     /// COMMAND and its subcommands: [`Describe::write`] is the answer.
@@ -216,6 +220,24 @@ pub enum Client<'a> {
     NoEvict { is_on: bool },
     /// CLIENT NO-TOUCH.
     NoTouch { is_on: bool },
+    /// CLIENT KILL.
+    Kill(Kill<'a>),
+    /// CLIENT REPLY.
+    Reply(Replies),
+    /// CLIENT PAUSE: all commands, or those that write.
+    Pause { time_ms: u64, writes_only: bool },
+    /// CLIENT UNPAUSE.
+    Unpause,
+    /// CLIENT UNBLOCK: nobody waits here, so nobody is unblocked.
+    Unblock,
+    /// CLIENT TRACKING.
+    Track(Track<'a>),
+    /// CLIENT TRACKINGINFO.
+    TrackingInfo,
+    /// CLIENT CACHING; neither YES nor NO is judged by the state of the client.
+    Caching { is_yes: Option<bool> },
+    /// CLIENT GETREDIR.
+    GetRedirect,
 }
 
 /// The kinds of client that CLIENT LIST TYPE knows. All of ours are `Normal`.

@@ -31,10 +31,10 @@ mod resp;
 
 pub use arguments::{Arguments, Pairs};
 pub use command::{
-    BitOperation, BitRange, Bits, Channels, Client, ClientKind, Command, Condition, Config, Copy,
-    Credentials, Deadline, Describe, Entry, Expire, ExpireCondition, Expiry, Field, FieldChange,
-    FieldChanges, Flags, GetEx, Group, Hello, Lcs, LcsAnswer, ListFilter, Object, Overflow, PubSub,
-    Restore, Row, Scan, Server, Set, SlowLog, find, rows,
+    BitOperation, BitRange, Bits, Channels, Choice, Client, ClientKind, Command, Condition, Config,
+    Copy, Credentials, Deadline, Describe, Entry, Expire, ExpireCondition, Expiry, Field,
+    FieldChange, FieldChanges, Flags, GetEx, Group, Hello, Kill, Lcs, LcsAnswer, ListFilter,
+    Object, Overflow, PubSub, Replies, Restore, Row, Scan, Server, Set, SlowLog, Track, find, rows,
 };
 pub use encoder::{Encoder, Version};
 pub use glob::{is_match, is_match_ignoring_case};

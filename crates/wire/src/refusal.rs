@@ -125,6 +125,9 @@ pub enum Refusal<'a> {
     /// A command that cannot be put into a transaction.
     NotWithinMulti,
 
+    /// What one command alone says: the line itself.
+    Words(&'static str),
+
     // Messages.
     /// A subcommand with more arguments than it takes.
     SubcommandArity { command: &'static str, name: &'static str },
@@ -236,6 +239,7 @@ impl Display for Refusal<'_> {
                 write!(f, "ERR CONFIG SET failed (possibly related to argument '{name}') - ")?;
                 self.write_config_reason(f)
             }
+            Refusal::Words(words) => f.write_str(words),
             Refusal::Protocol(malformed) => write!(f, "ERR {malformed}"),
             // Those with something of the client's own are above.
             _ => f.write_str(words::of(self).unwrap_or("ERR")),

@@ -3,7 +3,10 @@
 //! Promises: what was written is read as the same. It is written as clients write commands, so
 //! nothing new is parsed.
 
-use morecore_wire::{Arguments, Channels, Command, PubSub, encode_command, find, parse_integer};
+use morecore_wire::{Arguments, Channels, Command, PubSub, Track, encode_command, find};
+
+use super::Changed;
+use crate::transaction::Seen;
 
 /// What is asked of the exchange.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -13,38 +16,159 @@ pub(crate) enum Asked<'a> {
     Cut(u64),
     /// Forget who asks.
     Leave,
+    /// Tell who asks of every command.
+    Monitor,
+    /// This line is for those who are told of every command.
+    Feed(&'a [u8]),
+    /// Commands wait until then, or if that is 0 no longer.
+    Pause {
+        until_ms: u64,
+        writes_only: bool,
+    },
+    /// A command of who asks waits for the end of the pause.
+    Wait,
+    /// It did.
+    GoOn,
+    /// Tell who asks of changed keys.
+    Track(Track<'a>),
+    /// Who asks is about to read this key, which is as it was seen.
+    Remember {
+        key: &'a [u8],
+        shard: u32,
+        version: u64,
+        seen: Seen,
+    },
+    /// A key has changed.
+    Changed(Changed<'a>),
+    /// Every key has.
+    AllChanged,
 }
 
 /// The words for what no command says.
 const CUT: &[u8] = b"cut";
 const LEAVE: &[u8] = b"leave";
+const MONITOR: &[u8] = b"monitor";
+const FEED: &[u8] = b"feed";
+const PAUSE: &[u8] = b"pause";
+const WAIT: &[u8] = b"wait";
+const GO_ON: &[u8] = b"go-on";
+const TRACK: &[u8] = b"track";
+const REMEMBER: &[u8] = b"remember";
+const CHANGED: &[u8] = b"changed";
+const ALL_CHANGED: &[u8] = b"all-changed";
 
 impl<'a> Asked<'a> {
     /// Appends it, as a client would write it.
     pub(crate) fn write(&self, out: &mut Vec<u8>) {
-        let number;
+        let numbers;
         let words: Vec<&[u8]> = match *self {
             Self::PubSub(asked) => words(asked),
             Self::Cut(id) => {
-                number = id.to_string();
-                vec![CUT, number.as_bytes()]
+                numbers = spell(&[id]);
+                vec![CUT, &numbers]
             }
             Self::Leave => vec![LEAVE],
+            Self::Monitor => vec![MONITOR],
+            Self::Feed(line) => vec![FEED, line],
+            Self::Pause { until_ms, writes_only } => {
+                numbers = spell(&[until_ms, writes_only.into()]);
+                vec![PAUSE, &numbers]
+            }
+            Self::Wait => vec![WAIT],
+            Self::GoOn => vec![GO_ON],
+            Self::Track(asked) => {
+                let flags = [asked.is_on, asked.is_broadcast, asked.is_no_loop].map(u64::from);
+                let redirect = asked.redirect.map_or(0, |id| id + 1);
+                numbers = spell(&[flags[0], flags[1], flags[2], redirect]);
+                [TRACK, &numbers].into_iter().chain(asked.options.iter()).collect()
+            }
+            Self::Remember { key, shard, version, seen } => {
+                let [is_there, seen, expiry] = numbers_of(seen);
+                numbers = spell(&[shard.into(), version, is_there, seen, expiry]);
+                vec![REMEMBER, &numbers, key]
+            }
+            Self::Changed(Changed { key, shard, seen, by }) => {
+                let [is_there, seen, expiry] = numbers_of(seen);
+                numbers = spell(&[shard.into(), by.is_some().into(), is_there, seen, expiry]);
+                vec![CHANGED, &numbers, key]
+            }
+            Self::AllChanged => vec![ALL_CHANGED],
         };
         encode_command(out, &words);
     }
 
     /// What `arguments` ask, if they were written so.
     pub(crate) fn read(arguments: Arguments<'a>) -> Option<Self> {
+        let numbers = || read_numbers(arguments.get(1)?);
         match arguments.get(0)? {
-            CUT => Some(Self::Cut(parse_integer(arguments.get(1)?)?.unsigned_abs())),
+            CUT => Some(Self::Cut(numbers()?[0])),
             LEAVE => Some(Self::Leave),
+            MONITOR => Some(Self::Monitor),
+            FEED => Some(Self::Feed(arguments.get(1)?)),
+            PAUSE => {
+                let [until_ms, writes_only, ..] = numbers()?;
+                Some(Self::Pause { until_ms, writes_only: writes_only != 0 })
+            }
+            WAIT => Some(Self::Wait),
+            GO_ON => Some(Self::GoOn),
+            TRACK => {
+                let [is_on, is_broadcast, is_no_loop, redirect, ..] = numbers()?;
+                Some(Self::Track(Track {
+                    is_on: is_on != 0,
+                    redirect: redirect.checked_sub(1),
+                    is_broadcast: is_broadcast != 0,
+                    options: arguments.skip(2),
+                    choice: None,
+                    is_no_loop: is_no_loop != 0,
+                }))
+            }
+            REMEMBER => {
+                let [shard, version, seen @ ..] = numbers()?;
+                let (key, shard) = (arguments.get(2)?, shard as u32);
+                Some(Self::Remember { key, shard, version, seen: seen_of(seen) })
+            }
+            CHANGED => {
+                let [shard, by, seen @ ..] = numbers()?;
+                let (key, shard, by) = (arguments.get(2)?, shard as u32, (by != 0).then_some(0));
+                Some(Self::Changed(Changed { key, shard, seen: seen_of(seen), by }))
+            }
+            ALL_CHANGED => Some(Self::AllChanged),
             _ => match find(arguments).ok()?.read(arguments).ok()? {
                 Command::PubSub(asked) => Some(Self::PubSub(asked)),
                 _ => None,
             },
         }
     }
+}
+
+/// How many numbers a question has at most.
+const NUMBERS_MOST: usize = 5;
+
+/// Numbers, as they are written in one word.
+fn spell(numbers: &[u64]) -> Vec<u8> {
+    numbers.iter().flat_map(|number| number.to_le_bytes()).collect()
+}
+
+/// The numbers in a word; those that it does not have are 0.
+fn read_numbers(word: &[u8]) -> Option<[u64; NUMBERS_MOST]> {
+    let mut numbers = [0; NUMBERS_MOST];
+    for (number, bytes) in numbers.iter_mut().zip(word.chunks(size_of::<u64>())) {
+        *number = u64::from_le_bytes(bytes.try_into().ok()?);
+    }
+    Some(numbers)
+}
+
+/// A key as it was seen, in numbers: whether it was there, its version, its expiry and one more, or
+/// 0 where it has none.
+fn numbers_of(seen: Seen) -> [u64; 3] {
+    match seen {
+        None => [0; 3],
+        Some((version, expiry_ms)) => [1, version, expiry_ms.map_or(0, |ms| ms + 1)],
+    }
+}
+
+fn seen_of([is_there, version, expiry]: [u64; 3]) -> Seen {
+    (is_there != 0).then_some((version, expiry.checked_sub(1)))
 }
 
 /// The command that asks this.
@@ -111,6 +235,39 @@ mod tests {
     }
 
     #[test]
+    fn what_no_command_says_is_read_as_the_same() {
+        let options = Parser::default();
+        let options = options.arguments(b"");
+        let (key, shard, version) = (&b"a\x00key"[..], 1023, 7);
+        for asked in [
+            Asked::Cut(u64::MAX),
+            Asked::Leave,
+            Asked::Monitor,
+            Asked::Feed(b"+line\r\n"),
+            Asked::Pause { until_ms: 5, writes_only: true },
+            Asked::Wait,
+            Asked::GoOn,
+            Asked::Track(Track {
+                is_on: true,
+                redirect: Some(0),
+                is_broadcast: false,
+                options,
+                choice: None,
+                is_no_loop: true,
+            }),
+            Asked::Remember { key, shard, version, seen: None },
+            Asked::Remember { key, shard, version, seen: Some((9, None)) },
+            Asked::Changed(Changed { key, shard, seen: Some((9, Some(0))), by: Some(0) }),
+            Asked::AllChanged,
+        ] {
+            let (mut written, mut parser) = (Vec::new(), Parser::default());
+            asked.write(&mut written);
+            assert!(matches!(parser.parse(&written), Ok(Progress::Whole { .. })));
+            assert_eq!(Asked::read(parser.arguments(&written)), Some(asked));
+        }
+    }
+
+    #[test]
     fn what_was_written_is_read_as_the_same() {
         for command in [
             "SUBSCRIBE a b",
@@ -129,8 +286,6 @@ mod tests {
             "PUBSUB NUMSUB a b",
             "PUBSUB SHARDNUMSUB a",
             "PUBSUB NUMPAT",
-            "cut 17",
-            "leave",
         ] {
             check(command);
         }

@@ -78,6 +78,14 @@ impl Line {
         }
     }
 
+    /// Says something that needs no answer.
+    ///
+    /// # Errors
+    /// The parent is gone.
+    pub(crate) fn tell(&mut self, asked: Asked<'_>) -> io::Result<()> {
+        self.send(asked, false, Version::Resp3)
+    }
+
     /// Reads what came, or waits until something does.
     ///
     /// # Errors
@@ -197,7 +205,9 @@ fn standing_bytes(standing: Standing) -> [u8; STANDING_BYTES] {
     for (to, from) in bytes.chunks_exact_mut(4).zip(standing.listening) {
         to.copy_from_slice(&from.to_le_bytes());
     }
-    bytes[STANDING_BYTES - 1] = u8::from(standing.is_monitor);
+    bytes[STANDING_BYTES - 1] = u8::from(standing.is_monitor)
+        | u8::from(standing.is_tracking) << 1
+        | u8::from(standing.is_waiting) << 2;
     bytes
 }
 
@@ -206,8 +216,13 @@ fn read_standing(bytes: &[u8]) -> Standing {
         let bytes = bytes.get(4 * index..4 * index + 4).and_then(|four| four.try_into().ok());
         bytes.map_or(0, u32::from_le_bytes)
     };
-    let is_monitor = bytes.last() == Some(&1);
-    Standing { listening: [number(0), number(1), number(2)], is_monitor }
+    let is_so = |bit: u8| bytes.last().is_some_and(|bits| bits >> bit & 1 != 0);
+    Standing {
+        listening: [number(0), number(1), number(2)],
+        is_monitor: is_so(0),
+        is_tracking: is_so(1),
+        is_waiting: is_so(2),
+    }
 }
 
 #[cfg(test)]
@@ -218,7 +233,8 @@ mod tests {
     fn what_goes_by_a_line_comes_out() {
         let (ours, theirs) = socket::pair().unwrap();
         let mut line = Line::new(ours.into());
-        let standing = Standing { listening: [1, 2, 70_000], is_monitor: true };
+        let listening = [1, 2, 70_000];
+        let standing = Standing { listening, is_monitor: true, ..Standing::default() };
         let mut out = Vec::new();
         write_message(b"+one\r\n", &mut out);
         write_answer(Version::Resp2, &mut out, |reply| {

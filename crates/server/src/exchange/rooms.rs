@@ -5,8 +5,9 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-use morecore_wire::{Arguments, Channels, Encoder, is_match};
+use morecore_wire::{Arguments, Channels, Encoder, Track, is_match};
 
+use super::tracking::{Tracker, Tracking};
 use super::{Inbox, Message, Standing, Who, encode};
 
 /// Bytes of names that one client may listen to; each name counts [`NAME_BYTES`] more.
@@ -24,6 +25,13 @@ pub(super) struct Rooms {
     /// Of each kind, who listens to a name.
     rooms: [BTreeMap<Vec<u8>, BTreeSet<u64>>; 3],
     members: HashMap<u64, Member>,
+    pub(super) tracking: Tracking,
+    /// Until when commands wait, in unix milliseconds, and whether only those that write.
+    pub(super) pause: Option<(u64, bool)>,
+    /// Who hears of every command.
+    monitors: BTreeSet<u64>,
+    /// Whose commands wait for the end of a pause.
+    waiting: BTreeSet<u64>,
 }
 
 /// A client that messages may come to.
@@ -43,7 +51,7 @@ impl Rooms {
         name: &[u8],
         reply: &mut Encoder<'_>,
     ) {
-        let member = self.members.entry(who.id).or_insert_with(|| Member::new(who.desk));
+        let member = self.join(who);
         if !member.names[index(channels)].contains(name) {
             let bytes = name.len() + NAME_BYTES;
             if member.bytes + bytes > NAMES_BYTES_MOST {
@@ -85,8 +93,71 @@ impl Rooms {
         }
     }
 
+    /// Has a client hear of every command.
+    pub(super) fn monitor(&mut self, who: Who) {
+        self.join(who);
+        self.monitors.insert(who.id);
+    }
+
+    /// Takes note that a command of a client waits for the end of a pause, or has waited.
+    pub(super) fn wait(&mut self, who: Who, is_waiting: bool) {
+        if is_waiting {
+            self.join(who);
+            self.waiting.insert(who.id);
+        } else {
+            self.waiting.remove(&who.id);
+            self.drop_idle(who.id);
+        }
+    }
+
+    /// Has a client hear of changed keys, or no more.
+    pub(super) fn track(&mut self, who: Who, asked: Track<'_>) {
+        if asked.is_on {
+            self.join(who);
+            let prefixes =
+                asked.is_broadcast.then(|| asked.prefixes().map(<[u8]>::to_vec).collect());
+            let (redirect, is_no_loop) = (asked.redirect, asked.is_no_loop);
+            self.tracking.begin(who.id, Tracker { redirect, is_no_loop, prefixes });
+        } else {
+            self.tracking.end(who.id);
+            self.drop_idle(who.id);
+        }
+    }
+
+    fn join(&mut self, who: Who) -> &mut Member {
+        self.members.entry(who.id).or_insert_with(|| Member::new(who.desk))
+    }
+
+    /// Where a client is served, and where what comes to it waits.
+    pub(super) fn member(&self, id: u64) -> Option<(usize, &Inbox)> {
+        self.members.get(&id).map(|member| (member.desk, &*member.inbox))
+    }
+
+    pub(super) fn has_monitors(&self) -> bool {
+        !self.monitors.is_empty()
+    }
+
+    pub(super) fn each_monitor(&self, each: impl FnMut(u64, usize, &Inbox)) {
+        self.each_member(&self.monitors, each);
+    }
+
+    pub(super) fn each_waiting(&self, each: impl FnMut(u64, usize, &Inbox)) {
+        self.each_member(&self.waiting, each);
+    }
+
+    fn each_member(&self, ids: &BTreeSet<u64>, mut each: impl FnMut(u64, usize, &Inbox)) {
+        for &id in ids {
+            if let Some((desk, inbox)) = self.member(id) {
+                each(id, desk, inbox);
+            }
+        }
+    }
+
     /// Forgets a client.
     pub(super) fn leave(&mut self, id: u64) {
+        self.tracking.end(id);
+        self.monitors.remove(&id);
+        self.waiting.remove(&id);
         let Some(member) = self.members.remove(&id) else { return };
         for channels in [Channels::Named, Channels::Matching, Channels::Sharded] {
             for name in &member.names[index(channels)] {
@@ -148,7 +219,12 @@ impl Rooms {
     pub(super) fn standing(&self, id: u64) -> Standing {
         let Some(member) = self.members.get(&id) else { return Standing::default() };
         let listening = [0, 1, 2].map(|kind| member.names[kind].len() as u32);
-        Standing { listening, is_monitor: false }
+        Standing {
+            listening,
+            is_monitor: self.monitors.contains(&id),
+            is_tracking: self.tracking.tracker(id).is_some(),
+            is_waiting: self.waiting.contains(&id),
+        }
     }
 
     pub(super) fn inbox(&self, id: u64) -> Option<Arc<Inbox>> {
@@ -196,7 +272,8 @@ impl Rooms {
 
 impl Member {
     fn new(desk: usize) -> Self {
-        Self { inbox: Arc::default(), desk, names: Default::default(), bytes: 0 }
+        let (inbox, names) = (Arc::default(), Default::default());
+        Self { inbox, desk, names, bytes: 0 }
     }
 }
 

@@ -12,7 +12,7 @@ use crate::desk::Desk;
 use crate::exchange::Asked;
 
 /// The one user that there is.
-const USER: &[u8] = b"default";
+pub(super) const USER: &[u8] = b"default";
 
 /// PING.
 pub(super) fn ping<'a>(

@@ -7,10 +7,12 @@
 
 use morecore_wire::{Arguments, Encoder, Refusal, Row, Version};
 
-use super::{After, admit, refuse, run};
-use crate::caller::Caller;
+use super::notice::run_noticed;
+use super::{After, admit, refuse};
+use crate::caller::{Caller, Muted};
 use crate::desk::Desk;
-use crate::transaction::KEPT_BYTES_MOST;
+use crate::exchange::Asked;
+use crate::transaction::{KEPT_BYTES_MOST, Transaction};
 
 /// What a client hears whose transaction would have no end.
 const TOO_LARGE: &str = "ERR the commands of a transaction have more than 1073741824 bytes";
@@ -26,6 +28,37 @@ pub(super) fn execute(
     reply: &mut Encoder<'_>,
 ) -> After {
     hear(caller, desk, reply);
+    if caller.standing().is_waiting {
+        desk.ask(Asked::GoOn, caller, reply);
+    }
+    let Some(was) = caller.extras.as_ref().map(|extras| extras.muted) else {
+        return judge(arguments, caller, desk, reply);
+    };
+    if was == Muted::Nothing {
+        return judge(arguments, caller, desk, reply);
+    }
+    let mut nobody = Vec::new();
+    let mut muted = Encoder::new(&mut nobody, caller.version);
+    let after = judge(arguments, caller, desk, &mut muted);
+    reply.set_version(caller.version);
+    let now = caller.extras.as_mut().map(|extras| &mut extras.muted);
+    match (was, now) {
+        // CLIENT REPLY ON is answered, and so is RESET.
+        (Muted::Everything, Some(Muted::Nothing) | None) => reply.encoded(&nobody),
+        (Muted::Next, Some(now @ Muted::Next)) if after != After::Wait => *now = Muted::Nothing,
+        _ => {}
+    }
+    caller.drop_idle_extras();
+    after
+}
+
+/// Executes a command, keeps it until EXEC, or has it wait.
+fn judge(
+    arguments: Arguments<'_>,
+    caller: &mut Caller,
+    desk: &mut Desk,
+    reply: &mut Encoder<'_>,
+) -> After {
     let row = match admit(arguments, caller) {
         Ok(row) => row,
         Err(refusal) => {
@@ -42,9 +75,13 @@ pub(super) fn execute(
     let after = if is_kept(row, caller) {
         keep(arguments, caller, desk, reply);
         After::GoOn
+    } else if is_paused(row, caller, desk) {
+        desk.ask(Asked::Wait, caller, reply);
+        return After::Wait;
     } else {
-        run(row, arguments, caller, desk, reply)
+        run_noticed(row, arguments, caller, desk, reply)
     };
+    forget_choice(row, caller);
     caller.drop_idle_extras();
     after
 }
@@ -76,6 +113,25 @@ fn is_forbidden(row: &Row, caller: &Caller) -> bool {
                 | "punsubscribe"
                 | "sunsubscribe"
         )
+}
+
+/// Whether a command waits for the end of a pause. A pause can be ended during it.
+fn is_paused(row: &Row, caller: &Caller, desk: &Desk) -> bool {
+    let open = caller.extras.as_ref().and_then(|extras| extras.transaction.as_ref());
+    let writes = row.flags.is_write()
+        || matches!(row.name, "publish" | "spublish")
+        || (row.name == "exec" && open.is_some_and(Transaction::writes));
+    desk.attention.pauses(writes) && !matches!(row.name, "client|pause" | "client|unpause")
+}
+
+/// Forgets what CLIENT CACHING said of this command.
+fn forget_choice(row: &Row, caller: &mut Caller) {
+    let extras = caller.extras.as_mut().filter(|extras| extras.transaction.is_none());
+    if let Some(tracking) = extras.and_then(|extras| extras.tracking.as_mut())
+        && !row.name.starts_with("client|")
+    {
+        tracking.is_chosen = false;
+    }
 }
 
 /// Whether a command waits for EXEC.

@@ -14,7 +14,7 @@
 use morecore_store as store;
 use morecore_wire::{Arguments, Encoder, Refusal, find};
 
-use super::{Answered, Denied, run};
+use super::{Answered, Denied, notice, run};
 use crate::caller::Caller;
 use crate::desk::Desk;
 use crate::transaction::{KEPT_BYTES_MOST, Seen, Transaction, Watched};
@@ -96,8 +96,10 @@ pub(super) fn exec<'a>(
             return Ok(());
         }
     }
+    let before = look_at_all(&transaction, desk);
     let replies = run_all(&transaction, caller, desk);
     desk.store.commit()?;
+    tell_of_all(&transaction, &before, caller, desk);
     reply.set_version(caller.version);
     reply.array(transaction.count());
     reply.encoded(&replies);
@@ -147,8 +149,40 @@ fn run_all(transaction: &Transaction, caller: &mut Caller, desk: &mut Desk) -> V
         if let Ok(row) = find(arguments) {
             desk.counts.commands += 1;
             // None of those that end a connection is put into a transaction.
+            notice::remember(row, arguments, caller, desk);
             let _goes_on = run(row, arguments, caller, desk, &mut reply);
         }
     });
     replies
+}
+
+/// What all keys of the commands are before.
+fn look_at_all(transaction: &Transaction, desk: &mut Desk) -> Vec<notice::Before> {
+    let mut before = Vec::new();
+    if desk.attention.has_trackers() {
+        transaction.each(|arguments| {
+            before.extend(find(arguments).map(|row| notice::look(row, arguments, desk)));
+        });
+    }
+    before
+}
+
+/// Has noticed by others what the commands did.
+fn tell_of_all(
+    transaction: &Transaction,
+    before: &[notice::Before],
+    caller: &Caller,
+    desk: &mut Desk,
+) {
+    if !desk.attention.is_any() {
+        return;
+    }
+    transaction.each(|arguments| {
+        let Ok(row) = find(arguments) else { return };
+        if matches!(row.name, "flushdb" | "flushall") {
+            notice::tell_all(caller, desk);
+        }
+        notice::feed(row, arguments, caller, desk);
+    });
+    before.iter().for_each(|before| notice::tell(before, caller, desk));
 }

@@ -169,6 +169,7 @@ impl Parent {
             if let Some(store) = &mut self.store {
                 tidy::tidy(store, &self.shared);
             }
+            self.heed_bells(ends);
         }
     }
 

@@ -129,6 +129,8 @@ impl<W: Watch> Loop<W> {
         let Some(seat) = self.seats.get(index) else { return };
         seat.connection.collect(&mut self.desk, &mut self.spares);
         seat.flush(&mut self.desk, &mut self.spares);
+        // What waited for the end of a pause.
+        seat.go_on(&mut self.desk, &mut self.spares);
         self.settle(index);
     }
 

@@ -84,18 +84,23 @@ fn listen(
         }
         serve.collect(connection, is_rung, spares)?;
         send(socket, connection, spares)?;
+        // What waited for the end of a pause.
+        if connection.can_go_on() {
+            answer(socket, &[], connection, spares, serve)?;
+        }
         if connection.is_over() {
             return Break(());
         }
         let Some(bell) = serve.bell() else { return Break(()) };
-        let mut both = [Polled::readable(socket), Polled::readable(bell)];
-        if poll(&mut both, None).is_err() {
+        let mut both = [Polled::readable(bell), Polled::readable(socket)];
+        let heard = if connection.is_receptive() { 2 } else { 1 };
+        if poll(&mut both[..heard], None).is_err() {
             return Break(());
         }
-        if both[0].is_ready() {
+        if both[1].is_ready() {
             return Continue(());
         }
-        is_rung = both[1].is_ready();
+        is_rung = both[0].is_ready();
     }
 }
 

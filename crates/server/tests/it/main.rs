@@ -15,5 +15,6 @@ mod redis_crate;
 mod refused;
 mod stopping;
 mod talk;
+mod tracking;
 mod transactions;
 mod transcripts;

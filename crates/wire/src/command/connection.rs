@@ -4,7 +4,7 @@
 
 use super::catalogue::{ADMIN, FAST, Group, NO_AUTH, Read, Reader, Row};
 use super::option::{Options, is_word};
-use super::{Client, ClientKind, Command, Credentials, Hello};
+use super::{Client, ClientKind, Command, Credentials, Hello, client};
 use crate::arguments::Arguments;
 use crate::encoder::Version;
 use crate::number::parse_integer;
@@ -48,14 +48,17 @@ const CLIENT: Row = row("client", -2, |arguments| {
 
 /// The subcommands of CLIENT.
 const CLIENT_ROWS: &[Row] = &[
+    client::CACHING,
     row("client|getname", 2, |_| Ok(Command::Client(Client::GetName)))
         .about("2.6.9", "Returns the name of this connection."),
+    client::GETREDIR,
     row("client|help", 2, |_| Ok(Command::Help { of: &CLIENT }))
         .about("5.0.0", "Prints this help."),
     row("client|id", 2, |_| Ok(Command::Client(Client::Id)))
         .about("5.0.0", "Returns the number of this connection."),
     row("client|info", 2, |_| Ok(Command::Client(Client::Info)))
         .about("6.2.0", "Tells about this connection."),
+    client::KILL,
     row("client|list", -2, client_list)
         .about("2.4.0", "Tells about every connection.")
         .flags(ADMIN),
@@ -68,9 +71,15 @@ const CLIENT_ROWS: &[Row] = &[
         Ok(Command::Client(Client::NoTouch { is_on: read_switch(arguments.at(2))? }))
     })
     .about("7.2.0", "Lets the commands of this connection leave the age of keys alone."),
+    client::PAUSE,
+    client::REPLY,
     row("client|setinfo", 4, client_setinfo)
         .about("7.2.0", "Tells the name or the version of the client's library."),
     row("client|setname", 3, client_setname).about("2.6.9", "Names this connection."),
+    client::TRACKING,
+    client::TRACKINGINFO,
+    client::UNBLOCK,
+    client::UNPAUSE,
 ];
 
 fn ping<'a>(arguments: Arguments<'a>) -> Read<'a> {
@@ -141,7 +150,7 @@ fn client_list<'a>(arguments: Arguments<'a>) -> Read<'a> {
     Ok(Command::Client(list))
 }
 
-fn read_kind(name: &[u8]) -> Result<ClientKind, Refusal<'_>> {
+pub(super) fn read_kind(name: &[u8]) -> Result<ClientKind, Refusal<'_>> {
     match name {
         _ if is_word(name, "normal") => Ok(ClientKind::Normal),
         _ if is_word(name, "master") => Ok(ClientKind::Master),

@@ -68,6 +68,9 @@ pub(super) const ROWS: &[Row] = &[
     Row::new(Group::Generic, "wait", 3, wait)
         .about("3.0.0", "Counts the replicas that have what was written; there are none.")
         .category("connection"),
+    row("monitor", 1, |_| Ok(Command::Monitor))
+        .about("1.0.0", "Tells of every command as it is executed.")
+        .flags(ADMIN),
     row("dbsize", 1, |_| Ok(Command::DbSize))
         .about("1.0.0", "Counts the keys.")
         .flags(READ_ONLY.and(FAST))
