@@ -330,6 +330,11 @@ impl Arena {
         self.trim_top(keep) || self.warm.bytes() < before
     }
 
+    /// Gives back the addresses that are reserved for later; `true` if there were any.
+    pub(crate) fn give_up_reserved(&mut self) -> bool {
+        self.source.give_up_reserved()
+    }
+
     /// Gives back the end of the top, but for `keep` bytes. `true` if there was anything.
     fn trim_top(&mut self, keep: u64) -> bool {
         let Some(spare) = chunks().spare_top(&core(), keep, UNIT) else { return false };

@@ -43,7 +43,8 @@ const NOTHING: Mapping = Mapping { at: 0, bytes: 0 };
 /// All mappings of the process, used and kept.
 ///
 /// # Invariants
-/// - `open`: `places` is a power of two, and fewer than half of them are taken.
+/// - `open`: `places` is a power of two, and fewer than half of them are taken, or would be if those
+///   that are away came back.
 /// - `reachable`: between the place that a mapping's hash names and the one that it is in, all
 ///   places are taken.
 /// - `summed`: the sums are those of the mappings that are used, and that are kept.
@@ -53,6 +54,8 @@ pub(crate) struct Mappings {
     places: u64,
     used_count: u64,
     used_bytes: u64,
+    /// Those that move just now, and are nowhere.
+    away_count: u64,
     kept: [Mapping; KEPT_MOST],
     kept_bytes: u64,
     /// The most that is kept now.
@@ -71,6 +74,7 @@ impl Mappings {
             places: 0,
             used_count: 0,
             used_bytes: 0,
+            away_count: 0,
             kept: [NOTHING; KEPT_MOST],
             kept_bytes: 0,
             kept_bytes_most: KEPT_BYTES_AT_FIRST,
@@ -99,13 +103,32 @@ impl Mappings {
 
     /// Takes up a mapping that is used from now on; `false` if there is no core for the table.
     pub(crate) fn insert(&mut self, mapping: Mapping) -> bool {
-        if 2 * (self.used_count + 1) > self.places && !self.grow() {
+        let count = self.used_count + self.away_count;
+        if 2 * (count + 1) > self.places && !self.grow() {
             return false;
         }
+        self.put(mapping);
+        true
+    }
+
+    /// Drops the mapping that begins at `at` from the used ones, while it moves; its place in the
+    /// table is kept for it.
+    pub(crate) fn take_away(&mut self, at: u64) -> Option<Mapping> {
+        let taken = self.remove(at)?;
+        self.away_count += 1;
+        Some(taken)
+    }
+
+    /// Takes up again what `take_away` took, wherever it is now. By `open` there is a place for it.
+    pub(crate) fn bring_back(&mut self, mapping: Mapping) {
+        self.away_count -= 1;
+        self.put(mapping);
+    }
+
+    fn put(&mut self, mapping: Mapping) {
         self.write(self.place_of(mapping.at), mapping);
         self.used_count += 1;
         self.used_bytes += mapping.bytes;
-        true
     }
 
     /// Drops the mapping that begins at `at` from the used ones.
@@ -199,7 +222,7 @@ impl Mappings {
             ..old
         };
         for mapping in (0..old.places).map(|place| old.read(place)).filter(|m| *m != NOTHING) {
-            self.insert(mapping);
+            self.put(mapping);
         }
         if old.places > 0 {
             let bytes = old.places * size_of::<Mapping>() as u64;

@@ -47,6 +47,22 @@ impl System {
     }
 }
 
+impl System {
+    /// Gives back to the system the addresses that are reserved and not used yet; `true` if there
+    /// were any.
+    pub(crate) fn give_up_reserved(&mut self) -> bool {
+        let (Self::Brk(rest) | Self::Mmap(rest)) = self;
+        let Mmap { next, end } = *rest;
+        // SAFETY: nobody uses this part of the reservation.
+        let is_gone =
+            next < end && keeping_errno(|| unsafe { memory::unmap(next, end - next) }).is_ok();
+        if is_gone {
+            rest.end = next;
+        }
+        is_gone
+    }
+}
+
 // SAFETY: what brk and mmap hand out is readable, writable, zero, and handed out once: the break
 // only moves up here (down in `less_core`), and a reservation is used up from its begin on.
 unsafe impl Source for System {

@@ -30,6 +30,7 @@ use crate::arena::{self, Arena};
 use crate::ledger::{self, Look, Stamp};
 use crate::line::{abort_for, rightly};
 use crate::magazine::{Kind, MAGAZINES, Magazine, Waiting};
+use crate::run::Run;
 use crate::shelf::Shelf;
 
 /// How many idle records are looked through for a slab, and how many slabs are taken over from one:
@@ -434,62 +435,6 @@ impl Thread {
     #[inline(always)]
     pub(crate) fn slabs(&self) -> Slabs {
         Slabs::at(Offset(self.rings.as_ptr().expose_provenance() as u64))
-    }
-}
-
-/// Blocks of one slab that come back, and of these the ones of the word that was last.
-#[derive(Clone, Copy)]
-struct Run {
-    slab: Slab,
-    /// The words that have got bits, and how many blocks there are.
-    words: u64,
-    many: u64,
-    /// The last word, its first block, the bytes of all its blocks, and its bits.
-    word: u64,
-    first: u64,
-    span: u64,
-    bits: u64,
-}
-
-impl Run {
-    const EMPTY: Self = Self {
-        slab: Slab::at(Offset::NONE),
-        words: 0,
-        many: 0,
-        word: 0,
-        first: 0,
-        span: 0,
-        bits: 0,
-    };
-
-    /// Takes the block at `at` up, if it is of the last word; else `false`.
-    #[inline(always)]
-    fn takes(&mut self, class: Class, at: u64) -> bool {
-        let distance = at.wrapping_sub(self.first);
-        let is_near = distance < self.span;
-        if is_near {
-            self.bits |= 1 << class.shape().index(distance);
-            self.many += 1;
-        }
-        is_near
-    }
-
-    /// Turns to the word of the block at `at`, which is of the run's slab, or of any if it is empty.
-    fn turn_to(&mut self, class: Class, at: Offset) {
-        if self.many == 0 {
-            let Some((slab, _)) = arena::units().slab_of(&core(), at) else {
-                morecore_heap::abort::broken("stamped", at);
-            };
-            self.slab = slab;
-        }
-        let place = rightly(self.slab.place(class, at));
-        let shape = class.shape();
-        let blocks = (u64::from(shape.blocks) - place.word * 64).min(64);
-        self.word = place.word;
-        self.first = self.slab.block(class, place.word, 0).0;
-        self.span = blocks * u64::from(shape.bytes);
-        self.bits = place.bit;
-        self.many += 1;
     }
 }
 

@@ -6,8 +6,8 @@
 //!
 //!   free       ledger -- own slab --> magazine
 //!              unit map -- slab of another's --> its remote mask
-//!                       -- chunks --> magazine, arena
-//!                       -- foreign --> mappings, or a misuse
+//!                       -- chunks --> magazine, arena          (medium.rs)
+//!                       -- foreign --> mappings, or a misuse    (large.rs)
 //! ```
 //!
 //! Promises: the fast paths (a magazine that has a block; a free into a magazine) are inlined
@@ -18,22 +18,19 @@
 use core::ptr;
 use core::sync::atomic::Ordering::Relaxed;
 
-use morecore_heap::layout::align_up;
-use morecore_heap::{
-    CHUNK_TAGS, Chunk, Class, GRANULE, Misuse, Offset, REQUEST_MOST, Region, Slab, Tag, Unit, WORD,
-    Wrong,
-};
+use morecore_heap::{Class, Offset, REQUEST_MOST, Region, Slab, Unit};
 use morecore_sys::{Errno, memory};
 
 use crate::arena::{self, Given};
+use crate::clear;
 use crate::harden;
+use crate::large;
 use crate::ledger;
 use crate::life;
-use crate::line::{abort_for, keeping_errno, rightly};
+use crate::line::{abort_for, rightly};
 use crate::local;
 use crate::magazine::Waiting;
-use crate::mapping::Mapping;
-use crate::shelf::Shelf;
+use crate::medium;
 use crate::thread::{GONE, NOBODY, Thread, core};
 
 /// From this on a request gets a mapping of its own: pages that move (`mremap`) beat bytes that are
@@ -41,10 +38,6 @@ use crate::thread::{GONE, NOBODY, Thread, core};
 /// warm serves any other. (A program with payloads of 64 KiB to 8 MiB took 10 times as long with
 /// 4 MiB here.)
 const LARGE_LEAST: u64 = 32 << 20;
-
-/// A chunk's payload has at least this many bytes, so that the bits of any two chunks are in
-/// different words of the ledger: one can be used while the other is freed.
-const CHUNK_PAYLOAD_LEAST: u64 = (1 << ledger::WORD_BITS) - CHUNK_TAGS;
 
 /// `ENOMEM`: the same number on every Linux.
 const NO_MEMORY: Errno = Errno(12);
@@ -133,17 +126,17 @@ pub(crate) unsafe fn resize(payload: *mut u8, bytes: usize) -> *mut u8 {
         }
         has
     } else if unit == Unit::CHUNKS {
-        let has = chunk_bytes(at);
+        let has = medium::payload_bytes(at);
         let is_chunk = wanted > COPIED_MOST && wanted < LARGE_LEAST;
-        if is_chunk && resize_chunk(at, wanted) {
+        if is_chunk && medium::resize(at, wanted) {
             return payload;
         }
         has
     } else {
-        let has = mapping_bytes(at);
+        let has = large::payload_bytes(at);
         let is_mapping = (LARGE_LEAST / 2..=REQUEST_MOST).contains(&wanted);
-        if is_mapping && let Some(resized) = resize_mapping(at, has, wanted) {
-            return resized;
+        if is_mapping && let Some(resized) = large::resize(at, has, wanted) {
+            return address(resized.0);
         }
         has
     };
@@ -174,8 +167,8 @@ pub(crate) fn raw_bytes(payload: *mut u8) -> u64 {
     let unit = arena::units().entry(&core(), at);
     match unit.class() {
         Some(class) => small_bytes(slab_of(unit, at), class, at),
-        None if unit == Unit::CHUNKS => chunk_bytes(at),
-        None => mapping_bytes(at),
+        None if unit == Unit::CHUNKS => medium::payload_bytes(at),
+        None => large::payload_bytes(at),
     }
 }
 
@@ -183,7 +176,7 @@ pub(crate) fn raw_bytes(payload: *mut u8) -> u64 {
 /// magazine of this thread's.
 pub(crate) fn raw_allocate(bytes: u64, align: u64) -> *mut u8 {
     let block = match Class::aligned(bytes, align.max(16)) {
-        Some(class) => life::with_record(|thread| thread.refill(class)).flatten(),
+        Some(class) => refilled(class),
         None => given_beyond(bytes, align).map(|given| given.payload.0),
     };
     block.map_or(ptr::null_mut(), address)
@@ -192,12 +185,8 @@ pub(crate) fn raw_allocate(bytes: u64, align: u64) -> *mut u8 {
 /// Gives back to the system what is free, but for `keep` bytes. `true` if anything went back.
 pub(crate) fn trim(keep: usize) -> bool {
     life::with_record(|thread| thread.empty(&mut arena::hold()));
-    let mut has_given = arena::hold().trim(keep as u64);
-    loop {
-        let Some(mapping) = arena::hold().mappings.forget_one() else { return has_given };
-        unmap(mapping);
-        has_given = true;
-    }
+    let has_given = arena::hold().trim(keep as u64);
+    large::unmap_kept() || has_given
 }
 
 /// The bytes of a page.
@@ -212,8 +201,13 @@ fn allocate_small(class: Class, bytes: usize) -> *mut u8 {
     if harden::is_on() {
         return given_or_refused(harden::allocate(bytes as u64, 1));
     }
-    let block = life::with_record(|thread| thread.refill(class)).flatten();
-    block.map_or_else(refused, address)
+    refilled(class).map_or_else(refused, address)
+}
+
+/// A block of a slab. Before it is refused, what is kept for later goes back to the system.
+fn refilled(class: Class) -> Option<u64> {
+    let refill = || life::with_record(|thread| thread.refill(class)).flatten();
+    refill().or_else(|| if large::give_up_kept() { refill() } else { None })
 }
 
 /// A block of this thread's own, of which something is not plain.
@@ -282,188 +276,36 @@ fn allocate_zeroed_beyond(bytes: u64) -> *mut u8 {
     }
     let Some(given) = given_beyond(bytes, 1) else { return refused() };
     let end = given.payload + bytes;
-    clear(Region::between(given.payload, given.clean_from.min(end)));
+    clear::clear(Region::between(given.payload, given.clean_from.min(end)));
     if given.clean_to < end {
-        clear(Region::between(given.clean_to.max(given.clean_from), end));
+        clear::clear(Region::between(given.clean_to.max(given.clean_from), end));
     }
     address(given.payload.0)
 }
 
-/// Makes a part of a new payload zero.
-fn clear(dirty: Region) {
-    // SAFETY: the payload is new, and nobody else's.
-    unsafe { address(dirty.begin.0).write_bytes(0, dirty.bytes as usize) };
-}
-
+/// What the tiers beyond the small one give. Before they refuse, what is kept for later goes back to
+/// the system, for it may have no more than that.
 fn given_beyond(bytes: u64, align: u64) -> Option<Given> {
     if bytes > REQUEST_MOST || align > REQUEST_MOST {
         return None;
     }
-    let shelf = if align <= GRANULE { Shelf::of(bytes) } else { None };
-    if let Some(shelf) = shelf {
-        // SAFETY: a thread's word names a record that is this thread's, or one that stays empty.
-        let thread = unsafe { &*local::thread() };
-        if let Some(payload) = thread.chunks(shelf).take() {
-            return Some(Given::dirty(Offset(payload)));
-        }
-    }
-    let wanted = shelf.map_or(bytes.max(CHUNK_PAYLOAD_LEAST), Shelf::bytes);
     // What is aligned to more than that would cost as much core as its alignment.
-    let is_chunk = wanted.max(align) < LARGE_LEAST;
-    let given = if is_chunk { arena::hold().allocate(wanted, align.max(GRANULE)) } else { None };
-    if let Some(given) = given {
-        ledger::bits_of(given.payload.0).enter(given.payload.0);
-        return Some(given);
-    }
-    // Where chunks have no room, the system may still have some.
-    given_mapping(bytes, align)
-}
-
-/// A mapping, from those that are kept warm or from the system.
-fn given_mapping(bytes: u64, align: u64) -> Option<Given> {
-    let page = memory::page_bytes();
-    let bytes = align_up(bytes, page);
-    let reused = if align <= page { arena::hold().mappings.reuse(bytes) } else { None };
-    let is_warm = reused.is_some();
-    let mapping = match reused {
-        Some(mapping) => mapping,
-        None => keeping_errno(|| map(bytes, align, page))?,
+    let is_chunk = bytes.max(align) < LARGE_LEAST;
+    let given = || {
+        let chunk = if is_chunk { medium::allocate(bytes, align) } else { None };
+        // Where chunks have no room, the system may still have some.
+        chunk.or_else(|| large::allocate(bytes, align))
     };
-    if !arena::hold().mappings.insert(mapping) {
-        unmap(mapping);
-        return None;
-    }
-    let payload = Offset(mapping.at);
-    if is_warm {
-        return Some(Given::dirty(payload));
-    }
-    Some(Given { payload, clean_from: payload, clean_to: payload + bytes })
-}
-
-/// Maps `bytes` at a multiple of `align`.
-fn map(bytes: u64, align: u64, page: u64) -> Option<Mapping> {
-    if align <= page {
-        return Some(Mapping { at: memory::map(0, bytes).ok()?, bytes });
-    }
-    let whole = bytes.checked_add(align)?;
-    let begin = memory::map(0, whole).ok()?;
-    let at = align_up(begin, align);
-    unmap(Mapping { at: begin, bytes: at - begin });
-    unmap(Mapping { at: at + bytes, bytes: begin + whole - (at + bytes) });
-    Some(Mapping { at, bytes })
+    given().or_else(|| if large::give_up_kept() { given() } else { None })
 }
 
 /// A free of what is in no slab.
 fn free_beyond(unit: Unit, at: Offset) {
     if unit == Unit::CHUNKS {
-        return free_chunk(at);
+        medium::free(at);
+    } else if !at.is_none() {
+        large::free(at);
     }
-    if at.is_none() {
-        return;
-    }
-    let mut arena = arena::hold();
-    let removed = arena.mappings.remove(at.0);
-    let unneeded = removed.map(|mapping| arena.mappings.keep(mapping));
-    drop(arena);
-    match unneeded {
-        Some(Some(mapping)) => unmap(mapping),
-        Some(None) => {}
-        None => abort_for(&foreign(at)),
-    }
-}
-
-/// A free of what is in a region, but in no slab: it waits on a shelf, or goes back to the arena.
-fn free_chunk(at: Offset) {
-    let bits = ledger::bits_of(at.0);
-    if !at.is_aligned(GRANULE) || !bits.strike_shared(at.0) {
-        no_chunk(at);
-    }
-    let chunk = Chunk::at(&core(), at - WORD);
-    if !is_twinned(chunk) || !Tag::read(&core(), chunk.begin).is_used() {
-        abort_for(&Misuse { begin: at, ..Misuse::new(Wrong::Overrun, at) });
-    }
-    // SAFETY: a thread's word names a record that is this thread's, or one that stays empty.
-    let thread = unsafe { &*local::thread() };
-    let magazine = Shelf::holding(chunk.payload_bytes()).map(|shelf| thread.chunks(shelf));
-    match magazine.filter(|magazine| !magazine.is_full()) {
-        Some(magazine) => magazine.push(Waiting::new(at.0, bits)),
-        // A misuse is told of without the arena: a handler of SIGABRT may allocate.
-        None => {
-            let freed = arena::hold().free(at);
-            rightly(freed);
-        }
-    }
-}
-
-/// Does a chunk with the same sound tag at both its ends stand there? Nothing is read that is not
-/// in a region.
-fn is_twinned(chunk: Chunk) -> bool {
-    let is_ours = |at| arena::units().entry(&core(), at) != Unit::FOREIGN;
-    let tag = Tag(core().read(chunk.begin));
-    tag.is_sound() && is_ours(chunk.last_tag()) && Tag(core().read(chunk.last_tag())) == tag
-}
-
-/// The end of a process that used what is no chunk in use as one. (The arena is not held: a handler
-/// of SIGABRT may allocate.)
-#[cold]
-#[inline(never)]
-fn no_chunk(at: Offset) -> ! {
-    let begin = Offset(at.0.saturating_sub(WORD));
-    // Where a region begins, what is before it may be nobody's.
-    let is_ours = arena::units().entry(&core(), begin) != Unit::FOREIGN;
-    if !is_ours || !at.is_aligned(GRANULE) {
-        abort_for(&Misuse::new(Wrong::NotABlock, at));
-    }
-    let chunk = Chunk::at(&core(), begin);
-    // Where two chunks were coalesced, 0 is left between them. One with whole tags is free, or
-    // waits on a shelf.
-    let is_whole = is_twinned(chunk);
-    if !is_whole && core().read(begin) != 0 {
-        abort_for(&Misuse::new(Wrong::NotABlock, at));
-    }
-    let bytes = if is_whole { chunk.payload_bytes() } else { 0 };
-    abort_for(&Misuse { begin: at, bytes, ..Misuse::new(Wrong::DoubleFree, at) })
-}
-
-/// Makes a chunk's payload larger or smaller where it is; `false` if it can not grow there.
-fn resize_chunk(at: Offset, wanted: u64) -> bool {
-    let wanted = Shelf::of(wanted).map_or(wanted.max(CHUNK_PAYLOAD_LEAST), Shelf::bytes);
-    let resized = arena::hold().resize_in_place(at, wanted);
-    rightly(resized)
-}
-
-/// Makes a mapping longer or shorter; its pages move, its bytes are not copied. `None`: the system
-/// refuses. It does so where memory is short, but also if the program has given different advice
-/// (madvise(2)) for different parts of the payload, for then it is several mappings to the system.
-fn resize_mapping(at: Offset, has: u64, wanted: u64) -> Option<*mut u8> {
-    let wanted = align_up(wanted, memory::page_bytes());
-    if wanted == has {
-        return Some(address(at.0));
-    }
-    // While it moves, nobody may find it: its old place may be somebody else's at once.
-    let taken = arena::hold().mappings.remove(at.0);
-    let Some(old) = taken else { abort_for(&foreign(at)) };
-    // SAFETY: the mapping is the caller's, who uses only the new place afterwards.
-    let now = keeping_errno(|| unsafe { memory::resize(old.at, old.bytes, wanted, true) });
-    let new = now.as_ref().map_or(old, |now| Mapping { at: *now, bytes: wanted });
-    // There was room in the table for the one that was removed, so there is for this.
-    arena::hold().mappings.insert(new);
-    now.ok().map(address)
-}
-
-/// Gives a mapping's pages and addresses back. If the system refuses (too many mappings), at least
-/// its pages go.
-fn unmap(mapping: Mapping) {
-    if mapping.bytes == 0 {
-        return;
-    }
-    keeping_errno(|| {
-        // SAFETY: nobody uses the mapping any more.
-        if unsafe { memory::unmap(mapping.at, mapping.bytes) }.is_err() {
-            // SAFETY: as above.
-            let _ = unsafe { memory::advise(mapping.at, mapping.bytes, memory::Advice::Unneeded) };
-        }
-    });
 }
 
 /// The bytes of a block, if one that is not known to be free begins at `at`.
@@ -473,21 +315,6 @@ fn small_bytes(slab: Slab, class: Class, at: Offset) -> u64 {
         abort_for(&slab.twice(class, at));
     }
     u64::from(class.shape().bytes)
-}
-
-/// The bytes of a chunk's payload.
-fn chunk_bytes(at: Offset) -> u64 {
-    if !at.is_aligned(GRANULE) || !ledger::is_used(at) {
-        no_chunk(at);
-    }
-    // The chunk is the caller's, so nobody changes its tags meanwhile.
-    Chunk::at(&core(), at - WORD).payload_bytes()
-}
-
-/// The bytes of a mapping.
-fn mapping_bytes(at: Offset) -> u64 {
-    let found = arena::hold().mappings.find(at.0);
-    found.unwrap_or_else(|| abort_for(&foreign(at))).bytes
 }
 
 /// The slab of an address, of which the unit map says `unit`.
@@ -506,10 +333,6 @@ fn given_or_refused(payload: *mut u8) -> *mut u8 {
 fn refused() -> *mut u8 {
     NO_MEMORY.set();
     ptr::null_mut()
-}
-
-fn foreign(at: Offset) -> Misuse {
-    Misuse::new(Wrong::Foreign, at)
 }
 
 #[inline(always)]

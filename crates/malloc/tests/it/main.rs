@@ -4,6 +4,7 @@
 mod c;
 mod collections;
 mod forks;
+mod limits;
 mod misuse;
 mod threads;
 mod zeros;
