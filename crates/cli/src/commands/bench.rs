@@ -36,6 +36,8 @@ enum Face {
     Misuse(misuse::Misuse),
     Store(store::Store),
     Server(server::Server),
+    #[command(hide = true)]
+    Floor(server::Floor),
 }
 
 impl Bench {
@@ -46,6 +48,7 @@ impl Bench {
             Face::Misuse(misuse) => misuse.run(out),
             Face::Store(store) => store.run(out),
             Face::Server(server) => server.run(out),
+            Face::Floor(floor) => floor.run(out),
         }
     }
 }

@@ -28,7 +28,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 const ASK_AGAIN: Duration = Duration::from_millis(1);
 
 /// Connections that a server must admit: those of the largest load, and some.
-const CONNECTIONS_MOST: u32 = 4096;
+const CONNECTIONS_MOST: u32 = 8192;
 
 /// Another's server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -83,7 +83,7 @@ impl Peer {
 }
 
 /// How clients reach a server.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]
 pub(super) enum Transport {
     /// The loopback device.
     Tcp,
@@ -195,7 +195,29 @@ impl<'a> Host<'a> {
         let mut command = Command::new(env::current_exe()?);
         command.args(["serve", "--store", store.as_str(), "--port", "0", "--loglevel", "nothing"]);
         command.args(["--model", model.name(), "--memory", &memory_bytes.to_string()]);
-        command.arg("--unixsocket").arg(&path).stdout(Stdio::piped());
+        command.arg("--unixsocket").arg(&path);
+        self.start_told(command, transport, path)
+    }
+
+    /// Starts the floor: this program's own server that does nothing but read and write.
+    pub(super) fn start_floor(&self, transport: Transport) -> Result<Server<'a>, Failure> {
+        let path = self.socket("floor");
+        let mut command = Command::new(env::current_exe()?);
+        command.args(["bench", "floor"]);
+        if transport == Transport::Unix {
+            command.arg("--unixsocket").arg(&path);
+        }
+        self.start_told(command, transport, path)
+    }
+
+    /// Starts a server that tells its port on a line of its own.
+    fn start_told(
+        &self,
+        mut command: Command,
+        transport: Transport,
+        path: PathBuf,
+    ) -> Result<Server<'a>, Failure> {
+        command.stdout(Stdio::piped());
         let mut player = self.mess.adopt(command.spawn()?);
         let mut ready = String::new();
         if let Some(stdout) = player.child().stdout.take() {

@@ -6,10 +6,12 @@
 //! ```
 //!
 //! Question: how many commands does a core of the server answer in a second, what does each cost
-//! it, and how long does a client wait? Rivals: redis-server and memcached, if installed.
+//! it, and how long does a client wait? Rivals: redis-server and memcached, if installed; and the
+//! floor, a server that only reads and writes.
 
 mod batch;
 mod contest;
+mod floor;
 mod histogram;
 mod load;
 mod picture;
@@ -24,8 +26,9 @@ use morecore_server::Model;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use self::contest::{Answer, Contestant};
+pub(super) use self::floor::Floor;
 use self::report::Report;
-use self::setting::Extent;
+use self::setting::{Extent, Only, Setting};
 use super::cores::{self, Cores};
 use super::peers::{Host, Peer, Transport};
 use super::rounds::{Effort, Progress};
@@ -57,6 +60,8 @@ pub(crate) struct Server {
     /// Every combination of transport, command, length, connections and pipeline
     #[arg(long, conflicts_with = "quick")]
     full: bool,
+    #[command(flatten)]
+    only: Only,
     /// Whom to measure against [default: all that are installed]
     #[arg(long, value_enum, value_delimiter = ',', value_name = "PEER,...")]
     peers: Option<Vec<Peer>>,
@@ -81,8 +86,11 @@ impl Server {
         let wanted = self.peers.as_deref().unwrap_or(&Peer::ALL);
         let mut report = Report::new(self.effort, cores, wanted)?;
         for transport in [Transport::Tcp, Transport::Unix] {
-            let contestants = start(&host, transport, report.installed(), cores)?;
-            self.measure(transport, &contestants, &mut report)?;
+            let settings = self.settings(transport);
+            if !settings.is_empty() {
+                let contestants = start(&host, transport, report.installed(), cores)?;
+                self.measure(&settings, &contestants, &mut report)?;
+            }
         }
         drop(mess);
         if let Some(path) = &self.picture {
@@ -96,21 +104,27 @@ impl Server {
         if self.json { out.json(&report.to_json()) } else { Ok(report.print(out)?) }
     }
 
-    /// Measures all settings over one transport.
-    fn measure(
-        &self,
-        transport: Transport,
-        contestants: &[Contestant<'_>],
-        report: &mut Report,
-    ) -> Result<(), Failure> {
+    /// What is measured over a transport.
+    fn settings(&self, transport: Transport) -> Vec<Setting> {
         let extent = match (self.effort.quick, self.full) {
             (true, _) => Extent::Quick,
             (false, true) => Extent::Full,
             (false, false) => Extent::Usual,
         };
+        let mut settings = extent.settings(transport);
+        settings.retain(|setting| self.only.admits(setting));
+        settings
+    }
+
+    /// Measures all settings of one transport.
+    fn measure(
+        &self,
+        settings: &[Setting],
+        contestants: &[Contestant<'_>],
+        report: &mut Report,
+    ) -> Result<(), Failure> {
         let sample = if self.effort.quick { QUICK_SAMPLE } else { SAMPLE };
         let keys = if self.effort.quick { QUICK_KEYS } else { KEYS };
-        let settings = extent.settings(transport);
         let progress = Progress::new();
         for (index, setting) in settings.iter().enumerate() {
             progress.say(format_args!("{} of {}: {setting}", index + 1, settings.len()));
@@ -121,7 +135,7 @@ impl Server {
             if index == 0 {
                 for contestant in contestants {
                     let bytes = contestant.connection_bytes(*setting, keys)?;
-                    report.memory.push((transport, contestant.name.clone(), bytes));
+                    report.memory.push((setting.transport, contestant.name.clone(), bytes));
                 }
             }
             let answer = Answer::find(*setting, contestants, self.effort, keys, sample)?;
@@ -146,6 +160,7 @@ fn start<'a>(
         let server = host.start_ours(model, transport, MEMORY_BYTES)?;
         contestants.push(Contestant::ours(model, server));
     }
+    contestants.push(Contestant::floor(host.start_floor(transport)?));
     for peer in peers {
         let server = host.start(*peer, transport, MEMORY_BYTES)?;
         contestants.push(Contestant::theirs(*peer, server));
@@ -156,7 +171,7 @@ fn start<'a>(
     Ok(contestants)
 }
 
-/// A thousand connections take more descriptors than a shell usually allows at first.
+/// Thousands of connections take more descriptors than a shell usually allows at first.
 fn admit_descriptors() -> Result<(), Failure> {
     let (_, most) = getrlimit(Resource::RLIMIT_NOFILE).map_err(std::io::Error::from)?;
     Ok(setrlimit(Resource::RLIMIT_NOFILE, most, most).map_err(std::io::Error::from)?)

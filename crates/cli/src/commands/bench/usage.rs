@@ -4,8 +4,9 @@
 //! Source: Documentation/scheduler/sched-stats.rst of Linux; proc_pid_stat(5), proc_pid_smaps(5),
 //! proc_pid_task(5), proc_loadavg(5), sysconf(3) on clock ticks.
 
+use std::collections::BTreeMap;
 use std::fs;
-use std::io;
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -16,17 +17,34 @@ const TICK: Duration = Duration::from_millis(10);
 /// A machine where half a core is taken disturbs what is measured on the others.
 const LOAD_MOST: f64 = 0.5;
 
-/// The time that processors spent for `pid` and its children, in the kernel and outside.
-///
-/// # Errors
-/// - There is no such process.
-pub(super) fn cpu_time(pid: u32) -> io::Result<Duration> {
-    let mut time = Duration::ZERO;
-    for pid in family(pid)? {
-        // A child may leave at any time; what it used goes with it.
-        time += time_of_threads(pid).or_else(|| time_in_ticks(pid)).unwrap_or_default();
+/// The time that processors have spent for a process and for each of its children, in the kernel
+/// and outside.
+#[derive(Debug)]
+pub(super) struct CpuTimes(BTreeMap<u32, Duration>);
+
+impl CpuTimes {
+    /// Those of `pid`.
+    ///
+    /// # Errors
+    /// - There is no such process.
+    pub(super) fn of(pid: u32) -> io::Result<CpuTimes> {
+        let time = |pid| Some((pid, time_of_threads(pid).or_else(|| time_in_ticks(pid))?));
+        // A child may leave at any time.
+        let times: BTreeMap<_, _> = family(pid)?.into_iter().filter_map(time).collect();
+        match times.is_empty() {
+            true => Err(ErrorKind::NotFound.into()),
+            false => Ok(CpuTimes(times)),
+        }
     }
-    Ok(time)
+
+    /// What was spent since `before`, by those who are still here. A child that served others and
+    /// has left between the two counts for nothing: neither what it did, nor what it had done.
+    pub(super) fn since(&self, before: &CpuTimes) -> Duration {
+        let spent = |(pid, time): (&u32, &Duration)| {
+            time.saturating_sub(before.0.get(pid).copied().unwrap_or_default())
+        };
+        self.0.iter().map(spent).sum()
+    }
 }
 
 /// To the nanosecond, thread by thread; not every kernel counts so.
@@ -81,15 +99,22 @@ fn sum_of_rollup(pid: u32, name: &str) -> io::Result<u64> {
     Ok(bytes)
 }
 
-/// A process and its children; those have none here.
+/// A process and its children; those have none here. (A file of `/proc` lists a thread's children
+/// too, but leaves some out while others end.)
 fn family(pid: u32) -> io::Result<Vec<u32>> {
     let mut family = vec![pid];
-    for task in fs::read_dir(proc_of(pid).join("task"))? {
-        // Kernels without the file have no way to tell, and a thread may be gone by now.
-        let children = fs::read_to_string(task?.path().join("children")).unwrap_or_default();
-        family.extend(children.split_whitespace().filter_map(|pid| pid.parse::<u32>().ok()));
+    for entry in fs::read_dir("/proc")? {
+        let number = entry?.file_name().to_str().and_then(|name| name.parse::<u32>().ok());
+        let parent =
+            |number: &u32| parent_in(&fs::read_to_string(proc_of(*number).join("stat")).ok()?);
+        family.extend(number.filter(|number| parent(number) == Some(pid)));
     }
     Ok(family)
+}
+
+/// The parent in a `stat` file: field 4, behind the state.
+fn parent_in(stat: &str) -> Option<u32> {
+    stat.rsplit_once(')')?.1.split_whitespace().nth(1)?.parse().ok()
 }
 
 /// User and system time in a `stat` file: fields 14 and 15, counted from the last `)`, which ends
@@ -120,10 +145,28 @@ mod tests {
     #[test]
     fn times_and_bytes_are_found_in_their_files() {
         let stat = "7 (a) b) S 1 2 3 4 5 6 7 8 9 10 30 12 0 0 20 0 1 0 99";
-        assert_eq!(ticks_in(stat), Some(42));
+        assert_eq!((ticks_in(stat), parent_in(stat)), (Some(42), Some(1)));
         let rollup = "Rss:  9 kB\nPss_Anon:     3 kB\n";
         assert_eq!(bytes_in(rollup, "Pss_Anon:"), Some(3 << 10));
         assert_eq!(bytes_in(rollup, "Swap:"), None);
+    }
+
+    #[test]
+    fn a_child_that_has_left_takes_nothing_away() {
+        let times = |times: &[(u32, u64)]| {
+            CpuTimes(times.iter().map(|&(pid, s)| (pid, Duration::from_secs(s))).collect())
+        };
+        let before = times(&[(1, 10), (2, 500)]);
+        assert_eq!(times(&[(1, 11), (3, 7)]).since(&before), Duration::from_secs(8));
+    }
+
+    #[test]
+    fn a_child_is_of_the_family() {
+        let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
+        let found = family(std::process::id()).unwrap();
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert!(found.contains(&child.id()) && found.contains(&std::process::id()));
     }
 
     #[test]
@@ -136,7 +179,8 @@ mod tests {
     #[test]
     fn we_use_memory_and_nobody_uses_none() {
         assert!(private_bytes(std::process::id()).unwrap() > 0);
-        assert!(cpu_time(std::process::id()).is_ok());
-        assert!(cpu_time(u32::MAX).is_err());
+        let before = CpuTimes::of(std::process::id()).unwrap();
+        while CpuTimes::of(std::process::id()).unwrap().since(&before).is_zero() {}
+        assert!(CpuTimes::of(u32::MAX).is_err());
     }
 }

@@ -17,6 +17,9 @@ use fastrand::Rng;
 /// that sending them does not wait for memory.
 const BATCHES_BYTES: usize = 16 << 20;
 
+/// The most bytes of all values together: what has more is not measured better, but takes long.
+const VALUES_BYTES_MOST: usize = 128 << 20;
+
 /// The bytes around a value in a command and its reply, about.
 const AROUND_BYTES: usize = 128;
 
@@ -47,6 +50,12 @@ pub(super) struct Content {
 }
 
 impl Content {
+    /// `keys` keys with values of so many bytes, or fewer keys where the values are long.
+    pub(super) fn new(keys: u32, value_bytes: usize) -> Content {
+        let most = u32::try_from(VALUES_BYTES_MOST / value_bytes.max(1)).unwrap_or(u32::MAX);
+        Content { keys: keys.min(most), value_bytes }
+    }
+
     /// Batches that ask for keys at random, as `seed` has them.
     pub(super) fn batches(
         self,
@@ -64,6 +73,11 @@ impl Content {
             made_of(language, operation, numbers, &value)
         };
         (0..commands / pipeline).map(batch).collect()
+    }
+
+    /// One command and its reply: all others are as long.
+    pub(super) fn one(self, language: Language, operation: Operation) -> Batch {
+        made_of(language, operation, std::iter::once(0), &self.value())
     }
 
     /// Batches that set every key once.

@@ -1,17 +1,19 @@
 //! Contestants, and the answer to one setting: what each of them did, round by round.
 
-use std::io;
+use std::fs::File;
+use std::io::{self, Write};
 use std::time::Duration;
 
 use morecore_server::Model;
 
 use super::batch::Content;
+use super::floor;
 use super::load::Load;
 use super::setting::Setting;
 use crate::commands::bench::language::{Language, Operation};
 use crate::commands::bench::peers::{Peer, Server};
 use crate::commands::bench::rounds::{Effort, interleave};
-use crate::commands::bench::usage;
+use crate::commands::bench::usage::{self, CpuTimes};
 use crate::failure::Failure;
 
 /// What the order of keys is made from: the same for everybody, and from run to run.
@@ -30,6 +32,8 @@ pub(super) struct Contestant<'a> {
     /// Is it one of our models?
     pub(super) is_ours: bool,
     language: Language,
+    /// Does it know no commands, but only how long they are?
+    is_floor: bool,
     server: Server<'a>,
 }
 
@@ -49,6 +53,11 @@ pub(super) struct Sample {
 }
 
 impl Sample {
+    /// What a core of the server would answer in a second, if it had nothing else to do.
+    pub(super) fn per_core_s(&self) -> f64 {
+        1e9 / self.cpu_ns
+    }
+
     /// The share of a core that the server took: well below 1, it was the load that was slow.
     pub(super) fn busy(&self) -> f64 {
         self.per_s * self.cpu_ns / 1e9
@@ -76,19 +85,28 @@ impl<'a> Contestant<'a> {
     /// Our server under `model`.
     pub(super) fn ours(model: Model, server: Server<'a>) -> Contestant<'a> {
         let name = format!("morecore {model}");
-        Contestant { name, is_ours: true, language: Language::Resp, server }
+        Contestant { name, is_ours: true, language: Language::Resp, is_floor: false, server }
     }
 
     /// Another's server.
     pub(super) fn theirs(peer: Peer, server: Server<'a>) -> Contestant<'a> {
         let name = peer.name().to_string();
-        Contestant { name, is_ours: false, language: peer.language(), server }
+        Contestant { name, is_ours: false, language: peer.language(), is_floor: false, server }
+    }
+
+    /// The floor.
+    pub(super) fn floor(server: Server<'a>) -> Contestant<'a> {
+        let (name, language) = ("floor".to_string(), Language::Resp);
+        Contestant { name, is_ours: false, language, is_floor: true, server }
     }
 
     /// Sets every key to a value of the setting's length.
     pub(super) fn fill(&self, setting: Setting, keys: u32) -> Result<(), Failure> {
+        if self.is_floor {
+            return Ok(());
+        }
         let batches = setting.content(keys).fill(self.language);
-        let mut load = self.open(1)?;
+        let mut load = self.open(setting, keys, 1)?;
         load.send_once(&batches).map_err(|error| self.failed(error))
     }
 
@@ -96,7 +114,8 @@ impl<'a> Contestant<'a> {
     pub(super) fn connection_bytes(&self, setting: Setting, keys: u32) -> Result<f64, Failure> {
         let before = usage::private_bytes(self.server.pid)?;
         let batches = setting.content(keys).batches(self.language, Operation::Get, 1, SEED);
-        let mut load = self.open(MEMORY_CONNECTIONS)?;
+        let setting = Setting { operation: Operation::Get, ..setting };
+        let mut load = self.open(setting, keys, MEMORY_CONNECTIONS)?;
         load.run(&batches, Duration::ZERO).map_err(|error| self.failed(error))?;
         let after = usage::private_bytes(self.server.pid)?;
         Ok((after as f64 - before as f64) / MEMORY_CONNECTIONS as f64)
@@ -106,7 +125,7 @@ impl<'a> Contestant<'a> {
     fn try_once(&self, setting: Setting, keys: u32) -> io::Result<()> {
         let Setting { operation, pipeline, connections, .. } = setting;
         let batches = setting.content(keys).batches(self.language, operation, pipeline, SEED);
-        let mut load = Load::open(connections, || self.server.place.connect())?;
+        let mut load = self.connect(setting, keys, connections)?;
         load.run(&batches, Duration::ZERO).map(drop)
     }
 
@@ -114,11 +133,11 @@ impl<'a> Contestant<'a> {
     fn measure(&self, setting: Setting, keys: u32, time: Duration) -> Result<Sample, Failure> {
         let Setting { operation, pipeline, .. } = setting;
         let batches = setting.content(keys).batches(self.language, operation, pipeline, SEED);
-        let mut load = self.open(setting.connections)?;
+        let mut load = self.open(setting, keys, setting.connections)?;
         load.run(&batches, time / PRELUDE_PART).map_err(|error| self.failed(error))?;
-        let before = usage::cpu_time(self.server.pid)?;
+        let before = CpuTimes::of(self.server.pid)?;
         let measured = load.run(&batches, time).map_err(|error| self.failed(error))?;
-        let spent = usage::cpu_time(self.server.pid)?.saturating_sub(before);
+        let spent = CpuTimes::of(self.server.pid)?.since(&before);
         let us = |share| measured.times.quantile_ns(share) as f64 / 1000.0;
         Ok(Sample {
             per_s: measured.answered as f64 / measured.elapsed.as_secs_f64(),
@@ -129,9 +148,20 @@ impl<'a> Contestant<'a> {
         })
     }
 
-    fn open(&self, connections: usize) -> Result<Load, Failure> {
-        let connect = || self.server.place.connect();
-        Load::open(connections, connect).map_err(|error| self.failed(error))
+    fn open(&self, setting: Setting, keys: u32, connections: usize) -> Result<Load, Failure> {
+        self.connect(setting, keys, connections).map_err(|error| self.failed(error))
+    }
+
+    fn connect(&self, setting: Setting, keys: u32, connections: usize) -> io::Result<Load> {
+        let one = setting.content(keys).one(self.language, setting.operation);
+        let beginning = floor::beginning(&one);
+        Load::open(connections, || {
+            let mut socket = File::from(self.server.place.connect()?);
+            if self.is_floor {
+                socket.write_all(&beginning)?;
+            }
+            Ok(socket.into())
+        })
     }
 
     fn failed(&self, error: io::Error) -> Failure {
@@ -174,6 +204,6 @@ impl Row {
 
 impl Setting {
     fn content(self, keys: u32) -> Content {
-        Content { keys, value_bytes: self.value_bytes }
+        Content::new(keys, self.value_bytes)
     }
 }

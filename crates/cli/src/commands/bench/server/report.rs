@@ -193,6 +193,7 @@ fn print_answer(answer: &Answer, out: &mut Out) -> io::Result<()> {
     let peers: Vec<&Row> = answer.rows.iter().filter(|row| !row.is_ours).collect();
     writeln!(out, "\n{}", out.colored(Color::Cyan, answer.setting))?;
     write!(out, "  {:<18} {:>8} {:<13} {:>7} {:>5}", "", "k/s", "", "cpu ns", "busy")?;
+    write!(out, " {:>8}", "k/s core")?;
     write!(out, " {:>8} {:>8} {:>8}", "p50 us", "p99 us", "p99.9 us")?;
     for peer in &peers {
         write!(out, "  {:<18}", format!("x {}", peer.name))?;
@@ -205,6 +206,7 @@ fn print_answer(answer: &Answer, out: &mut Out) -> io::Result<()> {
         write!(out, "  {:<18} {:>8.0} {around:<13}", row.name, rate.median)?;
         write!(out, " {:>7.0}", of(|sample| sample.cpu_ns).median)?;
         write!(out, " {:>4.0}%", of(|sample| sample.busy() * 100.0).median)?;
+        write!(out, " {:>8.0}", of(|sample| sample.per_core_s() / 1000.0).median)?;
         write!(out, " {:>8.1}", of(|sample| sample.p50_us).median)?;
         write!(out, " {:>8.1}", of(|sample| sample.p99_us).median)?;
         write!(out, " {:>8.1}", of(|sample| sample.p999_us).median)?;
@@ -233,6 +235,7 @@ fn answer_as_json(answer: &Answer) -> Value {
             "name": row.name,
             "per_s": of(|sample| sample.per_s),
             "cpu_ns": of(|sample| sample.cpu_ns),
+            "per_core_s": of(|sample| sample.per_core_s()),
             "p50_us": of(|sample| sample.p50_us),
             "p99_us": of(|sample| sample.p99_us),
             "p999_us": of(|sample| sample.p999_us),

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! around   50 connections, 32 bytes: GET and SET, pipelines 1, 16, 64, both transports
-//! besides  1 and 1000 connections; values of 1 KiB
+//! besides  1, 1000 and 5000 connections; values of 1 and of 100 KiB
 //! ```
 
 use std::fmt;
@@ -12,14 +12,18 @@ use serde_json::{Value, json};
 use crate::commands::bench::language::Operation;
 use crate::commands::bench::peers::Transport;
 
-/// The lengths of values: a number or a name, and a small document.
-const VALUE_BYTES: [usize; 2] = [32, 1024];
+/// The lengths of values: a number or a name, a small document, and a page or a picture.
+const VALUE_BYTES: [usize; 3] = [32, 1024, 100 << 10];
 
 /// Commands in one write: clients that wait for each reply, those that gather, and bulk loaders.
 const PIPELINES: [usize; 3] = [1, 16, 64];
 
 /// Connections: one client alone, what redis-benchmark has, and many.
-const CONNECTIONS: [usize; 3] = [1, 50, 1000];
+const CONNECTIONS: [usize; 4] = [1, 50, 1000, 5000];
+
+/// The most bytes that may be under way to all connections at once: more would only measure how
+/// servers swap, and redis-server keeps all of it in memory.
+const UNDER_WAY_BYTES_MOST: usize = 256 << 20;
 
 /// One way to load a server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,6 +44,36 @@ pub(super) enum Extent {
     Usual,
     /// Every combination.
     Full,
+}
+
+/// A part of the settings.
+#[derive(clap::Args, Clone, Debug)]
+pub(super) struct Only {
+    /// Only with so many connections
+    #[arg(long, value_delimiter = ',', value_name = "N,...")]
+    connections: Vec<usize>,
+    /// Only with so many commands in one write
+    #[arg(long, value_delimiter = ',', value_name = "N,...")]
+    pipelines: Vec<usize>,
+    /// Only with values of so many bytes
+    #[arg(long, value_delimiter = ',', value_name = "BYTES,...")]
+    values: Vec<usize>,
+    /// Only over these
+    #[arg(long, value_enum, value_delimiter = ',', value_name = "TRANSPORT,...")]
+    transports: Vec<Transport>,
+}
+
+impl Only {
+    /// Whether a setting belongs to the part; what is not said admits everything.
+    pub(super) fn admits(&self, setting: &Setting) -> bool {
+        fn is_among<T: PartialEq>(these: &[T], one: &T) -> bool {
+            these.is_empty() || these.contains(one)
+        }
+        is_among(&self.connections, &setting.connections)
+            && is_among(&self.pipelines, &setting.pipeline)
+            && is_among(&self.values, &setting.value_bytes)
+            && is_among(&self.transports, &setting.transport)
+    }
 }
 
 impl Extent {
@@ -66,6 +100,9 @@ impl Extent {
 
     fn has(self, setting: &Setting) -> bool {
         let Setting { transport, operation, value_bytes, connections, pipeline } = *setting;
+        if value_bytes * connections * pipeline > UNDER_WAY_BYTES_MOST {
+            return false;
+        }
         let is_small = value_bytes == VALUE_BYTES[0];
         let is_tcp = transport == Transport::Tcp;
         let is_get = operation == Operation::Get;
@@ -112,8 +149,8 @@ mod tests {
     #[test]
     fn extents_grow() {
         assert_eq!(count(Extent::Quick), (3, 3));
-        assert_eq!(count(Extent::Usual), (18, 8));
-        assert_eq!(count(Extent::Full), (36, 36));
+        assert_eq!(count(Extent::Usual), (25, 9));
+        assert_eq!(count(Extent::Full), (58, 58));
     }
 
     #[test]
