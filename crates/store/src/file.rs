@@ -15,19 +15,15 @@
 //! for the pages are the kernel's. When it stops, some pages are on the disk and others are not; so
 //! a file that is in use since another boot is refused, and `salvage.rs` reads what it can of it.
 //!
-//! Who comes and who leaves take turns by a lock on the file's first byte, and each participant has
-//! a lock on a byte of its own for as long as it is there: the kernel lets go of both at its death.
-//!
 //! Promises: a file of this name is a whole store, or none is there; every byte of it has a place
 //! on the disk, so no write finds the disk full.
 //! Does not know of anyone who truncates the file: who may write may destroy.
-//! Source: fcntl(2), open file description locks; msync(2).
+//! Source: open(2), msync(2).
 
 use std::ffi::CString;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use morecore_sys::descriptor::Descriptor;
 use morecore_sys::file::{self, Access};
@@ -38,15 +34,6 @@ use crate::layout::{PAGE, header, slot};
 use crate::mapping::{Backing, Mapping};
 use crate::system::{check, lay_out, whole_pages};
 use crate::{Create, Error};
-
-/// The byte that whoever comes or leaves has locked; those of slots follow it.
-const TURN_AT: u64 = 0;
-
-/// How long somebody may take to come or to leave: the last one brings everything to the disk.
-const TURN_MOST: Duration = Duration::from_secs(60);
-
-/// How often we look whether it is our turn.
-const LOOK: Duration = Duration::from_millis(1);
 
 /// Makes a store in a file.
 pub(crate) fn create(path: &Path, how: &Create) -> Result<Arc<Mapping>, Error> {
@@ -63,7 +50,7 @@ pub(crate) fn create(path: &Path, how: &Create) -> Result<Arc<Mapping>, Error> {
     let Some(file) = mapping.descriptor() else {
         return Err(Error::Damaged { what: "a file that is none", at: 0 });
     };
-    match file::link(file, &*terminated(path)?) {
+    match file::link(file, &terminated(path)?) {
         Err(failed) if failed.errno.0 == EEXIST => Err(Error::Exists { name: shown(path) }),
         linked => Ok(linked.map(|()| Arc::new(mapping))?),
     }
@@ -125,71 +112,8 @@ pub(crate) fn remove(path: &Path) -> Result<(), Error> {
     std::fs::remove_file(path).map_err(|error| Error::System { call: "unlink", error })
 }
 
-/// A participant's own opening of the file: with the locks that say that it is there.
-#[derive(Debug)]
-pub(crate) struct Presence(Descriptor);
-
-impl Presence {
-    /// Takes the turn to come. In a store that is in a file this says that it is in use; `None`
-    /// where neither file nor descriptor is.
-    pub(crate) fn begin(mapping: &Mapping) -> Result<Option<Self>, Error> {
-        let Some(file) = mapping.descriptor() else { return Ok(None) };
-        let presence = Self(file::open_again(file, Access::Write)?);
-        presence.take_turn()?;
-        if let Backing::File(_) = mapping.backing() {
-            mark_used(mapping)?;
-        }
-        Ok(Some(presence))
-    }
-
-    /// Says that a slot is ours, before its identity does; false if somebody else says so.
-    pub(crate) fn sit(&self, slot: u64) -> bool {
-        matches!(file::try_lock(&self.0, TURN_AT + 1 + slot), Ok(true))
-    }
-
-    /// Says that a slot is not ours after all.
-    pub(crate) fn rise(&self, slot: u64) {
-        // It fails for no lock that we have; and then it goes with the descriptor.
-        let _ = file::unlock(&self.0, TURN_AT + 1 + slot);
-    }
-
-    /// Lets the next one come or leave.
-    pub(crate) fn end_turn(&self) -> Result<(), Error> {
-        Ok(file::unlock(&self.0, TURN_AT)?)
-    }
-
-    /// Whether the participant in a slot, which is not ours, is gone for sure.
-    pub(crate) fn is_gone(&self, slot: u64) -> bool {
-        matches!(file::is_locked(&self.0, TURN_AT + 1 + slot), Ok(false))
-    }
-
-    /// Leaves a slot; the last one who leaves a file closes it. What fails leaves it in use.
-    pub(crate) fn leave(&self, mapping: &Mapping, plan: &Plan, slot: u64) {
-        let view = mapping.view();
-        let has_turn = self.take_turn().is_ok();
-        view.store(plan.slot_at(slot) + slot::IDENTITY, 0);
-        let is_empty =
-            || (0..plan.slots).all(|slot| view.load(plan.slot_at(slot) + slot::IDENTITY) == 0);
-        if has_turn && matches!(mapping.backing(), Backing::File(_)) && is_empty() {
-            // Only if this fails it is not closed, and then nobody could be told.
-            let _ = close(mapping);
-        }
-    }
-
-    fn take_turn(&self) -> Result<(), Error> {
-        let begin = Instant::now();
-        while !file::try_lock(&self.0, TURN_AT)? {
-            if begin.elapsed() > TURN_MOST {
-                return Err(Error::Busy { ms: begin.elapsed().as_millis() as u64 });
-            }
-            std::thread::sleep(LOOK);
-        }
-        Ok(())
-    }
-}
-
 /// Says that a file is in use, if it may be; it is our turn.
-fn mark_used(mapping: &Mapping) -> Result<(), Error> {
+pub(crate) fn mark_used(mapping: &Mapping) -> Result<(), Error> {
     check_use(mapping)?;
     let view = mapping.view();
     let own = own_use(mapping)?;
@@ -211,7 +135,7 @@ fn check_use(mapping: &Mapping) -> Result<(), Error> {
 }
 
 /// Brings all to the disk, and then the mark that says so.
-fn close(mapping: &Mapping) -> Result<(), Error> {
+pub(crate) fn close(mapping: &Mapping) -> Result<(), Error> {
     let view = mapping.view();
     mapping.bring_to_disk(view.bytes())?;
     view.store(header::CLEAN_AT, 1);

@@ -29,10 +29,10 @@ use morecore_heap::{GRANULE, Offset};
 use crate::atomic::{AtomicU32, Relaxed, Release, SeqCst, fence};
 use crate::bucket::{Payload, Sought};
 use crate::change::check_key;
-use crate::file::Presence;
 use crate::layout::{Plan, SLOTS_MOST, WORD, leased, slot};
 use crate::mapping::Mapping;
 use crate::participant::{Identity, is_this_process};
+use crate::presence::Presence;
 use crate::reader::{FindBucket, NEVER_STILL, Reader, TRIES_MOST};
 use crate::session::Session;
 use crate::view::View;
@@ -196,8 +196,12 @@ impl Seat {
 
 impl Drop for Seat {
     fn drop(&mut self) {
-        if !is_this_process(self.identity) || self.is_left.load(Relaxed) == 0 {
-            return; // It is our parent's, or claims something yet.
+        if !is_this_process(self.identity) {
+            return; // It is our parent's.
+        }
+        if self.is_left.load(Relaxed) == 0 {
+            // It claims something yet, and is cleared up by whoever finds that nobody sits there.
+            return self.presence.iter().for_each(|presence| presence.rise(self.slot));
         }
         let view = self.mapping.view();
         end_leases(&view, &self.plan, self.slot);

@@ -39,6 +39,7 @@ mod payload;
 mod pick;
 mod racy;
 mod reader;
+mod presence;
 mod recover;
 mod report;
 mod reserve;

@@ -2,7 +2,8 @@
 
 use morecore_sys::descriptor::Descriptor;
 use morecore_sys::file::{self, Access};
-use morecore_sys::segment::{self, Id};
+use morecore_sys::segment::{self, Id, SegmentStat};
+use morecore_sys::semaphore::{self, SetId};
 
 use crate::Error;
 use crate::view::View;
@@ -18,8 +19,8 @@ pub(crate) struct Mapping {
 /// What keeps the bytes.
 #[derive(Debug)]
 pub(crate) enum Backing {
-    /// A System V segment.
-    Segment,
+    /// A System V segment, and the semaphores that belong to it, if they could be made.
+    Segment(Option<SetId>),
     /// A file that has a name and outlives the machine's boot.
     File(Descriptor),
     /// Memory without a name, for whoever has a descriptor of it.
@@ -38,9 +39,12 @@ unsafe impl Sync for Mapping {}
 impl Mapping {
     /// Attaches a segment; its size comes from the kernel.
     pub(crate) fn attach(id: Id, read_only: bool) -> Result<Self, Error> {
-        let bytes = segment::stat(id)?.bytes;
+        let SegmentStat { key, bytes, .. } = segment::stat(id)?;
         let base = segment::attach(id, read_only)?;
-        Ok(Self { base, bytes, backing: Backing::Segment })
+        // Who only looks is no participant; a key of 0 is that of a segment which was removed.
+        let has_seats = !read_only && key != 0;
+        let seats = if has_seats { semaphore::find(key).ok() } else { None };
+        Ok(Self { base, bytes, backing: Backing::Segment(seats) })
     }
 
     /// Maps a file of a store, whole; its size comes from the kernel.
@@ -86,7 +90,7 @@ impl Mapping {
     pub(crate) fn descriptor(&self) -> Option<&Descriptor> {
         match &self.backing {
             Backing::File(file) | Backing::Memory(file) => Some(file),
-            Backing::Segment | Backing::Inherited | Backing::Borrowed => None,
+            Backing::Segment(_) | Backing::Inherited | Backing::Borrowed => None,
         }
     }
 
@@ -100,7 +104,7 @@ impl Drop for Mapping {
     fn drop(&mut self) {
         // A failure would mean that nothing is mapped there any more, which is what is wanted.
         match self.backing {
-            Backing::Segment => {
+            Backing::Segment(_) => {
                 // SAFETY: attached in `attach`; views end before their mapping does.
                 let _ = unsafe { segment::detach(self.base) };
             }

@@ -13,7 +13,7 @@
 
 use crate::Error;
 use crate::atomic::{Acquire, Relaxed, Release};
-use crate::file::Presence;
+use crate::presence::Presence;
 use crate::hold::Hold;
 use crate::layout::{PAGE, WORD, header, shard, slot};
 use crate::lease::end_leases;

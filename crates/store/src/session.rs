@@ -23,7 +23,7 @@ use std::time::{Duration, Instant, SystemTime};
 use morecore_heap::{Core, UndoLog};
 
 use crate::atomic::{Acquire, Relaxed, Release, fence};
-use crate::file::Presence;
+use crate::presence::Presence;
 use crate::hold::Hold;
 use crate::layout::{Plan, header, shard, slot};
 use crate::lease::Seat;

@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 
 use morecore_sys::file::Access;
 use morecore_sys::segment::{self, Id, SegmentStat};
+use morecore_sys::semaphore;
 
 use crate::layout::{BYTES_LEAST, BYTES_MOST, LAYOUT, MAGIC, PAGE, Plan, header};
 use crate::mapping::Mapping;
@@ -71,13 +72,14 @@ fn create_segment(name: &Name, how: &Create) -> Result<Arc<Mapping>, Error> {
             }
             Err(failed) => return Err(failed.into()),
         };
+        make_seats(name.key(probe), bytes, how.mode);
         let made = Mapping::attach(id, false).and_then(|mapping| {
             lay_out(&mapping.view(), name.as_str(), how)?;
             Ok(Arc::new(mapping))
         });
         let is_second = is_second(name, probe);
         if made.is_err() || is_second {
-            segment::remove(id)?;
+            remove_with_seats(id)?;
         }
         return if is_second { Err(exists()) } else { made };
     }
@@ -126,7 +128,7 @@ fn remove_segment(name: &Name) -> Result<(), Error> {
             _ => false,
         };
         if is_it {
-            segment::remove(id)?;
+            remove_with_seats(id)?;
             has_removed = true;
         }
     }
@@ -136,7 +138,14 @@ fn remove_segment(name: &Name) -> Result<(), Error> {
 /// Gives a store to a group.
 pub(crate) fn set_group(name: &Name, group: u32) -> Result<(), Error> {
     match name.place() {
-        Place::Segment => Ok(segment::set_group(locate(name)?.1, group)?),
+        Place::Segment => {
+            let (_, id) = locate(name)?;
+            segment::set_group(id, group)?;
+            match semaphore::find(segment::stat(id)?.key) {
+                Ok(seats) => Ok(semaphore::set_group(seats, group)?),
+                Err(_) => Ok(()),
+            }
+        }
         Place::File(path) => file::set_group(path, group),
         Place::Socket(_) => Err(Error::NotHere { name: name.to_string() }),
     }
@@ -184,7 +193,7 @@ fn locate(name: &Name) -> Result<(Arc<Mapping>, Id), Error> {
                 }
                 Found::Carcass => {
                     // Two may see it; the second removes nothing, for numbers are not used again.
-                    let _ = segment::remove(id);
+                    let _ = remove_with_seats(id);
                 }
                 Found::Making(by_pid) => maker = Some(by_pid),
                 _ => {}
@@ -198,6 +207,25 @@ fn locate(name: &Name) -> Result<(Arc<Mapping>, Id), Error> {
         }
         std::thread::yield_now();
     }
+}
+
+/// Makes the semaphores by which the kernel tells of the dead of other namespaces. Those under this
+/// key belong to no segment any more. Where the system has no more of them, it goes without.
+fn make_seats(key: u32, bytes: u64, mode: u32) {
+    if let Ok(left) = semaphore::find(key) {
+        let _ = semaphore::remove(left);
+    }
+    let _ = semaphore::create(key, Plan::new(bytes).slots as u32, mode);
+}
+
+/// Removes a segment, and first the semaphores that belong to it.
+fn remove_with_seats(id: Id) -> Result<(), Error> {
+    let SegmentStat { key, .. } = segment::stat(id)?;
+    if let Ok(seats) = semaphore::find(key) {
+        // Whoever may not remove them may not remove the segment either.
+        let _ = semaphore::remove(seats);
+    }
+    Ok(segment::remove(id)?)
 }
 
 /// The segments under the keys where a store of this name may be.

@@ -17,6 +17,7 @@ pub mod memory;
 pub mod process;
 pub mod ready;
 pub mod segment;
+pub mod semaphore;
 pub mod socket;
 pub mod streams;
 pub mod thread;

@@ -360,3 +360,16 @@ fn what_is_whole_in_a_torn_file_is_salvaged() {
         Err(Error::NotHere { .. })
     ));
 }
+
+#[test]
+fn the_death_of_a_process_in_another_pid_namespace_is_noticed_in_a_segment() {
+    struct Removed(Name);
+    impl Drop for Removed {
+        fn drop(&mut self) {
+            let _ = Store::remove(&self.0);
+        }
+    }
+    let name = Removed(Name::new(&format!("it-namespace-{}", std::process::id())).unwrap());
+    drop(Store::create(&name.0, &HOW).unwrap());
+    check_foreign_death(|| Store::attach(&name.0).unwrap());
+}
