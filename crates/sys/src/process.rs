@@ -26,9 +26,12 @@ pub fn id() -> u32 {
     unsafe { libc::getpid() as u32 }
 }
 
-/// The bytes of `/proc/self/status` that are read: `NSpid` is its 13th line, behind the name, some
-/// numbers, and the groups, of which there may be many.
+/// The bytes of `/proc/self/status` that are read at a time: nearly always all of it. Of the groups,
+/// which stand before the line that we want, there may be 65,536.
 const STATUS_BYTES: usize = 4096;
+
+/// What the line begins with that lists a process's numbers.
+const NUMBERS: &[u8] = b"NSpid:\t";
 
 /// What `/proc/PID/stat` says that tells one process from the next of the same number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,9 +48,9 @@ pub struct ProcessStat {
 /// another pid namespace than ours: there the number is somebody else's.
 #[must_use]
 pub fn stat(pid: u32) -> Option<ProcessStat> {
-    let mut status = [0u8; STATUS_BYTES];
-    let count = read_file(c"/proc/self/status", &mut status)?;
-    if !is_of_own_namespace(&status[..count]) {
+    let mut numbers = Numbers::default();
+    read_pieces(c"/proc/self/status", |piece| numbers.read(piece))?;
+    if !numbers.are_of_own_namespace() {
         return None;
     }
     let mut path = Text::<32>::new();
@@ -333,12 +336,53 @@ fn parse(text: &[u8]) -> Option<ProcessStat> {
     Some(ProcessStat { state, threads, start })
 }
 
-/// Whether our `status` has one number for us: it lists one for each pid namespace from that of
-/// /proc down to ours. A kernel without namespaces says nothing of them.
-fn is_of_own_namespace(status: &[u8]) -> bool {
-    let mut lines = status.split(|&byte| byte == b'\n');
-    let numbers = lines.find_map(|line| line.strip_prefix(b"NSpid:\t"));
-    numbers.is_none_or(|numbers| !numbers.contains(&b'\t'))
+/// How many numbers our `status` has for us, as far as it was read: one for each pid namespace from
+/// that of /proc down to ours. A kernel without namespaces says nothing of them.
+#[derive(Default)]
+struct Numbers {
+    /// How much of a line's begin is that of the line that we want; all of it: we are behind that.
+    matched: usize,
+    is_other_line: bool,
+    is_over: bool,
+    /// How many there are behind the first.
+    more: usize,
+}
+
+impl Numbers {
+    /// Reads on.
+    fn read(&mut self, piece: &[u8]) {
+        for &byte in piece {
+            let is_inside = self.matched == NUMBERS.len();
+            if self.is_over || (is_inside && byte == b'\n') {
+                self.is_over = true;
+                return;
+            }
+            match byte {
+                b'\t' if is_inside => self.more += 1,
+                _ if is_inside => {}
+                b'\n' => (self.matched, self.is_other_line) = (0, false),
+                _ if !self.is_other_line && byte == NUMBERS[self.matched] => self.matched += 1,
+                _ => self.is_other_line = true,
+            }
+        }
+    }
+
+    /// Whether there is one number at most.
+    fn are_of_own_namespace(&self) -> bool {
+        self.more == 0
+    }
+}
+
+/// Reads a file to its end, piece by piece.
+fn read_pieces(path: &CStr, mut each: impl FnMut(&[u8])) -> Option<()> {
+    let file = crate::file::open(path, crate::file::Access::Read).ok()?;
+    let mut piece = [0u8; STATUS_BYTES];
+    loop {
+        match file.read(&mut piece).ok()? {
+            0 => return Some(()),
+            count => each(&piece[..count]),
+        }
+    }
 }
 
 fn number(digits: &[u8]) -> Option<u64> {
@@ -395,9 +439,19 @@ mod tests {
 
     #[test]
     fn a_proc_of_an_outer_namespace_is_known_by_its_second_number() {
-        assert!(is_of_own_namespace(b"Name:\tx\nNStgid:\t7\t1\nNSpid:\t7\nNSpgid:\t7\n"));
-        assert!(!is_of_own_namespace(b"Name:\tx\nNSpid:\t5391\t4\nNSpgid:\t7\n"));
-        assert!(is_of_own_namespace(b"Name:\tx\n"));
+        let check = |status: &[u8], expected: bool| {
+            for cut in 1..9 {
+                let mut numbers = Numbers::default();
+                status.chunks(cut).for_each(|piece| numbers.read(piece));
+                assert_eq!(numbers.are_of_own_namespace(), expected, "in pieces of {cut}");
+            }
+        };
+        check(b"Name:\tx\nNStgid:\t7\t1\nNSpid:\t7\nNSpgid:\t7\t1\n", true);
+        check(b"Name:\tNSpid:\t1\t2\nNStgid:\t7\t1\nNSpid:\t5391\t4\nNSpgid:\t7\n", false);
+        check(b"Name:\tNSpid:\t1\t2\n", true);
+        // As many groups as fill more than one piece.
+        let groups = [&b"Groups:\t"[..], &[b'7'; 2 * STATUS_BYTES], b"\nNSpid:\t5391\t4\n"];
+        check(&groups.concat(), false);
     }
 
     #[test]
