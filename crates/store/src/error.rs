@@ -38,8 +38,8 @@ pub enum Error {
     NoDescriptor,
     /// Whoever listens at the socket handed no store over.
     NothingHandedOver,
-    /// The file was in use when the machine stopped, or was copied while it was: what is in it may be
-    /// torn.
+    /// The file was in use when the machine stopped, or was copied while it was: what is in it may
+    /// be torn.
     Unclean,
     /// Somebody who comes to a store in a file, or leaves it, does not get on with it.
     Busy {
@@ -147,7 +147,7 @@ impl fmt::Display for Error {
                 write!(f, "nobody shares a store at {path}; `morecore share {path}` would")
             }
             Error::NoDescriptor => f.write_str(
-                "a store in a System V segment cannot be handed over; use one in a file or in memory",
+                "a store in a System V segment cannot be handed over; one in a file or memory can",
             ),
             Error::NothingHandedOver => {
                 f.write_str("whoever listens at the socket handed no store over")

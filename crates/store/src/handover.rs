@@ -9,7 +9,7 @@
 //! No namespace of System V segments and no path need be shared, only the socket. What is handed
 //! over to look only was opened to be read, so nothing can be written through it.
 //!
-//! Promises: memory that is made here cannot be shrunk by anyone, so no page of a mapping goes away.
+//! Promises: memory that is made here cannot be shrunk by anyone: no page of a mapping goes away.
 //! Source: unix(7), SCM_RIGHTS.
 
 use std::io::ErrorKind;

@@ -1,4 +1,4 @@
-//! Filling a value in place: room is reserved in the segment, filled, and then sealed under its key.
+//! Filling a value in place: room is reserved in the segment, filled, and sealed under its key.
 //!
 //! ```text
 //!   reserve --> claimed, nobody else knows it --seal--> the entry's value

@@ -4,13 +4,13 @@
 //!   torn file --> shard --> directory --> group --> bucket --> key is of this place?
 //!                                                              no journal notes a word of it?
 //!                                                              sum over key and value is right?
-//!                                                              yes, each time: set in the new store
+//!                                                              yes, each time: set in the new one
 //! ```
 //!
 //! Some pages of such a file are as they were last, others older, and one may be caught in the
-//! middle of a change. So nothing is believed that does not prove itself: a value that has a payload
-//! carries a sum in stores that are in files. A value in its bucket is on the disk in one piece with
-//! its key, and is left out if a change of it was under way.
+//! middle of a change. So nothing is believed that does not prove itself: in stores that are in
+//! files, a value that has a payload carries a sum. A value in its bucket is on the disk in one
+//! piece with its key, and is left out if a change of it was under way.
 //!
 //! Promises: the file is only read; what is kept is what somebody set, though perhaps not the last
 //! that was; ends on whatever stands in the file.

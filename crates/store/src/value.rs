@@ -1,6 +1,7 @@
 //! Changing a part of an entry: its value's begin, middle or end, its expiry, its age.
 //!
-//! Promises: each call is one change; what it does not name of an entry stays: value, expiry, flags.
+//! Promises: each call is one change; what it does not name of an entry stays: value, expiry and
+//! flags.
 
 use crate::bucket::Sought;
 use crate::change::check_key;

@@ -26,8 +26,8 @@ pub fn id() -> u32 {
     unsafe { libc::getpid() as u32 }
 }
 
-/// The bytes of `/proc/self/status` that are read at a time: nearly always all of it. Of the groups,
-/// which stand before the line that we want, there may be 65,536.
+/// The bytes of `/proc/self/status` that are read at a time: nearly always all of it. Of the
+/// groups, which stand before the line that we want, there may be 65,536.
 const STATUS_BYTES: usize = 4096;
 
 /// What the line begins with that lists a process's numbers.
