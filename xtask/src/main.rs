@@ -1,4 +1,4 @@
-//! Chores of the project itself: `cargo xtask tidy`, `crash`, `storm` and `ci`.
+//! Chores of the project itself: `cargo xtask tidy`, `crash`, `storm`, `stress` and `ci`.
 //!
 //! Knows nothing of heaps; it reads the tree as text, and the manifests by way of `cargo metadata`.
 #![forbid(unsafe_code)]
@@ -10,7 +10,8 @@ use std::env;
 use std::process::{Command, ExitCode};
 
 /// What there is to do.
-const USAGE: &str = "usage: cargo xtask tidy | crash | storm [--minutes N] | ci";
+const USAGE: &str =
+    "usage: cargo xtask tidy | crash | storm [--minutes N] | stress [--minutes N] | ci";
 
 fn main() -> ExitCode {
     let chore = env::args().nth(1);
@@ -18,6 +19,7 @@ fn main() -> ExitCode {
         Some("tidy") => tidy::run(),
         Some("crash") => crash(),
         Some("storm") => storm(&env::args().skip(2).collect::<Vec<_>>()),
+        Some("stress") => stress(&env::args().skip(2).collect::<Vec<_>>()),
         Some("ci") => ci(),
         _ => Err(USAGE.to_string()),
     };
@@ -47,18 +49,43 @@ fn crash() -> Result<(), String> {
 /// The storm of kills for as long as is asked, 10 minutes if nothing is: on a store with room, and
 /// at the same time on one that is full.
 fn storm(arguments: &[String]) -> Result<(), String> {
-    let minutes = match arguments {
-        [] => 10.0,
-        [flag, minutes] if flag == "--minutes" => {
-            minutes.parse::<f64>().map_err(|_| format!("`{minutes}` is no number of minutes"))?
-        }
-        _ => return Err(USAGE.to_string()),
-    };
+    let minutes = minutes(arguments)?;
     let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
     command.current_dir(tree::root()).env("STORM_SECONDS", (minutes * 60.0).to_string());
     command.args(["test", "--release", "--package", "morecore-store", "--test", "it"]);
     finish(command.args(["storm::", "--", "--nocapture"]))
+}
+
+/// The stress of the malloc for as long as is asked, 10 minutes if nothing is, shared among all
+/// sources, all fits, and the hardened heap.
+fn stress(arguments: &[String]) -> Result<(), String> {
+    let fits = ["bins", "first", "next", "best"];
+    let plain = ["mmap", "brk"].map(|source| fits.map(|fit| format!("source:{source},fit:{fit}")));
+    let mut confs = plain.concat();
+    confs.push("harden:on".to_string());
+    let seconds = minutes(arguments)? * 60.0 / confs.len() as f64;
+    for conf in confs {
+        println!("{conf}, {seconds:.0} seconds");
+        let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+        let mut command = Command::new(cargo);
+        command.current_dir(tree::root()).env("STRESS_SECONDS", seconds.to_string());
+        command.env("MORECORE_CONF", conf);
+        command.args(["test", "--quiet", "--release", "--package", "morecore-malloc", "--lib"]);
+        finish(command.args(["stress::", "--", "--ignored", "--nocapture"]))?;
+    }
+    Ok(())
+}
+
+/// What `--minutes` says, 10 if nothing does.
+fn minutes(arguments: &[String]) -> Result<f64, String> {
+    match arguments {
+        [] => Ok(10.0),
+        [flag, minutes] if flag == "--minutes" => {
+            minutes.parse().map_err(|_| format!("`{minutes}` is no number of minutes"))
+        }
+        _ => Err(USAGE.to_string()),
+    }
 }
 
 /// Waits for a program, which must end well.

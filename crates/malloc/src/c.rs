@@ -218,7 +218,11 @@ pub struct Mallinfo([c_int; 10]);
 /// Returns what the heap consists of.
 #[must_use]
 pub fn mallinfo2() -> Mallinfo2 {
-    let statistics = Statistics::take();
+    numbers_of(&Statistics::take())
+}
+
+/// The statistics as C programs ask for them.
+pub(crate) fn numbers_of(statistics: &Statistics) -> Mallinfo2 {
     let census = statistics.census;
     let used_bytes = census.used_bytes();
     Mallinfo2 {

@@ -96,3 +96,79 @@ impl Statistics {
         )
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::string::String;
+    use std::vec::Vec;
+
+    use super::*;
+    use crate::c::{self, Mallinfo2};
+
+    /// The numbers in the first line of `text` that begins with `begin`, after that.
+    fn numbers(text: &str, begin: &str) -> Vec<u64> {
+        let line = text.lines().find_map(|line| line.trim_start().strip_prefix(begin));
+        let line = line.unwrap_or_else(|| panic!("no line begins with {begin}: {text}"));
+        let words = line.split(|letter: char| !letter.is_ascii_digit());
+        words.filter_map(|word| word.parse().ok()).collect()
+    }
+
+    /// What is told in three ways is one truth.
+    fn check(statistics: &Statistics) {
+        let (mut lines, mut xml) = (String::new(), String::new());
+        statistics.write_lines(&mut lines).expect("a string takes all");
+        statistics.write_xml(&mut xml).expect("a string takes all");
+        let Mallinfo2 { arena, ordblks, hblks, hblkhd, uordblks, fordblks, keepcost, .. } =
+            c::numbers_of(statistics);
+        let [arena, free_count, count, mapped, used, free, top] =
+            [arena, ordblks, hblks, hblkhd, uordblks, fordblks, keepcost].map(|it| it as u64);
+        assert!(statistics.census.is_whole() && used + free == arena && top <= free);
+        let core = arena + mapped + statistics.kept_bytes;
+        assert_eq!(numbers(&lines, "morecore:"), [used + mapped, core]);
+        assert_eq!(numbers(&lines, "regions")[1], arena);
+        assert_eq!(numbers(&lines, "mappings"), [count, mapped]);
+        assert_eq!(numbers(&lines, "free")[0], free_count);
+        assert_eq!(numbers(&xml, "<total type=\"rest\""), numbers(&lines, "free"));
+        assert_eq!(numbers(&xml, "<total type=\"mmap\""), [count, mapped]);
+        assert_eq!(numbers(&xml, "<system type=\"current\""), [arena]);
+        let end = xml.rfind("<system").expect("it is there twice");
+        assert_eq!(numbers(&xml[end..], "<system type=\"current\""), [core]);
+        for line in xml.lines().filter(|line| line.starts_with("<size ")) {
+            let [bytes, _, total, blocks] = numbers(line, "<size")[..] else {
+                panic!("four numbers are wanted: {line}")
+            };
+            assert_eq!(bytes * blocks, total);
+            let told = numbers(&lines, &std::format!("class of {bytes:>5} bytes:"));
+            assert_eq!(told[0] + blocks, told[1], "{line}");
+        }
+    }
+
+    /// The variable that says to a child that it is one.
+    const ALONE: &str = "MORECORE_TEST_ALONE";
+
+    /// In a child, where no other test changes the heap of this one.
+    #[test]
+    fn what_is_told_in_three_ways_agrees_with_the_census() {
+        if std::env::var_os(ALONE).is_none() {
+            let mut child = std::process::Command::new(std::env::current_exe().unwrap());
+            child.args(["agrees_with_the_census", "--nocapture"]).env(ALONE, "1");
+            let output = child.output().unwrap();
+            let told = String::from_utf8_lossy(&output.stderr);
+            assert!(output.status.success(), "{}: {told}", output.status);
+            return;
+        }
+        check(&Statistics::take());
+        let payloads: Vec<_> = [40, 500, 9_000, 100_000, 600_000, 40 << 20]
+            .iter()
+            .flat_map(|bytes| (0..50).map(move |_| c::malloc(*bytes).addr()))
+            .collect();
+        let full = Statistics::take();
+        check(&full);
+        assert!(full.used_bytes() >= 50 * (40 << 20));
+        for payload in payloads {
+            // SAFETY: it was given above, and nobody uses it.
+            unsafe { c::free(core::ptr::with_exposed_provenance_mut(payload)) };
+        }
+        check(&Statistics::take());
+    }
+}

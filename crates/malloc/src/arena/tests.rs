@@ -1,6 +1,8 @@
 //! The heap of this test program, proven whole after many threads used it. (The program itself
 //! allocates elsewhere, so all that is here is these tests' own.)
 
+mod stress;
+
 use std::sync::Mutex;
 use std::thread;
 use std::vec::Vec;
