@@ -221,7 +221,9 @@ impl Client {
     }
 }
 
-/// Appends what `CLIENT LIST` tells about a client, in Redis's words.
+/// Appends what `CLIENT LIST` tells about a client, in Redis's words. Clients' libraries fail where
+/// a number is missing that Redis tells: so arguments are said to take nothing beside the input, in
+/// which they lie, and replies to wait in one buffer and no list.
 fn describe(id: u64, origin: &Origin, about: &About, now_ms: u64, line: &mut String) {
     let age = now_ms.saturating_sub(origin.since_ms) / 1000;
     let idle = now_ms.saturating_sub(about.active_ms) / 1000;
@@ -230,8 +232,8 @@ fn describe(id: u64, origin: &Origin, about: &About, now_ms: u64, line: &mut Str
     let _infallible = write!(
         line,
         "id={} addr={} laddr={} fd={} name={} age={age} idle={idle} flags={} db=0 sub={sub} \
-         psub={psub} ssub={ssub} multi={} qbuf={} omem={} tot-mem={} events=r cmd={} user=default \
-         redir=-1 resp={} lib-name={} lib-ver={}",
+         psub={psub} ssub={ssub} multi={} qbuf={} qbuf-free=0 argv-mem=0 obl={} oll=0 omem={} tot-mem={} \
+         events=r cmd={} user=default redir=-1 resp={} lib-name={} lib-ver={}",
         id,
         origin.remote,
         origin.local,
@@ -240,6 +242,7 @@ fn describe(id: u64, origin: &Origin, about: &About, now_ms: u64, line: &mut Str
         about.flags(),
         about.queued.map_or(-1, i64::from),
         about.pending_bytes,
+        about.unsent_bytes,
         about.unsent_bytes,
         about.pending_bytes + about.unsent_bytes,
         about.command,

@@ -72,6 +72,11 @@ fn judge(
         refuse(&Refusal::Listening { command: row.name }, desk, reply);
         return After::GoOn;
     }
+    if is_kept(row, caller) && row.flags.is_for_no_transaction() {
+        spoil(caller);
+        refuse(&Refusal::NotWithinMulti, desk, reply);
+        return After::GoOn;
+    }
     let after = if is_kept(row, caller) {
         keep(arguments, caller, desk, reply);
         After::GoOn

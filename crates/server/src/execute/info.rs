@@ -108,16 +108,16 @@ fn persistence(_: &Source<'_>, text: &mut String) -> std::fmt::Result {
 }
 
 fn stats(source: &Source<'_>, text: &mut String) -> std::fmt::Result {
-    let shared = source.shared;
+    let (shared, counts) = (source.shared, source.shared.counts());
     for (name, count) in [
         ("total_connections_received", shared.connections.load(Relaxed)),
-        ("total_commands_processed", shared.sum(|totals| &totals.commands)),
-        ("total_net_input_bytes", shared.sum(|totals| &totals.in_bytes)),
-        ("total_net_output_bytes", shared.sum(|totals| &totals.out_bytes)),
+        ("total_commands_processed", counts.commands),
+        ("total_net_input_bytes", counts.in_bytes),
+        ("total_net_output_bytes", counts.out_bytes),
         ("rejected_connections", shared.rejected.load(Relaxed)),
-        ("total_error_replies", shared.sum(|totals| &totals.refusals)),
-        ("keyspace_hits", shared.sum(|totals| &totals.hits)),
-        ("keyspace_misses", shared.sum(|totals| &totals.misses)),
+        ("total_error_replies", counts.refusals),
+        ("keyspace_hits", counts.hits),
+        ("keyspace_misses", counts.misses),
     ] {
         write!(text, "{name}:{count}\r\n")?;
     }

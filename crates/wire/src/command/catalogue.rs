@@ -40,9 +40,10 @@ pub(super) const FAST: Flags = Flags(1 << 4);
 pub(super) const NO_AUTH: Flags = Flags(1 << 5);
 /// May hurt when used without care. Redis shows it as a category, not as a flag.
 pub(super) const DANGEROUS: Flags = Flags(1 << 6);
-
 /// Is about messages.
 pub(super) const PUBSUB: Flags = Flags(1 << 8);
+/// Cannot be part of a transaction.
+pub(super) const NO_MULTI: Flags = Flags(1 << 9);
 
 impl Flags {
     /// These flags and `others`.
@@ -63,6 +64,11 @@ impl Flags {
     /// Whether it is for who runs the server.
     pub const fn is_admin(self) -> bool {
         self.has(ADMIN)
+    }
+
+    /// Whether a transaction may not have it.
+    pub const fn is_for_no_transaction(self) -> bool {
+        self.has(NO_MULTI)
     }
 
     /// Whether it reads keys and changes none.

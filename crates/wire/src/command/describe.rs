@@ -6,7 +6,8 @@
 //! Source: <https://redis.io/docs/latest/commands/command>, and Redis 7.0.15 for the shapes.
 
 use super::catalogue::{
-    ADMIN, Access, DANGEROUS, DENY_OOM, FAST, NO_AUTH, PUBSUB, READ_ONLY, Read, WRITE, row_named,
+    ADMIN, Access, DANGEROUS, DENY_OOM, FAST, NO_AUTH, NO_MULTI, PUBSUB, READ_ONLY, Read, WRITE,
+    row_named,
 };
 use super::{Bits, Command, Describe, ListFilter, Row, find, rows};
 use crate::arguments::Arguments;
@@ -106,6 +107,7 @@ impl Row {
             (ADMIN, "admin"),
             (FAST, "fast"),
             (NO_AUTH, "no_auth"),
+            (NO_MULTI, "no_multi"),
             (PUBSUB, "pubsub"),
         ];
         named.into_iter().filter(|(flag, _)| self.flags.has(*flag)).map(|(_, name)| name)

@@ -2,7 +2,9 @@
 //!
 //! Source: server.c and config.c of Redis 7.0.15.
 
-use super::catalogue::{ADMIN, DANGEROUS, FAST, Group, READ_ONLY, Read, Reader, Row, WRITE};
+use super::catalogue::{
+    ADMIN, DANGEROUS, FAST, Group, NO_MULTI, READ_ONLY, Read, Reader, Row, WRITE,
+};
 use super::describe::read_keys;
 use super::option::is_word;
 use super::{Command, Describe, ListFilter};
@@ -58,7 +60,9 @@ pub(super) const ROWS: &[Row] = &[
     COMMAND,
     CONFIG,
     SLOWLOG,
-    row("shutdown", -1, shutdown).about("1.0.0", "Stops the server; its store stays.").flags(ADMIN),
+    row("shutdown", -1, shutdown)
+        .about("1.0.0", "Stops the server; its store stays.")
+        .flags(ADMIN.and(NO_MULTI)),
     row("info", -1, |arguments| Ok(Command::Info { sections: arguments.skip(1) }))
         .about("1.0.0", "Tells how the server is.")
         .flags(DANGEROUS),
