@@ -41,7 +41,7 @@ pub enum Error {
     /// The file was in use when the machine stopped, or was copied while it was: what is in it may
     /// be torn.
     Unclean,
-    /// Somebody who comes to a store in a file, or leaves it, does not get on with it.
+    /// Somebody who makes the store, comes to one in a file or leaves it does not get on with it.
     Busy {
         /// How long we waited.
         ms: u64,
@@ -157,7 +157,10 @@ impl fmt::Display for Error {
                  `morecore verify --salvage NEW` keeps what is whole in it",
             ),
             Error::Busy { ms } => {
-                write!(f, "somebody opens or closes the store, and did not finish in {ms} ms")
+                write!(
+                    f,
+                    "somebody makes, opens or closes the store, and did not finish in {ms} ms"
+                )
             }
             Error::NotReady { name, by_pid } => {
                 write!(f, "store {name:?} is still being made by process {by_pid}")

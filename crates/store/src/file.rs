@@ -29,8 +29,7 @@ use morecore_sys::descriptor::Descriptor;
 use morecore_sys::file::{self, Access};
 
 use crate::hash::hash;
-use crate::layout::Plan;
-use crate::layout::{PAGE, header, slot};
+use crate::layout::{PAGE, header};
 use crate::mapping::{Backing, Mapping};
 use crate::system::{check, lay_out, whole_pages};
 use crate::{Create, Error};

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use morecore_sys::file::Access;
 use morecore_sys::segment::{self, Id, SegmentStat};
-use morecore_sys::semaphore;
+use morecore_sys::semaphore::{self, SetId};
 
 use crate::layout::{BYTES_LEAST, BYTES_MOST, LAYOUT, MAGIC, PAGE, Plan, header};
 use crate::mapping::Mapping;
@@ -27,6 +27,9 @@ use crate::{Create, Error, Evict, Listed, ListedState, file, handover};
 
 /// How long a store may be in the making before we say so: it takes some milliseconds.
 const MAKING_MOST: Duration = Duration::from_secs(2);
+
+/// The upper half of the key of a turn to make a store: behind that of stores.
+const TURN_PREFIX: u32 = KEY_PREFIX + 0x1_0000;
 
 /// What is under a key.
 enum Found {
@@ -51,25 +54,23 @@ pub(crate) fn create(name: &Name, how: &Create) -> Result<Arc<Mapping>, Error> {
     }
 }
 
+/// Makes a store in a segment. Two makers of one name take turns, so that it is not made twice while
+/// a third one removes a store under an earlier key between them.
 fn create_segment(name: &Name, how: &Create) -> Result<Arc<Mapping>, Error> {
     let bytes = whole_pages(how.memory_bytes)?;
-    let exists = || Error::Exists { name: name.to_string() };
+    let _turn = Turn::take(name)?;
     match locate(name) {
         Err(Error::NoSuchStore { .. }) => {}
-        Ok(_) | Err(Error::Layout { .. }) => return Err(exists()),
+        Ok(_) | Err(Error::Layout { .. }) => {
+            return Err(Error::Exists { name: name.to_string() });
+        }
         Err(error) => return Err(error),
     }
     for probe in 0..KEY_PROBES {
         let id = match segment::create(name.key(probe), bytes, how.mode) {
             Ok(id) => id,
-            Err(failed) if failed.errno.0 == EEXIST => {
-                // Somebody else's, or somebody was quicker with the same name.
-                match locate(name) {
-                    Err(Error::NoSuchStore { .. }) => continue,
-                    Ok(_) | Err(Error::Layout { .. }) => return Err(exists()),
-                    Err(error) => return Err(error),
-                }
-            }
+            // Somebody else's.
+            Err(failed) if failed.errno.0 == EEXIST => continue,
             Err(failed) => return Err(failed.into()),
         };
         make_seats(name.key(probe), bytes, how.mode);
@@ -77,13 +78,51 @@ fn create_segment(name: &Name, how: &Create) -> Result<Arc<Mapping>, Error> {
             lay_out(&mapping.view(), name.as_str(), how)?;
             Ok(Arc::new(mapping))
         });
-        let is_second = is_second(name, probe);
-        if made.is_err() || is_second {
+        if made.is_err() {
             remove_with_seats(id)?;
         }
-        return if is_second { Err(exists()) } else { made };
+        return made;
     }
-    Err(exists())
+    Err(Error::Exists { name: name.to_string() })
+}
+
+/// The turn to make a store of a name: a semaphore, which the kernel takes back from the dead.
+struct Turn(Option<SetId>);
+
+impl Turn {
+    /// Waits for it, as long as a store may be in the making.
+    fn take(name: &Name) -> Result<Self, Error> {
+        let key = TURN_PREFIX | (name.key(0) & 0xffff);
+        let begin = Instant::now();
+        while begin.elapsed() < MAKING_MOST {
+            // Who has no right to it, or finds that there are no more, goes without.
+            let set = match semaphore::create(key, 1, 0o666) {
+                Err(failed) if failed.errno.0 == EEXIST => semaphore::find(key),
+                made => made,
+            };
+            let set = match set {
+                Ok(set) => set,
+                Err(failed) if failed.errno.0 == ENOENT => continue,
+                Err(_) => return Ok(Self(None)),
+            };
+            // One that was removed meanwhile was its last owner's: the next one is another.
+            if let Ok(true) = semaphore::sit(set, 0) {
+                return Ok(Self(Some(set)));
+            }
+            std::thread::yield_now();
+        }
+        Err(Error::Busy { ms: begin.elapsed().as_millis() as u64 })
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        let Some(set) = self.0 else { return };
+        // Nobody waits for ever for one that is gone. Another user's stays, and is risen from.
+        if semaphore::remove(set).is_err() {
+            let _ = semaphore::rise(set, 0);
+        }
+    }
 }
 
 /// Makes a store in memory that has no name.
@@ -122,7 +161,7 @@ pub(crate) fn remove(name: &Name) -> Result<(), Error> {
 
 fn remove_segment(name: &Name) -> Result<(), Error> {
     let mut has_removed = false;
-    for (_, id) in segments_of(name) {
+    for id in segments_of(name) {
         let is_it = match look(id, Some(name)) {
             Found::Ready(_, found) | Found::Layout(_, found) => found == name.as_str(),
             _ => false,
@@ -183,7 +222,7 @@ fn locate(name: &Name) -> Result<(Arc<Mapping>, Id), Error> {
     let begin = Instant::now();
     loop {
         let mut maker = None;
-        for (_, id) in segments_of(name) {
+        for id in segments_of(name) {
             match look(id, Some(name)) {
                 Found::Ready(mapping, found) if found == name.as_str() => {
                     return Ok((mapping, id));
@@ -229,16 +268,8 @@ fn remove_with_seats(id: Id) -> Result<(), Error> {
 }
 
 /// The segments under the keys where a store of this name may be.
-fn segments_of(name: &Name) -> impl Iterator<Item = (u32, Id)> {
-    (0..KEY_PROBES).filter_map(|probe| Some((probe, segment::find(name.key(probe)).ok()?)))
-}
-
-/// Whether another store of this name stands under an earlier key: two makers at once, while a
-/// third removed a store between them. The earlier key wins.
-fn is_second(name: &Name, probe: u32) -> bool {
-    segments_of(name).take_while(|&(other, _)| other < probe).any(
-        |(_, id)| matches!(look(id, Some(name)), Found::Ready(_, found) if found == name.as_str()),
-    )
+fn segments_of(name: &Name) -> impl Iterator<Item = Id> {
+    (0..KEY_PROBES).filter_map(|probe| segment::find(name.key(probe)).ok())
 }
 
 /// Looks what a segment is, without changing it. A segment in the making says its name already; if
@@ -346,5 +377,6 @@ pub(crate) fn whole_pages(bytes: u64) -> Result<u64, Error> {
     Ok(bytes.next_multiple_of(PAGE))
 }
 
-/// errno(3): there is one already.
+/// errno(3): there is one already; and there is none.
 const EEXIST: i32 = 17;
+const ENOENT: i32 = 2;

@@ -165,3 +165,39 @@ fn sizes_and_names_have_limits() {
     let error = Store::create(&name.0, &how).unwrap_err();
     assert_eq!(error.to_string(), "a store of 1000 bytes is too small, it needs at least 1048576");
 }
+
+/// Another name whose store is looked for under the same keys.
+fn colliding(name: &Name) -> Name {
+    // As the library has it: 16 bits of FNV-1a, folded.
+    let key = |name: &str| {
+        let fold = |hash: u32, byte: u8| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193);
+        let hash = name.bytes().fold(0x811c_9dc5, fold);
+        (hash ^ (hash >> 16)) & 0xffff
+    };
+    let others = (0..).map(|number: u32| format!("it-collides-{number}-{}", std::process::id()));
+    Name::new(&others.into_iter().find(|other| key(other) == key(name.as_str())).unwrap()).unwrap()
+}
+
+#[test]
+fn a_name_is_made_once_though_two_make_it_while_a_third_makes_place() {
+    let name = Removed::new("race");
+    let other = Removed(colliding(&name.0));
+    let how = Create { memory_bytes: 1 << 20, ..Create::default() };
+    for round in 0..300 {
+        drop(Store::create(&other.0, &how).unwrap());
+        let barrier = std::sync::Barrier::new(3);
+        let made = std::thread::scope(|threads| {
+            let make = || {
+                barrier.wait();
+                Store::create(&name.0, &how).is_ok()
+            };
+            let makers = [threads.spawn(make), threads.spawn(make)];
+            barrier.wait();
+            Store::remove(&other.0).unwrap();
+            makers.map(|maker| maker.join().unwrap())
+        });
+        let count = Store::list().unwrap().iter().filter(|s| s.name == name.0.as_str()).count();
+        assert_eq!((made[0] ^ made[1], count), (true, 1), "round {round}: {made:?}");
+        Store::remove(&name.0).unwrap();
+    }
+}
