@@ -212,8 +212,8 @@ impl Slab {
         mask & bits
     }
 
-    /// Makes good for summary and count what `give_mask` left: `many` bits in `words`. Says how many
-    /// blocks are free now.
+    /// Makes good for summary and count what `give_mask` left: `many` bits in `words`. Says how
+    /// many blocks are free now.
     #[inline]
     pub(crate) fn count_bits<J: Journal>(self, core: &mut Core<J>, words: u64, many: u64) -> u64 {
         let header = self.header();

@@ -2,8 +2,8 @@
 //! zeros when somebody wants them.
 //!
 //! To write is ten times cheaper than to fault the pages in again, if all of them are used; not to
-//! is cheaper, and saves the memory, if few are: a hash table, a matrix that is mostly empty. So the
-//! one that was cleared last is looked at when it is freed: how much of it had been touched?
+//! is cheaper, and saves the memory, if few are: a hash table, a matrix that is mostly empty. So
+//! the one that was cleared last is looked at when it is freed: how much of it had been touched?
 //!
 //! Promises: what is asked to be zero is zero, whatever the guess; a wrong guess costs time only.
 //! Knows nothing of where payloads come from.

@@ -5,7 +5,9 @@
 //!      |
 //!   tiers          which tier serves a request, which tier an address came from
 //!      |
-//!   thread         magazines and slabs, a thread's own      (magazine, local, life)
+//!   medium, large  chunks, and mappings
+//!      |
+//!   thread         magazines and slabs, a thread's own      (magazine, ledger, local, life)
 //!      |
 //!   arena          chunks, unit map and mappings, shared    (mapping, lock, conf)
 //!      |
@@ -17,10 +19,9 @@
 //! a free of what was never given, ends the process with a line that says so.
 //!
 //! Limits, stated:
-//! - A double free across threads is seen at once unless the block waits in its owner's magazine;
-//!   then it is seen when the owner collects what others freed, if the block was not handed out
-//!   again in between.
-//! - What others freed in a thread's slabs is collected when that thread runs out of blocks of the
+//! - A double free across threads is seen at once, but for one: if two threads free a block in
+//!   the same moment, it is seen when its owner collects what others freed.
+//! - What others freed in a thread's slabs is collected when that thread runs out of blocks of a
 //!   class, or ends: of a thread that sleeps for ever it stays.
 //! - In the child of a fork, the slabs of threads that did not come along stay as they are; others
 //!   may free what is in them, but nobody gets it again.

@@ -43,8 +43,8 @@ const NOTHING: Mapping = Mapping { at: 0, bytes: 0 };
 /// All mappings of the process, used and kept.
 ///
 /// # Invariants
-/// - `open`: `places` is a power of two, and fewer than half of them are taken, or would be if those
-///   that are away came back.
+/// - `open`: `places` is a power of two, and fewer than half of them are taken, or would be if
+///   those that are away came back.
 /// - `reachable`: between the place that a mapping's hash names and the one that it is in, all
 ///   places are taken.
 /// - `summed`: the sums are those of the mappings that are used, and that are kept.

@@ -10,11 +10,12 @@ use morecore_heap::{CHUNK_TAGS, Chunk, GRANULE, Misuse, Offset, Tag, Unit, WORD,
 use crate::arena::{self, Given};
 use crate::clear;
 use crate::ledger;
+use crate::life;
 use crate::line::{abort_for, rightly};
 use crate::local;
 use crate::magazine::Waiting;
 use crate::shelf::Shelf;
-use crate::thread::{Thread, core};
+use crate::thread::{NOBODY, Thread, core};
 
 /// A chunk's payload has at least this many bytes, so that the bits of any two chunks are in
 /// different words of the ledger: one can be used while the other is freed.
@@ -22,15 +23,25 @@ const PAYLOAD_LEAST: u64 = (1 << ledger::WORD_BITS) - CHUNK_TAGS;
 
 /// A payload of `bytes` bytes at a multiple of `align`; `None` if there is no core.
 pub(crate) fn allocate(bytes: u64, align: u64) -> Option<Given> {
-    let shelf = if align <= GRANULE { Shelf::of(bytes) } else { None };
-    if let Some(shelf) = shelf
-        && let Some(payload) = thread().chunks(shelf).take()
-    {
+    if let Some(payload) = take_waiting(bytes, align) {
         return Some(Given::dirty(Offset(payload)));
+    }
+    if Shelf::of(bytes).is_some() && local::thread() == NOBODY.record() {
+        // So that it has magazines when it frees: who asks for such may never ask for less.
+        life::with_record(|_| ());
     }
     let given = arena::hold().allocate(rounded(bytes), align.max(GRANULE))?;
     ledger::bits_of(given.payload.0).enter(given.payload.0);
     Some(given)
+}
+
+/// A payload that waits in this thread's magazines.
+#[inline]
+pub(crate) fn take_waiting(bytes: u64, align: u64) -> Option<u64> {
+    if align > GRANULE {
+        return None;
+    }
+    thread().chunks(Shelf::of(bytes)?).take()
 }
 
 /// Takes a payload back: it waits in a magazine, or goes back to the arena.

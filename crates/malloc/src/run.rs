@@ -49,7 +49,8 @@ impl Run {
         is_near
     }
 
-    /// Turns to the word of the block at `at`, which is of the run's slab, or of any if it is empty.
+    /// Turns to the word of the block at `at`, which is of the run's slab, or of any if this is
+    /// empty.
     pub(crate) fn turn_to(&mut self, class: Class, at: Offset) {
         if self.many == 0 {
             let Some((slab, _)) = arena::units().slab_of(&core(), at) else {

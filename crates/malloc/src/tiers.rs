@@ -263,6 +263,9 @@ fn free_remote(slab: Slab, class: Class, at: Offset, owner: u64) {
 /// A payload beyond the small tier.
 #[inline(never)]
 fn allocate_beyond(bytes: u64, align: u64) -> *mut u8 {
+    if let Some(payload) = medium::take_waiting(bytes, align) {
+        return address(payload);
+    }
     if harden::is_on() {
         return given_or_refused(harden::allocate(bytes, align));
     }
@@ -283,8 +286,8 @@ fn allocate_zeroed_beyond(bytes: u64) -> *mut u8 {
     address(given.payload.0)
 }
 
-/// What the tiers beyond the small one give. Before they refuse, what is kept for later goes back to
-/// the system, for it may have no more than that.
+/// What the tiers beyond the small one give. Before they refuse, what is kept for later goes back
+/// to the system, for it may have no more than that.
 fn given_beyond(bytes: u64, align: u64) -> Option<Given> {
     if bytes > REQUEST_MOST || align > REQUEST_MOST {
         return None;
