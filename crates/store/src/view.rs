@@ -61,7 +61,8 @@ impl View {
     /// The word at `at`, which comes from the segment: it may be anything.
     #[inline]
     pub(crate) fn followed(&self, at: u64) -> Result<&AtomicU64, Error> {
-        self.find(at).ok_or(Error::Damaged { what: "an offset out of bounds", at })
+        // Made only where it is needed: to drop an error that nobody gets is a call.
+        self.find(at).ok_or_else(|| Error::Damaged { what: "an offset out of bounds", at })
     }
 
     /// Where `count` bytes from `at` on begin; an offset that comes from the segment.
