@@ -232,8 +232,8 @@ fn describe(id: u64, origin: &Origin, about: &About, now_ms: u64, line: &mut Str
     let _infallible = write!(
         line,
         "id={} addr={} laddr={} fd={} name={} age={age} idle={idle} flags={} db=0 sub={sub} \
-         psub={psub} ssub={ssub} multi={} qbuf={} qbuf-free=0 argv-mem=0 obl={} oll=0 omem={} tot-mem={} \
-         events=r cmd={} user=default redir=-1 resp={} lib-name={} lib-ver={}",
+         psub={psub} ssub={ssub} multi={} qbuf={} qbuf-free=0 argv-mem=0 obl={} oll=0 omem={} \
+         tot-mem={} events=r cmd={} user=default redir=-1 resp={} lib-name={} lib-ver={}",
         id,
         origin.remote,
         origin.local,

@@ -17,7 +17,8 @@ use crate::talk::Talk;
 /// How long a proxy may take to start, or to see that a server is gone, before the test fails.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Keys that are put through a proxy: so many that all on one of two servers would be chance of 2^-99.
+/// Keys that are put through a proxy: so many that one of two servers gets none only if it is not
+/// asked.
 const KEYS: usize = 100;
 
 /// A proxy in a folder of its own, listening on `proxy.sock` there; both go when it is dropped.
@@ -27,8 +28,8 @@ struct Proxy {
 }
 
 impl Proxy {
-    /// Starts `program` with `arguments`, where `CONFIG` stands for a file with this content, and in
-    /// that `FOLDER` for its folder; `None`, and a word about it, where it is not installed.
+    /// Starts `program` with `arguments`, where `CONFIG` stands for a file with this content, and
+    /// `FOLDER` in it for its folder; `None`, and a word about it, where it is not installed.
     fn start(program: &str, arguments: &[&str], config: &str) -> Option<Self> {
         let unique = format!("morecore-proxy-{}-{:x}", std::process::id(), fastrand::u64(..));
         let folder = std::env::temp_dir().join(unique);

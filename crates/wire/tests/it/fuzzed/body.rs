@@ -4,8 +4,8 @@
 //!   piece 1 | bytes ...      the bytes are read at once, and then so many at a time
 //! ```
 //!
-//! Promises: ends with a panic where the two differ, or where a parser neither takes a byte nor says
-//! what it waits for.
+//! Promises: ends with a panic where the two differ, or where a parser neither takes a byte nor
+//! says what it waits for.
 
 use morecore_wire::{Command, Parser, Progress, decode_reply, memcached};
 
