@@ -10,12 +10,12 @@ use crate::desk::Desk;
 use crate::exchange::Asked;
 
 const NO_SUCH_CLIENT: &str = "ERR The client ID you want redirect to does not exist";
-const OTHER_MODE: &str = "ERR You can't switch BCAST mode on/off before disabling tracking for this client, and then \
-     re-enabling it with a different mode.";
+const OTHER_MODE: &str = "ERR You can't switch BCAST mode on/off before disabling tracking for \
+                          this client, and then re-enabling it with a different mode.";
 const OTHER_CHOICE: &str = "ERR You can't switch OPTIN/OPTOUT mode before disabling tracking for \
                             this client, and then re-enabling it with a different mode.";
-const NO_CHOICE: &str = "ERR CLIENT CACHING can be called only when the client is in tracking mode with OPTIN or \
-     OPTOUT mode enabled";
+const NO_CHOICE: &str = "ERR CLIENT CACHING can be called only when the client is in tracking \
+                         mode with OPTIN or OPTOUT mode enabled";
 const YES_IS_FOR_IN: &str =
     "ERR CLIENT CACHING YES is only valid when tracking is enabled in OPTIN mode.";
 const NO_IS_FOR_OUT: &str =

@@ -13,6 +13,9 @@ use morecore_store::{Create, Store};
 /// The size of a test's store: room for any transcript, and small enough to have many.
 const STORE_BYTES: u64 = 64 << 20;
 
+/// The size where a client may be a process: room for some hundred participants.
+const APART_BYTES: u64 = 256 << 20;
+
 /// A running server.
 pub(crate) struct House {
     pub(crate) address: SocketAddr,
@@ -44,9 +47,29 @@ impl House {
         (Self::on(store.try_clone().unwrap(), options), store)
     }
 
+    /// The same in a process of its own under every model; it can open no more than so many
+    /// descriptors beside those that it has when it begins to serve.
+    pub(crate) fn apart(options: Options, descriptors: Option<u64>) -> (Self, Store) {
+        let create = Create { memory_bytes: APART_BYTES, ..Create::default() };
+        let store = Store::anonymous(&create).unwrap();
+        let (port, pid) = start_apart(store.try_clone().unwrap(), options, descriptors);
+        let address = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port);
+        (Self { address, running: Some(Running::Process(pid)) }, store)
+    }
+
+    /// Kills its process.
+    pub(crate) fn kill(mut self) {
+        let Some(Running::Process(pid)) = self.running.take() else {
+            panic!("a server in this process cannot be killed alone");
+        };
+        // SAFETY: no pointers are passed; the process is ours and not waited for yet.
+        assert_eq!(unsafe { libc::kill(pid, libc::SIGKILL) }, 0);
+        assert_eq!(morecore_sys::process::wait(pid as u32).unwrap().status, libc::SIGKILL);
+    }
+
     fn on(store: Store, options: Options) -> Self {
         let (port, running) = if options.model == Model::Process {
-            let (port, pid) = start_apart(store, options);
+            let (port, pid) = start_apart(store, options, None);
             (port, Running::Process(pid))
         } else {
             let server = Server::bind(store, options).unwrap();
@@ -105,14 +128,14 @@ impl Drop for House {
 }
 
 /// Starts a server in a process of its own; returns its port and its number.
-fn start_apart(store: Store, options: Options) -> (u16, i32) {
+fn start_apart(store: Store, options: Options, descriptors: Option<u64>) -> (u16, i32) {
     let mut store = Some(store);
     let (mut ours, theirs) = std::io::pipe().unwrap();
     // SAFETY: the child is a copy of this thread alone, and the C library makes its heap usable
     // there; it ends with `_exit`.
     let pid = unsafe { libc::fork() };
     if pid == 0 {
-        let serve = || serve_apart(store.take().unwrap(), options, theirs);
+        let serve = || serve_apart(store.take().unwrap(), options, descriptors, theirs);
         let served = std::panic::catch_unwind(AssertUnwindSafe(serve));
         // SAFETY: `_exit` has no preconditions.
         unsafe { libc::_exit(i32::from(served.is_err())) };
@@ -123,7 +146,7 @@ fn start_apart(store: Store, options: Options) -> (u16, i32) {
     (u16::from_ne_bytes(port), pid)
 }
 
-fn serve_apart(store: Store, options: Options, mut theirs: PipeWriter) {
+fn serve_apart(store: Store, options: Options, descriptors: Option<u64>, mut theirs: PipeWriter) {
     // What other tests have open must not stay open for our sake.
     let number = theirs.as_raw_fd();
     for (first, last) in [(3, number - 1), (number + 1, i32::MAX)] {
@@ -136,6 +159,12 @@ fn serve_apart(store: Store, options: Options, mut theirs: PipeWriter) {
     unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) };
     let mut server = Server::bind(store, options).unwrap();
     server.stop_on_signals().unwrap();
+    if let Some(more) = descriptors {
+        let open = std::fs::read_dir("/proc/self/fd").unwrap().count() as u64;
+        let limit = libc::rlimit { rlim_cur: open + more, rlim_max: open + more };
+        // SAFETY: the pointer is to a live limit.
+        assert_eq!(unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) }, 0);
+    }
     theirs.write_all(&server.port().unwrap().to_ne_bytes()).unwrap();
     drop(theirs);
     server.run().unwrap();

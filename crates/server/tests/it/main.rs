@@ -18,3 +18,4 @@ mod talk;
 mod tracking;
 mod transactions;
 mod transcripts;
+mod unbroken;
