@@ -1,4 +1,5 @@
-//! Chores of the project itself: `cargo xtask tidy`, `crash`, `storm`, `stress` and `ci`.
+//! Chores of the project itself: `cargo xtask tidy`, `crash`, `storm`, `loom`, `stress` and
+//! `ci`.
 //!
 //! Knows nothing of heaps; it reads the tree as text, and the manifests by way of `cargo metadata`.
 #![forbid(unsafe_code)]
@@ -11,7 +12,7 @@ use std::process::{Command, ExitCode};
 
 /// What there is to do.
 const USAGE: &str =
-    "usage: cargo xtask tidy | crash | storm [--minutes N] | stress [--minutes N] | ci";
+    "usage: cargo xtask tidy | crash | storm [--minutes N] | loom | stress [--minutes N] | ci";
 
 fn main() -> ExitCode {
     let chore = env::args().nth(1);
@@ -20,6 +21,7 @@ fn main() -> ExitCode {
         Some("crash") => crash(),
         Some("storm") => storm(&env::args().skip(2).collect::<Vec<_>>()),
         Some("stress") => stress(&env::args().skip(2).collect::<Vec<_>>()),
+        Some("loom") => loom(),
         Some("ci") => ci(),
         _ => Err(USAGE.to_string()),
     };
@@ -86,6 +88,16 @@ fn minutes(arguments: &[String]) -> Result<f64, String> {
         }
         _ => Err(USAGE.to_string()),
     }
+}
+
+/// The models of holds and of version reads, in a directory of their own: with `--cfg loom` all is
+/// compiled anew.
+fn loom() -> Result<(), String> {
+    let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut command = Command::new(cargo);
+    command.current_dir(tree::root()).env("RUSTFLAGS", "--cfg loom");
+    command.env("CARGO_TARGET_DIR", tree::root().join("target/loom"));
+    finish(command.args(["test", "--release", "--package", "morecore-store", "--test", "loom"]))
 }
 
 /// Waits for a program, which must end well.
