@@ -1,8 +1,8 @@
 //! The operations that are stopped after each instruction: one test each.
 
-use morecore_store::{Change, Condition, Evict, Expiry, Set, Store};
+use morecore_store::{Change, Condition, Evict, Expiry, Name, Set, Store};
 
-use crate::explore::{Case, NOW_MS, SMALL, WITH_SLABS, explore};
+use crate::explore::{Case, NOW_MS, SMALL, WITH_SLABS, explore, explore_in};
 use crate::image::Image;
 
 /// A value of `bytes` bytes that differs with `seed`.
@@ -365,5 +365,35 @@ fn a_reserved_value_is_sealed() {
 fn a_reserved_value_is_dropped() {
     check("reserve and drop", fill_large, |store| {
         store.reserve(b"key", 8_100).unwrap()[0] = 1;
+    });
+}
+
+/// Attaches once more by the store's descriptor, sets a value, and detaches. A copy, on which it is
+/// tried, has no descriptor.
+fn come_and_go(store: &mut Store) {
+    let descriptor = store.as_fd().map(|descriptor| descriptor.try_clone_to_owned().unwrap());
+    let other = descriptor.map_or_else(|| store.try_clone(), Store::from_fd);
+    let mut other = other.unwrap();
+    set(&mut other, "key", &value(100, 3));
+}
+
+#[test]
+fn a_participant_of_a_store_in_memory_comes_and_goes() {
+    let (name, memory_bytes, evict) = ("attach, set, detach: memory", SMALL, Evict::None);
+    let case = Case { name, memory_bytes, evict, prepare: fill, operation: come_and_go };
+    explore_in(&case, |how| Store::memfd(how).unwrap());
+}
+
+#[test]
+fn a_participant_of_a_store_in_a_file_comes_and_goes() {
+    let (name, memory_bytes, evict) = ("attach, set, detach: file", SMALL, Evict::None);
+    let case = Case { name, memory_bytes, evict, prepare: fill, operation: come_and_go };
+    explore_in(&case, |how| {
+        let path = std::env::temp_dir().join(format!("morecore-crash-{}", std::process::id()));
+        let name = Name::new(&format!("file:{}", path.display())).unwrap();
+        let store = Store::create(&name, how).unwrap();
+        // It stays as long as somebody has it open, and no longer.
+        Store::remove(&name).unwrap();
+        store
     });
 }

@@ -77,9 +77,14 @@ impl Expected {
 
 /// Explores a case, and prints what it counted.
 pub(crate) fn explore(case: &Case) {
+    explore_in(case, |how| Store::anonymous(how).unwrap());
+}
+
+/// Explores a case in a store that `make` makes, and prints what it counted.
+pub(crate) fn explore_in(case: &Case, make: impl FnOnce(&Create) -> Store) {
     let (memory_bytes, evict) = (case.memory_bytes, case.evict);
     let how = Create { memory_bytes, evict, ..Create::default() };
-    let mut store = Store::anonymous(&how).unwrap();
+    let mut store = make(&how);
     store.set_now(Some(NOW_MS));
     (case.prepare)(&mut store);
     let mut observer = store.try_clone().unwrap();
