@@ -20,7 +20,8 @@ use crate::layout::{WORD, shard};
 use crate::payload::{self, Stub};
 use crate::racy;
 use crate::reader::{Reader, has_expired};
-use crate::table::{Directory, Group, PLACES, Ring};
+use crate::ring::Ring;
+use crate::table::{Directory, Group, PLACES};
 
 /// Where in a bucket the key begins.
 const CONTENT_AT: u64 = 2 * WORD;

@@ -14,14 +14,15 @@ use morecore_heap::Offset;
 
 use crate::atomic::{Release, fence};
 use crate::bucket::{BUCKET_BYTES, Bucket, HOP};
-use crate::layout::{WORD, shard};
+use crate::image::{Contents, Image};
+use crate::layout::{WORD, shard, slot};
 use crate::payload::{self, STUBS, Stub};
 use crate::session::Session;
 use crate::table::{
-    BUCKETS_LEAST, BUCKETS_MOST, DEPTH_MOST, Directory, Edit, Group, PLACES, ROWS_MOST,
-    directory_of, group_of, prefix,
+    BUCKETS_LEAST, BUCKETS_MOST, DEPTH_MOST, Directory, Group, ROWS_MOST, directory_of, group_of,
+    prefix,
 };
-use crate::view::{Look, View};
+use crate::view::Look;
 use crate::{Error, Evict};
 
 /// From this many lines on, a group is split instead of enlarged: 8 KiB, which are rebuilt in a few
@@ -34,11 +35,14 @@ const ROOM_LINES: u64 = LINES_SPLIT + BUCKETS_LEAST;
 
 /// A part of a group grows by this part of itself: the less, the higher its load is, and the more
 /// often its entries are copied.
-const GROWTH_PART: u64 = 12;
+const GROWTH_PART: u64 = 10;
 
 /// The most directory words that are changed in place, and the most payloads of expired entries
 /// that are left behind at once: so many notes fit in any journal.
 const WORDS_MOST: u64 = 64;
+
+/// The claims that growth takes for itself: two groups, a directory, and some that were too small.
+const GROWTH_CLAIMS: u64 = 8;
 
 /// How many payloads are fetched ahead of the one that is read: about as many misses as a core has
 /// under way at once.
@@ -99,98 +103,6 @@ impl Sizes {
     fn can_be(self) -> bool {
         self.buckets <= BUCKETS_MOST && self.rows <= ROWS_MOST
     }
-}
-
-/// A group that is put together in private memory.
-struct Image<'a> {
-    view: &'a View,
-    group: Group,
-    words: Vec<u64>,
-}
-
-impl<'a> Image<'a> {
-    fn new(view: &'a View, group: Group) -> Self {
-        Self { view, group, words: vec![0; (group.lines() * PLACES) as usize] }
-    }
-
-    /// Puts all entries in; false if one finds no place.
-    fn fill(&mut self, contents: &Contents) -> Result<bool, Error> {
-        let group = self.group;
-        let ring = group.whole();
-        let mut homes: Vec<_> = contents.whole.iter().map(|(hash, _)| ring.home(*hash)).collect();
-        let mut order: Vec<_> = (0..homes.len()).collect();
-        order.sort_unstable_by_key(|&index| homes[index]);
-        // Those that fit before the end each at the first free bucket from its home on, the others
-        // round the end where there is place.
-        let (mut next, mut late) = (0, Vec::new());
-        for index in order {
-            let (home, (hash, bucket)) = (homes[index], contents.whole[index]);
-            let at = home.max(next);
-            if at < ring.lines && at - home < HOP {
-                ring.place(self, home, at - home, bucket)?;
-                next = at + 1;
-            } else {
-                late.push((hash, bucket));
-            }
-        }
-        homes.clear();
-        for (hash, bucket) in late {
-            if !group.insert(self, hash, bucket)? {
-                return Ok(false);
-            }
-        }
-        for stub in &contents.stubs {
-            if !group.insert_stub(self, *stub)? {
-                return Ok(false);
-            }
-        }
-        Ok(true)
-    }
-
-    fn index(&self, at: u64) -> usize {
-        (at.wrapping_sub(self.group.at) / WORD) as usize
-    }
-}
-
-impl Look for Image<'_> {
-    fn read(&self, at: u64) -> Result<u64, Error> {
-        let word = self.words.get(self.index(at));
-        word.copied().ok_or(Error::Damaged { what: "an offset out of its group", at })
-    }
-
-    fn read_line(&self, at: u64) -> Result<[u64; 8], Error> {
-        let index = self.index(at);
-        let line = self.words.get(index..index + 8).and_then(|line| line.try_into().ok());
-        line.ok_or(Error::Damaged { what: "a line out of its group", at })
-    }
-
-    fn view(&self) -> &View {
-        self.view
-    }
-}
-
-impl Edit for Image<'_> {
-    fn write(&mut self, at: u64, value: u64) {
-        let index = self.index(at);
-        self.words[index] = value;
-    }
-
-    fn fill(&mut self, at: u64, value: u64) {
-        self.write(at, value);
-    }
-
-    /// Entries with payloads come as stubs: their payloads stay as they are.
-    fn prepare(&mut self, _: u64, _: u64) {}
-
-    fn empties(&mut self) {}
-}
-
-/// What a group holds, on its way to another one.
-#[derive(Default)]
-struct Contents {
-    whole: Vec<(u64, Bucket)>,
-    stubs: Vec<Stub>,
-    expired: Vec<(u64, Bucket)>,
 }
 
 /// A new group and the claim that keeps it until it is published.
@@ -377,7 +289,7 @@ impl Session {
 
     /// All that a group holds: entries with their hashes, and stubs as they are.
     fn contents_of(&self, group: &Group) -> Result<Contents, Error> {
-        let mut contents = Contents::default();
+        let mut contents = self.no_contents();
         contents.whole.reserve(group.buckets as usize);
         let now = self.now_ms();
         for index in 0..group.buckets {
@@ -396,6 +308,12 @@ impl Session {
         Ok(contents)
     }
 
+    fn no_contents(&self) -> Contents {
+        // The caller of a change of many keys may have most of the claims.
+        let claims = slot::CLAIMS_MOST.saturating_sub(self.claims + GROWTH_CLAIMS);
+        Contents { expired_most: claims.min(WORDS_MOST), ..Contents::default() }
+    }
+
     fn stubs_of(&self, group: &Group) -> Result<Vec<Stub>, Error> {
         let mut stubs = Vec::with_capacity((group.rows * STUBS) as usize);
         for index in 0..group.rows {
@@ -409,7 +327,7 @@ impl Session {
     fn halves_of(&self, group: &Group) -> Result<[Contents; 2], Error> {
         let skip = self.plan.shard_bits() + group.depth;
         let half_of = |hash: u64| (hash << skip >> 63) as usize;
-        let mut halves = [Contents::default(), Contents::default()];
+        let mut halves = [self.no_contents(), self.no_contents()];
         let all = self.contents_of(group)?;
         for (hash, bucket) in all.whole {
             halves[half_of(hash)].whole.push((hash, bucket));
@@ -481,14 +399,6 @@ impl Session {
         let Some(victim) = self.pick(&group, hash, lacking, HOP)? else { return Ok(false) };
         self.drop_picked(&group, &victim)?;
         self.free_claims(claims).map(|()| true)
-    }
-}
-
-impl Contents {
-    /// Whether an entry is to be left behind: it has expired, and its payload's note has room.
-    fn takes_as_expired(&self, bucket: &Bucket, now: u64) -> bool {
-        let has_expired = bucket.expiry() != 0 && bucket.expiry() <= now;
-        has_expired && (self.expired.len() as u64) < WORDS_MOST
     }
 }
 

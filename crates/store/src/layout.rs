@@ -60,6 +60,9 @@ pub(crate) mod header {
     pub(crate) const HAND_AT: u64 = 272;
     /// Which due is looked at next.
     pub(crate) const DUE_HAND_AT: u64 = 280;
+    /// How far the heap reaches, in stretches; and how far it has huge pages, or somebody is at it.
+    pub(crate) const HEAP_REACH_AT: u64 = 288;
+    pub(crate) const HUGE_TO_AT: u64 = 296;
     /// The hold of the heap, and its version; on a line of their own.
     pub(crate) const HEAP_HOLD_AT: u64 = 320;
     pub(crate) const HEAP_VERSION_AT: u64 = 328;

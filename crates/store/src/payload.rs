@@ -56,7 +56,7 @@ pub(crate) struct Stub(pub(crate) u64);
 
 impl Stub {
     pub(crate) fn new(hash: u64, at: u64) -> Self {
-        Self(hash << OFFSET_BITS | at / WORD)
+        Self((hash << OFFSET_BITS) | (at / WORD))
     }
 
     pub(crate) fn is_none(self) -> bool {

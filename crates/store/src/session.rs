@@ -18,17 +18,18 @@
 //! Promises: what a session holds it lets go of at the end of each call, also when that unwinds.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use morecore_heap::{Core, UndoLog};
+use morecore_sys::clock;
 
 use crate::atomic::{Acquire, Relaxed, Release, fence};
-use crate::presence::Presence;
 use crate::hold::Hold;
 use crate::layout::{Plan, header, shard, slot};
 use crate::lease::Seat;
 use crate::mapping::{Backing, Mapping};
 use crate::participant::{Identity, Me};
+use crate::presence::Presence;
 use crate::space::Space;
 use crate::view::View;
 use crate::{Error, Evict};
@@ -222,7 +223,7 @@ impl Session {
             return self.view.store(identity_at, self.adopted.0);
         }
         if matches!(self.mapping.backing(), Backing::File(_)) {
-            // The last one who leaves closes the file: the dead must not look as if they were there.
+            // The last one who leaves closes the file: the dead must not look as if they lived.
             let _ = self.clear_up();
         }
         self.unfinished.clear();
@@ -474,10 +475,9 @@ pub(crate) fn core(view: &View, plan: &Plan, slot: u64) -> Core<UndoLog> {
     unsafe { Core::new(view.base(), view.bytes(), journal) }
 }
 
-/// Unix milliseconds.
+/// Unix milliseconds, a few of them late: a look-up of an entry that can expire asks for them.
 pub(crate) fn system_now_ms() -> u64 {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-    since.map_or(0, |since| since.as_millis() as u64)
+    clock::coarse_unix_ms()
 }
 
 #[cfg(test)]

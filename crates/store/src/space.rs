@@ -5,8 +5,8 @@
 
 use morecore_heap::units::LEAF_CORE;
 use morecore_heap::{
-    CHUNKS_NOTES_MOST, Chunks, Class, Core, Fit, Given, Journal, Misuse, NoJournal, Offset, Region,
-    SEAT_NOTES_MOST, SLABS_NOTES_MOST, Slabs, UNIT, Unit, Units,
+    CHUNK_TAGS, CHUNKS_NOTES_MOST, Chunks, Class, Core, Fit, GRANULE, Given, Journal, Misuse,
+    NoJournal, Offset, Region, SEAT_NOTES_MOST, SLABS_NOTES_MOST, Slabs, UNIT, Unit, Units,
 };
 
 use crate::Error;
@@ -24,6 +24,9 @@ const SPACE_NOTES_MOST: u64 = CHUNKS_NOTES_MOST + SEAT_NOTES_MOST + SLABS_NOTES_
 /// From this size on, small payloads stand in slabs: below, the slabs of some dozen classes would
 /// take most of the memory.
 const SLABS_FROM_BYTES: u64 = 256 << 20;
+
+/// What a slab's header and its end cost each block is about this part of it.
+const SLAB_COST_PART: u64 = 50;
 
 /// The bytes of the heap's state in a segment of `bytes`.
 pub(crate) fn state_bytes(bytes: u64) -> u64 {
@@ -68,7 +71,7 @@ impl Space {
 
     /// Allocates a payload.
     fn allocate<J: Journal>(self, core: &mut Core<J>, bytes: u64, align: u64) -> Option<Offset> {
-        let class = if self.has_slabs { Class::aligned(bytes, align) } else { None };
+        let class = if self.has_slabs { worthwhile_class(bytes, align) } else { None };
         let Some(class) = class else { return self.chunks.allocate(core, bytes, align) };
         if let Some(block) = self.slabs.take(core, class) {
             return Some(block);
@@ -94,6 +97,16 @@ impl Space {
     }
 }
 
+/// The class whose blocks serve a payload with less waste than a chunk of its own: groups have sizes
+/// of many kinds, whose slabs would stand half empty; and above some hundred bytes what a block is
+/// larger than it need be is often more than a chunk's tags.
+fn worthwhile_class(bytes: u64, align: u64) -> Option<Class> {
+    let class = Class::aligned(bytes, align).filter(|_| align <= GRANULE)?;
+    let block = u64::from(class.shape().bytes);
+    let chunk = bytes.next_multiple_of(GRANULE) + CHUNK_TAGS;
+    (block + block / SLAB_COST_PART <= chunk).then_some(class)
+}
+
 impl Session {
     /// Allocates a payload and claims it; `None` if there is no room now. Returns where it is, and
     /// the number of the claim.
@@ -109,8 +122,9 @@ impl Session {
             None => self.core.roll_back(),
         }
         self.let_go_heap();
-        if payload.is_none() {
-            self.claims -= 1;
+        match payload {
+            Some(payload) => self.grown_to(payload.0 + bytes),
+            None => self.claims -= 1,
         }
         Ok(payload.map(|payload| (payload.0, claim)))
     }

@@ -25,8 +25,8 @@ use crate::{
 /// How many keys are fetched ahead: about as many misses as a core has under way at once.
 const PREFETCH_KEYS: usize = 16;
 
-/// How many dues one call of [`Store::tidy`] looks at, and the most stretches that it goes through: a
-/// few microseconds if nothing has expired, and half a millisecond of dropping otherwise.
+/// How many dues one call of [`Store::tidy`] looks at, and the most stretches that it goes through:
+/// a few microseconds if nothing has expired, and half a millisecond of dropping otherwise.
 const TIDY_DUES: (u64, u32) = (4096, 64);
 
 /// An attached session on a store. Each thread has its own: see [`Store::try_clone`].
@@ -420,8 +420,8 @@ impl Store {
         turn.0.clear_all()
     }
 
-    /// Clears up after dead participants, and drops some of what has expired: for whoever has time,
-    /// a few times a second.
+    /// Clears up after dead participants, drops some of what has expired, and makes huge pages of
+    /// memory that is in use: for whoever has time, a few times a second.
     ///
     /// # Errors
     /// [`Error::Held`].
@@ -430,6 +430,7 @@ impl Store {
         self.session.clear_up()?;
         let turn = Turn(&mut self.session);
         turn.0.expire_some(TIDY_DUES, false)?;
+        turn.0.collapse_next();
         Ok(())
     }
 

@@ -26,7 +26,8 @@
 use crate::Error;
 use crate::bucket::{BUCKET_BYTES, Bucket, HOP, INLINE_BYTES, Sought};
 use crate::layout::{Plan, WORD, shard};
-use crate::payload::{self, HASH_BITS, HASH_MASK, STUBS, Stub};
+use crate::payload::{self, STUBS, Stub};
+use crate::ring::Ring;
 use crate::view::Look;
 
 /// The fewest buckets of a part that has any: as many as a hop reaches.
@@ -45,9 +46,6 @@ pub(crate) const PLACES: u64 = STUBS + 1;
 
 /// The deepest directory: 16 M groups in one shard.
 pub(crate) const DEPTH_MOST: u32 = 24;
-
-/// How far from the home a free place is looked for.
-const SEARCH_MOST: u64 = 128;
 
 /// How many entries are moved to bring a free place near: each costs up to ten notes.
 const MOVES_MOST: u32 = 8;
@@ -77,13 +75,6 @@ pub(crate) struct Group {
     pub(crate) depth: u32,
 }
 
-/// The buckets of a group, or its rows: lines in a ring, each the home of some hashes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Ring {
-    at: u64,
-    pub(crate) lines: u64,
-}
-
 impl Directory {
     #[inline]
     pub(crate) fn from_word(word: u64) -> Result<Option<Self>, Error> {
@@ -109,62 +100,6 @@ impl Directory {
     #[inline]
     pub(crate) fn entry_at(self, plan: &Plan, hash: u64) -> u64 {
         self.at + prefix(hash << plan.shard_bits(), self.depth) * WORD
-    }
-}
-
-impl Ring {
-    /// The home of a hash: a multiplication instead of a division.
-    #[inline]
-    pub(crate) fn home(self, hash: u64) -> u64 {
-        ((hash & HASH_MASK) * self.lines) >> HASH_BITS
-    }
-
-    /// The index `distance` lines on.
-    #[inline]
-    pub(crate) fn after(self, index: u64, distance: u64) -> u64 {
-        let sum = index + distance;
-        // A part may have fewer lines than a hop reaches.
-        if sum < self.lines { sum } else { sum % self.lines }
-    }
-
-    /// How many lines `index` is after `home`.
-    pub(crate) fn distance(self, home: u64, index: u64) -> u64 {
-        if index >= home { index - home } else { index + self.lines - home }
-    }
-
-    #[inline]
-    pub(crate) fn line_at(self, index: u64) -> u64 {
-        self.at + index * BUCKET_BYTES
-    }
-
-    /// How far from its home an entry may stand.
-    fn reach(self) -> u64 {
-        HOP.min(self.lines)
-    }
-
-    /// The distances from `home` of the lines with its entries, a bit each.
-    #[inline]
-    pub(crate) fn hop(self, look: &impl Look, home: u64) -> Result<u64, Error> {
-        Ok(Bucket::hop(look.read(self.line_at(home))?))
-    }
-
-    fn set_hop(
-        self,
-        edit: &mut impl Edit,
-        home: u64,
-        distance: u64,
-        is_set: bool,
-    ) -> Result<(), Error> {
-        if distance >= HOP {
-            return Err(Error::Damaged { what: "an entry too far from its home", at: self.at });
-        }
-        let at = self.line_at(home);
-        let word = edit.read(at)?;
-        let new = Bucket::with_hop_bit(word, distance, is_set);
-        if new != word {
-            edit.write(at, new);
-        }
-        Ok(())
     }
 }
 
@@ -473,59 +408,4 @@ fn rewrite_head(edit: &mut impl Edit, at: u64, bucket: &Bucket) -> Result<(), Er
         }
     }
     Ok(())
-}
-
-impl Ring {
-    /// How far the next empty bucket is from `home`.
-    fn free_distance(self, edit: &impl Edit, home: u64) -> Result<Option<u64>, Error> {
-        for distance in 0..SEARCH_MOST.min(self.lines) {
-            let word = edit.read(self.line_at(self.after(home, distance)))?;
-            if !Bucket::is_used(word) {
-                return Ok(Some(distance));
-            }
-        }
-        Ok(None)
-    }
-
-    /// Moves an entry into the empty bucket at `distance`, so that one nearer becomes empty.
-    fn free_nearer(
-        self,
-        edit: &mut impl Edit,
-        home: u64,
-        distance: u64,
-    ) -> Result<Option<u64>, Error> {
-        for back in (1..HOP).rev() {
-            let other = self.after(home, distance - back);
-            let step = u64::from(self.hop(edit, other)?.trailing_zeros());
-            if step >= back {
-                continue;
-            }
-            let from_at = self.line_at(self.after(other, step));
-            let moved = Bucket(edit.read_line(from_at)?);
-            self.place(edit, other, back, moved)?;
-            self.set_hop(edit, other, step, false)?;
-            let word = edit.read(from_at)?;
-            edit.write(from_at, Bucket::emptied(word));
-            edit.empties();
-            return Ok(Some(distance - back + step));
-        }
-        Ok(None)
-    }
-
-    /// Writes an entry into the empty bucket `distance` after its home.
-    pub(crate) fn place(
-        self,
-        edit: &mut impl Edit,
-        home: u64,
-        distance: u64,
-        bucket: Bucket,
-    ) -> Result<(), Error> {
-        let at = self.line_at(self.after(home, distance));
-        for number in 1..8 {
-            edit.fill(at + number as u64 * WORD, bucket.0[number]);
-        }
-        let word = edit.read(at)?;
-        edit.write(at, bucket.placed(word).0[0]);
-        self.set_hop(edit, home, distance, true)
-    }
 }

@@ -250,11 +250,9 @@ impl Session {
     fn drop_directory(&mut self, at: u64, shard: u64) -> Result<u64, Error> {
         let mut dropped = 0;
         let mut hash = self.plan.first_of_shard(shard);
-        loop {
-            let Some(directory) = directory_of(&self.view, &self.plan, shard)? else { break };
-            if directory.at != at {
-                break;
-            }
+        while let Some(directory) = directory_of(&self.view, &self.plan, shard)?
+            && directory.at == at
+        {
             let mut bits = self.plan.shard_bits() + directory.depth;
             if let Some(group) = group_of(&self.view, &self.plan, hash)? {
                 dropped += self.drop_group_of(shard, &group, hash)?;
