@@ -76,7 +76,11 @@ pub(crate) fn payload_bytes(at: Offset) -> u64 {
         no_chunk(at);
     }
     // The chunk is the caller's, so nobody changes its tags meanwhile.
-    Chunk::at(&core(), at - WORD).payload_bytes()
+    let chunk = Chunk::at(&core(), at - WORD);
+    if !is_twinned(chunk) {
+        abort_for(&Misuse { begin: at, ..Misuse::new(Wrong::Overrun, at) });
+    }
+    chunk.payload_bytes()
 }
 
 /// What a request for `bytes` bytes gets.
