@@ -54,8 +54,8 @@ pub(crate) fn create(name: &Name, how: &Create) -> Result<Arc<Mapping>, Error> {
     }
 }
 
-/// Makes a store in a segment. Two makers of one name take turns, so that it is not made twice while
-/// a third one removes a store under an earlier key between them.
+/// Makes a store in a segment. Two makers of one name take turns, so that it is not made twice
+/// while a third one removes a store under an earlier key between them.
 fn create_segment(name: &Name, how: &Create) -> Result<Arc<Mapping>, Error> {
     let bytes = whole_pages(how.memory_bytes)?;
     let _turn = Turn::take(name)?;
