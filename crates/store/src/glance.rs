@@ -104,8 +104,8 @@ impl Reader<'_> {
         }
         if group.buckets != 0 && key.len() <= INLINE_BYTES {
             let ring = group.whole();
-            // Entries that do not stand in their home mostly stand right behind it: their lines come
-            // together with that of the home, which says where they are.
+            // Entries that do not stand in their home mostly stand right behind it: their lines
+            // come together with that of the home, which says where they are.
             let home_at = ring.line_at(ring.home(hash));
             for line in 1..=FETCH_BEHIND {
                 self.view.prefetch(home_at + line * BUCKET_BYTES);

@@ -122,7 +122,7 @@ impl Session {
         if grown? || self.drop_near(hash, lacking)? {
             return Ok(());
         }
-        // Nothing near is in its way: the group has no such part yet, and there must be room for one.
+        // Nothing near is in its way: the group has no such part yet, and needs room for one.
         self.claim_evicting(ROOM_LINES * BUCKET_BYTES, BUCKET_BYTES)?;
         self.free_claims(claims)
     }

@@ -60,7 +60,7 @@ pub(crate) mod header {
     pub(crate) const HAND_AT: u64 = 272;
     /// Which due is looked at next.
     pub(crate) const DUE_HAND_AT: u64 = 280;
-    /// How far the heap reaches, in stretches; and how far it has huge pages, or somebody is at it.
+    /// How far the heap reaches, in stretches; how far it has huge pages, or somebody is at it.
     pub(crate) const HEAP_REACH_AT: u64 = 288;
     pub(crate) const HUGE_TO_AT: u64 = 296;
     /// The hold of the heap, and its version; on a line of their own.
@@ -171,8 +171,8 @@ impl Plan {
         // Two bits for each 64 bytes: as many pairs as there can be entries, so that few share one.
         let visits_words = (bytes / 256 / WORD).next_power_of_two();
         let ghosts_at = visits_at + visits_words * WORD;
-        // A byte for each 256 bytes: what was dropped lately is remembered, as many small entries as
-        // a third of those that are there, and several times as many larger ones.
+        // A byte for each 256 bytes: what was dropped lately is remembered, as many small entries
+        // as a third of those that are there, and several times as many larger ones.
         let ghosts_words = (bytes / 256 / WORD).next_power_of_two();
         let dues_at = ghosts_at + ghosts_words * WORD;
         // A word for each 32 KiB: the size of a full group, so that a word is about one group.
@@ -239,7 +239,8 @@ impl Plan {
         self.shards.trailing_zeros()
     }
 
-    /// The word with the two bits that count the visits of an entry of this hash, and the lower one.
+    /// The word with the two bits that count the visits of an entry of this hash, and the lower
+    /// one.
     pub(crate) fn visits_of(&self, hash: u64) -> (u64, u64) {
         let pair = (hash >> 8) & (self.visits_words * 32 - 1);
         (self.visits_at + pair / 32 * WORD, 1 << (pair % 32 * 2))

@@ -10,10 +10,10 @@
 //! whole, so only memory that is in use already is made one, behind where the heap grows, and none
 //! in a small store.
 //!
-//! To collapse pages takes some milliseconds, mostly of waiting, and who touches them meanwhile waits
-//! too. So it is for whoever tidies, a stretch at a time; writers only say how far the heap reaches.
-//! Of all processes one does each stretch: the one that counts the word up. If it dies meanwhile,
-//! its stretch stays as it was.
+//! To collapse pages takes some milliseconds, mostly of waiting, and who touches them meanwhile
+//! waits too. So it is for whoever tidies, a stretch at a time; writers only say how far the heap
+//! reaches. Of all processes one does each stretch: the one that counts the word up. If it dies
+//! meanwhile, its stretch stays as it was.
 //!
 //! Promises: what stands in memory does not change; without help from the system nothing is lost
 //! but time.

@@ -49,9 +49,9 @@ pub(crate) struct Victim {
 }
 
 impl Session {
-    /// Picks the entry of a group that goes next, in at most `reach` lines from the home of `hash` on
-    /// in the part that something is lacking in; its shard is held. One whose payload would not
-    /// become free at once is spared.
+    /// Picks the entry of a group that goes next, in at most `reach` lines from the home of `hash`
+    /// on in the part that something is lacking in; its shard is held. One whose payload would
+    /// not become free at once is spared.
     pub(crate) fn pick(
         &self,
         group: &Group,

@@ -97,9 +97,9 @@ impl Space {
     }
 }
 
-/// The class whose blocks serve a payload with less waste than a chunk of its own: groups have sizes
-/// of many kinds, whose slabs would stand half empty; and above some hundred bytes what a block is
-/// larger than it need be is often more than a chunk's tags.
+/// The class whose blocks serve a payload with less waste than a chunk of its own: groups have
+/// sizes of many kinds, whose slabs would stand half empty; and above some hundred bytes what a
+/// block is larger than it need be is often more than a chunk's tags.
 fn worthwhile_class(bytes: u64, align: u64) -> Option<Class> {
     let class = Class::aligned(bytes, align).filter(|_| align <= GRANULE)?;
     let block = u64::from(class.shape().bytes);

@@ -59,6 +59,10 @@ impl View {
     }
 
     /// The word at `at`, which comes from the segment: it may be anything.
+    #[expect(
+        clippy::unnecessary_lazy_evaluations,
+        reason = "to make the error first is most of the work of a look that finds its word"
+    )]
     #[inline]
     pub(crate) fn followed(&self, at: u64) -> Result<&AtomicU64, Error> {
         // Made only where it is needed: to drop an error that nobody gets is a call.

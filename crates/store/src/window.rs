@@ -41,8 +41,8 @@ enum Occupant {
     Payload { at: u64, hash: u64 },
     /// A group, and the hash of one of its entries.
     Group { at: u64, hash: u64 },
-    /// The directory of a shard: it goes with all that it leads to, which in a large store is a part
-    /// in a thousand.
+    /// The directory of a shard: it goes with all that it leads to, which in a large store is a
+    /// part in a thousand.
     Directory { at: u64, shard: u64 },
 }
 
@@ -222,8 +222,8 @@ impl Session {
         Ok(found.map(|(place, bucket)| (group, place, bucket)))
     }
 
-    /// Entries that the caller is about to change are spared; if it did not say which these are, all
-    /// of the shards that we hold.
+    /// Entries that the caller is about to change are spared; if it did not say which these are,
+    /// all of the shards that we hold.
     fn may_take(&self, hash: u64) -> bool {
         if self.busy.is_empty() {
             return !self.held.contains(&self.plan.shard_of(hash));

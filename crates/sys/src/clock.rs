@@ -11,8 +11,9 @@ pub fn coarse_ms() -> u64 {
     read_ms(libc::CLOCK_MONOTONIC_COARSE)
 }
 
-/// Returns milliseconds since 1970, up to a tick of the kernel (1 to 10 ms) old; 0 where there is no
-/// such clock. The exact time takes five times as long, and stops what a processor has under way.
+/// Returns milliseconds since 1970, up to a tick of the kernel (1 to 10 ms) old; 0 where there is
+/// no such clock. The exact time takes five times as long, and stops what a processor has under
+/// way.
 #[must_use]
 pub fn coarse_unix_ms() -> u64 {
     read_ms(libc::CLOCK_REALTIME_COARSE)
