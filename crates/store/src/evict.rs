@@ -232,8 +232,8 @@ impl Session {
         Ok(self.try_hold(shard))
     }
 
-    /// Drops from a group, from place `first` on, as many as one transaction takes; returns how many
-    /// bytes it dropped, and where it stopped.
+    /// Drops from a group, from place `first` on, as many as one transaction takes; returns how
+    /// many bytes it dropped, and where it stopped.
     pub(crate) fn sweep(
         &mut self,
         shard: u64,

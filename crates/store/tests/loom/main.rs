@@ -1,7 +1,7 @@
 //! Models: every order of steps that the memory model allows, tried by loom.
 //!
-//! The holds are the store's own code, on loom's atomics. Versions are read and changed step by step
-//! as `session.rs` and `reader.rs` do it, on a shard of two words.
+//! The holds are the store's own code, on loom's atomics. Versions are read and changed step by
+//! step as `session.rs` and `reader.rs` do it, on a shard of two words.
 //!
 //! `cargo xtask loom`, or `RUSTFLAGS="--cfg loom" cargo test --release --test loom`; without that
 //! flag there is nothing here.

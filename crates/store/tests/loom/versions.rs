@@ -1,7 +1,7 @@
 //! A shard of two words that change together, its version and its journal; and a reader of both.
 //!
 //! ```text
-//!   writer   note, note, length --> version odd, fence --> word, word --> length 0 --> version even
+//!   writer   note, length --> version odd, fence --> word, word --> length 0 --> version even
 //!   reader   even: words, fence, version again      odd: the notes' old values, if nothing moved
 //! ```
 
