@@ -4,7 +4,7 @@
 //! | --- | --- | --- |
 //! | `source` | `mmap` (default), `brk` | where core comes from |
 //! | `fit` | `bins` (default), `first`, `next`, `best` | how a free chunk is chosen |
-//! | `harden` | `on`, `off` (default) | overruns and writes after a free are looked for, at a cost |
+//! | `harden` | `on`, `off` (default) | overruns and writes after a free are looked for |
 //! | `stats` | `exit` | statistics on standard error when the program ends |
 //!
 //! `MORECORE_SHOW_STATS=1` asks for the statistics as well.

@@ -8,8 +8,8 @@
 //!
 //! A `new` that fails has to call the new handler and to throw `std::bad_alloc`: that is the C++
 //! runtime's to do. So where there is no core, it jumps to the operator that the runtime has under
-//! the same name, which asks our malloc again, and does all that C++ says. This library links no C++
-//! runtime, and unwinds nothing: its frames are gone when somebody throws.
+//! the same name, which asks our malloc again, and does all that C++ says. This library links no
+//! C++ runtime, and unwinds nothing: its frames are gone when somebody throws.
 //!
 //! Source: ISO C++ 23, \[new.delete\]; the Itanium C++ ABI, 5.1.5.3 (names), for targets where
 //! `size_t` is `unsigned long`.

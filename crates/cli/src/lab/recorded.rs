@@ -246,7 +246,8 @@ mod tests {
             &[(Kind::Allocate, 0, 1), (Kind::Free, 0, 0), (Kind::Allocate, 0, 104)],
         );
         check(
-            "7: realloc 0xa 0x0 8\n7: realloc 0xb 0xa 16\n7: free 0xb\n7: free 0x0\n7: thread_done 0x0",
+            "7: realloc 0xa 0x0 8\n7: realloc 0xb 0xa 16\n7: free 0xb\n7: free 0x0\n\
+             7: thread_done 0x0",
             &[(Kind::Allocate, 0, 8), (Kind::Resize, 0, 16), (Kind::Free, 0, 0)],
         );
     }

@@ -1,4 +1,5 @@
-//! Contestants of the mallocs' benches: ours, and the mallocs that this machine has or that were named.
+//! Contestants of the mallocs' benches: ours, and the mallocs that this machine has or that were
+//! named.
 
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};

@@ -1,5 +1,5 @@
-//! The stress: threads that come and go, all tiers, all verbs, payloads that wander between threads,
-//! their contents checked; and the heap proven whole at its end.
+//! The stress: threads that come and go, all tiers, all verbs, payloads that wander between
+//! threads, their contents checked; and the heap proven whole at its end.
 //!
 //! Not run unless asked for (`cargo xtask stress`): it takes `STRESS_SECONDS`, 60 if unset, and is
 //! alone with the heap, which is as `MORECORE_CONF` has it.

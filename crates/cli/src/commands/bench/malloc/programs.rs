@@ -286,8 +286,10 @@ fn write_rust(functions: usize, mut file: impl Write) -> io::Result<()> {
         writeln!(
             file,
             "pub fn function{number}(first:&[u32],second:Option<usize>)->Result<Vec<u32>,String>{{\
-             let sum:u32=first.iter().filter(|item|**item>{number}).map(|item|item*{number}).sum();\
-             match second {{Some(count) if count>{number}=>Ok(vec![sum;count]),Some(_)=>Err(format!(\
+             let sum:u32=first.iter().filter(|item|**item>{number})\
+             .map(|item|item*{number}).sum();\
+             match second {{Some(count) if count>{number}=>Ok(vec![sum;count]),\
+             Some(_)=>Err(format!(\
              \"{{sum}} of {number}\")),None=>{{if sum>1{{Ok(Vec::new())}}else{{Err(String::new())}}}}}}}}"
         )?;
     }
