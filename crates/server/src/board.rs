@@ -19,13 +19,13 @@ use crate::clients::{About, Origin};
 use crate::exchange::Standing;
 
 /// Words of numbers in a row.
-const NUMBERS: usize = 9;
+const NUMBERS: usize = 10;
 
 /// Words of each text: two addresses (a path of 107 bytes and `:0` fit), the name, the library's
 /// name and version, the command.
 const TEXTS: [usize; 6] = [14, 14, 8, 4, 4, 4];
 
-/// Words in a row, without its id and its bytes of buffers: 57, and an even number of lines.
+/// Words in a row, without its id and its bytes of buffers: 58, and an even number of lines.
 const ROW: usize = 64;
 
 /// The rows.
@@ -76,6 +76,7 @@ impl Board {
         let [named, matching, sharded] = about.standing.listening.map(u64::from);
         words[7].store(named | matching << 32, Relaxed);
         words[8].store(sharded, Relaxed);
+        words[9].store(about.redirect as u64, Relaxed);
         let texts = [&about.name, &about.library_name, &about.library_version];
         for (index, text) in texts.into_iter().enumerate() {
             self.write_text(row, 2 + index, text);
@@ -134,6 +135,7 @@ impl Board {
                     is_tracking: number(5) & 8 != 0,
                     is_waiting: number(5) & 16 != 0,
                 },
+                redirect: number(9) as i64,
             };
             each(id, &origin, &about);
         }

@@ -116,6 +116,12 @@ impl Caller {
         self.extras.as_ref().is_some_and(|extras| extras.is_leaving)
     }
 
+    /// Who hears of changed keys instead of it: 0 nobody, -1 where it hears of none.
+    pub(crate) fn redirect(&self) -> i64 {
+        let tracking = self.extras.as_ref().and_then(|extras| extras.tracking.as_ref());
+        tracking.map_or(-1, |tracking| tracking.redirect.map_or(0, u64::cast_signed))
+    }
+
     /// What it is to the exchange.
     pub(crate) fn standing(&self) -> Standing {
         self.extras.as_ref().map_or_else(Standing::default, |extras| extras.standing)
@@ -164,6 +170,7 @@ impl Caller {
         about.command = self.last_command.into();
         about.active_ms = now_ms;
         about.standing = self.standing();
+        about.redirect = self.redirect();
         let transaction = self.extras.as_ref().and_then(|extras| extras.transaction.as_ref());
         about.queued = transaction.map(|transaction| transaction.count() as u32);
         about

@@ -82,6 +82,8 @@ pub(crate) struct About {
     pub(crate) queued: Option<u32>,
     /// What it listens to.
     pub(crate) standing: Standing,
+    /// Who hears of changed keys instead of it: 0 nobody, -1 where it hears of none.
+    pub(crate) redirect: i64,
 }
 
 /// A client's place among the others; it leaves when this is dropped.
@@ -233,7 +235,7 @@ fn describe(id: u64, origin: &Origin, about: &About, now_ms: u64, line: &mut Str
         line,
         "id={} addr={} laddr={} fd={} name={} age={age} idle={idle} flags={} db=0 sub={sub} \
          psub={psub} ssub={ssub} multi={} qbuf={} qbuf-free=0 argv-mem=0 obl={} oll=0 omem={} \
-         tot-mem={} events=r cmd={} user=default redir=-1 resp={} lib-name={} lib-ver={}",
+         tot-mem={} events=r cmd={} user=default redir={} resp={} lib-name={} lib-ver={}",
         id,
         origin.remote,
         origin.local,
@@ -246,6 +248,7 @@ fn describe(id: u64, origin: &Origin, about: &About, now_ms: u64, line: &mut Str
         about.unsent_bytes,
         about.pending_bytes + about.unsent_bytes,
         about.command,
+        about.redirect,
         about.version,
         about.library_name.escape_ascii(),
         about.library_version.escape_ascii(),
@@ -267,6 +270,7 @@ impl About {
             is_no_touch: false,
             queued: None,
             standing: Standing::default(),
+            redirect: -1,
         }
     }
 

@@ -203,7 +203,10 @@ impl Exchange {
         }
         let mut told = Vec::new();
         let tell = |(id, key): Told<'_>| told.push((id, key.map(<[u8]>::to_vec)));
+        // One time decides what has expired and what is looked at for it.
+        store.set_now(Some(now_ms));
         let looked = rooms.tracking.look(store, now_ms, tell);
+        store.set_now(None);
         self.tell_changes(rooms, &told, waiting_most(false));
         looked
     }

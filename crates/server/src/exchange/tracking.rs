@@ -217,7 +217,8 @@ impl Tracking {
         self.trackers.keys().for_each(|&id| tell((id, None)));
     }
 
-    /// Looks for what others changed, and what expired; a part of it each time.
+    /// Looks for what others changed, and what expired; a part of it each time. For the store it is
+    /// this time too.
     pub(super) fn look(
         &mut self,
         store: &mut Store,
@@ -227,7 +228,6 @@ impl Tracking {
         if self.is_idle() {
             return Ok(());
         }
-        store.set_now(Some(now_ms));
         if self.count == 0 {
             self.count = store.stat().shards;
         }
@@ -245,7 +245,6 @@ impl Tracking {
                 looked += self.look_at_known(shard, shards, store, now_ms, &mut tell)?;
             }
         }
-        store.set_now(None);
         Ok(())
     }
 

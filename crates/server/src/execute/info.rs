@@ -88,7 +88,15 @@ fn server(source: &Source<'_>, text: &mut String) -> std::fmt::Result {
 fn clients(source: &Source<'_>, text: &mut String) -> std::fmt::Result {
     write!(text, "connected_clients:{}\r\n", source.shared.clients.count())?;
     write!(text, "maxclients:{}\r\n", source.shared.options.clients_most)?;
-    write!(text, "blocked_clients:0\r\n")
+    let (mut waiting, mut tracking, mut listening) = (0, 0, 0);
+    source.shared.clients.each(|_, about| {
+        waiting += u32::from(about.standing.is_waiting);
+        tracking += u32::from(about.standing.is_tracking);
+        listening += u32::from(about.standing.is_listening());
+    });
+    write!(text, "blocked_clients:{waiting}\r\n")?;
+    write!(text, "tracking_clients:{tracking}\r\n")?;
+    write!(text, "pubsub_clients:{listening}\r\n")
 }
 
 fn memory(source: &Source<'_>, text: &mut String) -> std::fmt::Result {

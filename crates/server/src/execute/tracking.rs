@@ -117,21 +117,14 @@ pub(super) fn choose<'a>(
 }
 
 /// CLIENT GETREDIR: -1 without tracking, 0 without another who is told.
-pub(super) fn redirect<'a>(caller: &mut Caller, reply: &mut Encoder<'_>) -> Answered<'a> {
-    reply.integer(redirect_of(caller));
+pub(super) fn redirect<'a>(caller: &Caller, reply: &mut Encoder<'_>) -> Answered<'a> {
+    reply.integer(caller.redirect());
     Ok(())
-}
-
-fn redirect_of(caller: &mut Caller) -> i64 {
-    match &caller.extras().tracking {
-        None => -1,
-        Some(tracking) => tracking.redirect.map_or(0, u64::cast_signed),
-    }
 }
 
 /// CLIENT TRACKINGINFO.
 pub(super) fn info<'a>(caller: &mut Caller, desk: &Desk, reply: &mut Encoder<'_>) -> Answered<'a> {
-    let redirect = redirect_of(caller);
+    let redirect = caller.redirect();
     let tracking = caller.extras().tracking.clone();
     let mut flags = vec![if tracking.is_some() { "on" } else { "off" }];
     if let Some(tracking) = &tracking {

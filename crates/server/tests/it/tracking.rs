@@ -127,6 +127,9 @@ fn another_may_be_told_instead() {
         let on = format!("CLIENT TRACKING ON REDIRECT {}", &id[1..]);
         assert_eq!(reader.ask(&on), "+OK");
         assert_eq!(reader.ask("CLIENT GETREDIR"), id);
+        assert!(reader.ask("CLIENT INFO").contains(&format!(" redir={} ", &id[1..])));
+        let info = reader.ask("INFO clients");
+        assert!(info.contains("tracking_clients:1\\r\\npubsub_clients:1"), "{info}");
         assert_eq!(reader.ask("GET k"), "nil");
         assert_eq!(Talk::to(house.address).ask("SET k 1"), "+OK");
         let heard = "[\"message\", \"__redis__:invalidate\", [\"k\"]]";

@@ -161,6 +161,7 @@ fn random_transactions_get_the_replies_of_redis() {
         let mut random = fastrand::Rng::with_seed(seed);
         let mut ours = [Talk::to(house.address), Talk::to(house.address)];
         let mut theirs = [redis.talk(), redis.talk()];
+        let mut looker = redis.talk();
         for step in 0..ASKED {
             let words: Vec<String> = match random.u32(0..12) {
                 0 | 1 => vec!["MULTI".into()],
@@ -171,6 +172,10 @@ fn random_transactions_get_the_replies_of_redis() {
                 6 if random.u32(0..8) == 0 => vec!["FLUSHALL".into()],
                 _ => crate::differential::command(&mut random),
             };
+            // Of a key that is not there, we see only whether it is there in the end (decision 46).
+            if words[0] == "WATCH" && looker.ask(&format!("EXISTS {}", words[1])) == ":0" {
+                continue;
+            }
             // Replies with times may differ by a moment, and sums of fractions by a rounding.
             let word = words[0].to_ascii_uppercase();
             if word.contains("TTL") || word.contains("TIME") || word.contains("FLOAT") {
