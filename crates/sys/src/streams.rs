@@ -1,8 +1,8 @@
 //! The lock that the C library has for the list of its streams.
 //!
 //! `fork` takes it after all handlers (pthread_atfork(3)) have run, so a handler that takes locks
-//! of its own must take this one before them: a thread that has it, to flush all streams for example,
-//! may be about to wait for those. The same thread may take it again.
+//! of its own must take this one before them: a thread that has it, to flush all streams for
+//! example, may be about to wait for those. The same thread may take it again.
 //!
 //! Promises: where the C library is not glibc, there is no such lock, and nothing is done.
 //! Source: glibc, sysdeps/nptl/fork.c and libio/genops.c.

@@ -290,7 +290,8 @@ fn write_rust(functions: usize, mut file: impl Write) -> io::Result<()> {
              .map(|item|item*{number}).sum();\
              match second {{Some(count) if count>{number}=>Ok(vec![sum;count]),\
              Some(_)=>Err(format!(\
-             \"{{sum}} of {number}\")),None=>{{if sum>1{{Ok(Vec::new())}}else{{Err(String::new())}}}}}}}}"
+             \"{{sum}} of {number}\")),None=>{{\
+             if sum>1{{Ok(Vec::new())}}else{{Err(String::new())}}}}}}}}"
         )?;
     }
     file.flush()
