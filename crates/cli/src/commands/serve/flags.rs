@@ -23,8 +23,12 @@ pub(crate) struct Flags {
     #[arg(short, long)]
     port: Option<u16>,
     /// Address to listen on [default: 127.0.0.1]; may be repeated
-    #[arg(long, value_name = "ADDRESS")]
+    #[arg(short = 'l', long, visible_alias = "listen", value_name = "ADDRESS")]
+    #[arg(value_delimiter = ',')]
     bind: Vec<IpAddr>,
+    /// memcached's UDP port: 0, for there is none
+    #[arg(short = 'U', long = "udp-port", value_name = "PORT", value_parser = no_udp)]
+    udp_port: Option<u16>,
     /// Path of a Unix socket to listen on too
     #[arg(short = 's', long = "unixsocket", value_name = "PATH")]
     unix_socket: Option<PathBuf>,
@@ -37,8 +41,9 @@ pub(crate) struct Flags {
     /// Threads that execute commands [default: number of cores]
     #[arg(short, long, value_name = "COUNT")]
     threads: Option<NonZeroUsize>,
-    /// Size of the store, if it has to be made [default: 1gb]
-    #[arg(short, long, visible_alias = "maxmemory", value_parser = quantity::bytes)]
+    /// Size of the store, if it has to be made [default: 1gb]; a number below 1048576 without unit
+    /// is MiB, as memcached has it
+    #[arg(short, long, visible_alias = "maxmemory", value_parser = memory)]
     #[arg(value_name = "SIZE")]
     memory: Option<u64>,
     /// What a full store does, if it has to be made [default: policy]
@@ -48,6 +53,9 @@ pub(crate) struct Flags {
     #[arg(long = "maxmemory-policy", value_name = "POLICY", conflicts_with = "evict")]
     #[arg(value_parser = policy)]
     policy: Option<Evict>,
+    /// memcached's word for --evict none
+    #[arg(short = 'M', long = "disable-evictions", conflicts_with_all = ["evict", "policy"])]
+    is_full_refused: bool,
     /// At most this many clients at once [default: 10000]
     #[arg(short = 'c', long = "maxclients", value_name = "COUNT")]
     clients_most: Option<u32>,
@@ -68,6 +76,9 @@ pub(crate) struct Flags {
     /// What is logged to standard error [default: notice]
     #[arg(long = "loglevel", value_enum, value_name = "LEVEL")]
     level: Option<LevelName>,
+    /// Log much, and said twice everything, as memcached has it
+    #[arg(short, long = "verbose", action = clap::ArgAction::Count, conflicts_with = "level")]
+    verbosity: u8,
     /// A file with lines of a redis.conf; flags come first
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
@@ -90,6 +101,7 @@ impl Flags {
         Flags {
             port: self.port.or(below.port),
             bind: if self.bind.is_empty() { below.bind } else { self.bind },
+            udp_port: self.udp_port,
             unix_socket: self.unix_socket.or(below.unix_socket),
             model: self.model.or(below.model),
             protocol: self.protocol.or(below.protocol),
@@ -97,12 +109,14 @@ impl Flags {
             memory: self.memory.or(below.memory),
             evict: self.evict.or(self.policy).or(below.evict),
             policy: below.policy,
+            is_full_refused: self.is_full_refused,
             clients_most: self.clients_most.or(below.clients_most),
             password: self.password.or(below.password),
             timeout_s: self.timeout_s.or(below.timeout_s),
             keep_alive_s: self.keep_alive_s.or(below.keep_alive_s),
             busy_poll_us: self.busy_poll_us.or(below.busy_poll_us),
             level: self.level.or(below.level),
+            verbosity: self.verbosity,
             config: self.config,
         }
     }
@@ -114,7 +128,10 @@ impl Flags {
 
     /// What the store does when it is full.
     pub(super) fn evict(&self) -> morecore_store::Evict {
-        self.evict.or(self.policy).unwrap_or(Evict::Policy).into()
+        match self.is_full_refused {
+            true => morecore_store::Evict::None,
+            false => self.evict.or(self.policy).unwrap_or(Evict::Policy).into(),
+        }
     }
 
     /// The same for the server, with its own defaults for what was not said.
@@ -132,9 +149,30 @@ impl Flags {
             timeout_s: self.timeout_s.unwrap_or(usual.timeout_s),
             keep_alive_s: self.keep_alive_s.unwrap_or(usual.keep_alive_s),
             busy_poll_us: self.busy_poll_us.unwrap_or(usual.busy_poll_us),
-            log: self.level.map_or(usual.log, Level::from),
+            log: match self.verbosity {
+                0 => self.level.map_or(usual.log, Level::from),
+                1 => Level::Verbose,
+                _ => Level::Debug,
+            },
             ..usual
         }
+    }
+}
+
+/// Reads the size of a store. memcached counts in MiB; and no store is so small that a number below
+/// a million could mean bytes.
+fn memory(text: &str) -> Result<u64, String> {
+    match text.parse::<u64>() {
+        Ok(number @ 1..0x10_0000) => Ok(number << 20),
+        _ => quantity::bytes(text),
+    }
+}
+
+/// Reads memcached's UDP port: its tools say 0 to be sure that there is none.
+fn no_udp(text: &str) -> Result<u16, String> {
+    match text {
+        "0" => Ok(0),
+        _ => Err("there is no UDP; 0 says so".to_string()),
     }
 }
 
@@ -221,5 +259,43 @@ impl From<LevelName> for Level {
             LevelName::Warning => Level::Warning,
             LevelName::Nothing => Level::Nothing,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        flags: Flags,
+    }
+
+    fn flags(line: &str) -> Result<Flags, clap::Error> {
+        let words = ["serve"].into_iter().chain(line.split(' '));
+        Line::try_parse_from(words).map(|line| line.flags)
+    }
+
+    #[test]
+    fn memcacheds_own_flags_are_taken() {
+        let Ok(flags) = flags("-l 127.0.0.1,::1 -p 11211 -U 0 -m 64 -c 9 -t 2 -M -vv") else {
+            panic!("a flag is not taken")
+        };
+        let options = flags.options();
+        assert_eq!(flags.memory_bytes(), Some(64 << 20));
+        assert_eq!(flags.evict(), morecore_store::Evict::None);
+        assert_eq!((options.bind.len(), options.port, options.clients_most), (2, Some(11211), 9));
+        assert_eq!(options.log, Level::Debug);
+    }
+
+    #[test]
+    fn a_number_that_is_large_enough_is_bytes() {
+        for (text, bytes) in [("1048575", 1048575 << 20), ("1048576", 1 << 20), ("8mb", 8 << 20)] {
+            assert_eq!(memory(text), Ok(bytes), "{text}");
+        }
+        assert!(flags("-U 11211").is_err());
     }
 }
