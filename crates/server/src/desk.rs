@@ -68,8 +68,8 @@ const COMMANDS_AHEAD: usize = 16;
 /// What a client hears of a child whose parent is gone: it will be in a moment, too.
 const ALONE: &str = "ERR the server ends";
 
-/// A spare buffer that grew beyond this, or would have all of them together do so, is given up: rare
-/// large values must not stay for ever.
+/// A spare buffer that grew beyond this, or would have all of them together do so, is given up:
+/// rare large values must not stay for ever.
 const SPARE_BYTES_MOST: usize = 4 << 20;
 
 impl Desk {

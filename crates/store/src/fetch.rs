@@ -44,7 +44,8 @@ impl Store {
         Fetching(hash)
     }
 
-    /// Goes on when that line may have come: the entry may stand beside it, and its value elsewhere.
+    /// Goes on when that line may have come: the entry may stand beside it, and its value
+    /// elsewhere.
     #[inline]
     pub fn fetch_on(&self, fetching: Fetching) {
         self.reader().fetch_on(fetching.0);

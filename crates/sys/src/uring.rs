@@ -8,10 +8,10 @@
 //!
 //! Promises: safe to use, because whatever the kernel reads and writes is the ring's own memory:
 //! bytes to send are copied into it, and received ones are lent out of it. One thread uses a ring,
-//! the one that has made it; another's calls fail with `EEXIST`. When a ring ends, the kernel breaks
-//! a wait of that thread off (`EINTR`), if it lives on.
-//! It needs Linux 6.1: receives that go on, with buffers that the kernel chooses from, and work that
-//! is done only when we ask for it. An older kernel, or one that does not allow it, refuses
+//! the one that has made it; another's calls fail with `EEXIST`. When a ring ends, the kernel
+//! breaks a wait of that thread off (`EINTR`), if it lives on.
+//! It needs Linux 6.1: receives that go on, with buffers that the kernel chooses from, and work
+//! that is done only when we ask for it. An older kernel, or one that does not allow it, refuses
 //! [`Uring::new`].
 //! Knows nothing of what the bytes mean.
 //! Source: `io_uring`(7); `J. Axboe, Efficient IO with io_uring, 2019`.

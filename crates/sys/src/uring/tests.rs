@@ -1,3 +1,5 @@
+//! A ring, and both ends of a connection: what comes, what leaves, and what is not taken.
+
 use std::vec::Vec;
 
 use super::*;

@@ -44,8 +44,8 @@ struct Plain {
 }
 
 impl Batch {
-    /// Finds the plain commands that `input` begins with, `most` at most. They are to have arguments
-    /// of no more than `bulk_bytes_most`.
+    /// Finds the plain commands that `input` begins with, `most` at most. They are to have
+    /// arguments of no more than `bulk_bytes_most`.
     pub fn read(&mut self, input: &[u8], most: usize, bulk_bytes_most: usize) {
         self.clear();
         let bulk_bytes_most = bulk_bytes_most.min(BULK_BYTES_MOST);

@@ -22,8 +22,10 @@ const SEED: u64 = 1;
 /// A load runs this part of a sample's time before anything counts: connections are accepted.
 const PRELUDE_PART: u32 = 8;
 
-/// How many connections tell what one of them takes.
-const MEMORY_CONNECTIONS: usize = 100;
+/// How many connections tell what one of them takes: so many that what the server has left over for
+/// the first of them does not count. Where each is a process, which takes far more, fewer will do.
+const MEMORY_CONNECTIONS: usize = 500;
+const MEMORY_PROCESSES: usize = 50;
 
 /// A server that is measured.
 pub(super) struct Contestant<'a> {
@@ -34,6 +36,8 @@ pub(super) struct Contestant<'a> {
     language: Language,
     /// Does it know no commands, but only how long they are?
     is_floor: bool,
+    /// How many connections are made to measure their memory.
+    memory_connections: usize,
     server: Server<'a>,
 }
 
@@ -85,19 +89,26 @@ impl<'a> Contestant<'a> {
     /// Our server under `model`.
     pub(super) fn ours(model: Model, server: Server<'a>) -> Contestant<'a> {
         let name = format!("morecore {model}");
-        Contestant { name, is_ours: true, language: Language::Resp, is_floor: false, server }
+        let memory_connections = match model {
+            Model::Process => MEMORY_PROCESSES,
+            Model::Epoll | Model::Select | Model::Thread | Model::Uring => MEMORY_CONNECTIONS,
+        };
+        let language = Language::Resp;
+        Contestant { name, is_ours: true, language, is_floor: false, memory_connections, server }
     }
 
     /// Another's server.
     pub(super) fn theirs(peer: Peer, server: Server<'a>) -> Contestant<'a> {
         let name = peer.name().to_string();
-        Contestant { name, is_ours: false, language: peer.language(), is_floor: false, server }
+        let (language, memory_connections) = (peer.language(), MEMORY_CONNECTIONS);
+        Contestant { name, is_ours: false, language, is_floor: false, memory_connections, server }
     }
 
     /// The floor.
     pub(super) fn floor(server: Server<'a>) -> Contestant<'a> {
         let (name, language) = ("floor".to_string(), Language::Resp);
-        Contestant { name, is_ours: false, language, is_floor: true, server }
+        let memory_connections = MEMORY_CONNECTIONS;
+        Contestant { name, is_ours: false, language, is_floor: true, memory_connections, server }
     }
 
     /// Sets every key to a value of the setting's length.
@@ -115,10 +126,10 @@ impl<'a> Contestant<'a> {
         let before = usage::private_bytes(self.server.pid)?;
         let batches = setting.content(keys).batches(self.language, Operation::Get, 1, SEED);
         let setting = Setting { operation: Operation::Get, ..setting };
-        let mut load = self.open(setting, keys, MEMORY_CONNECTIONS)?;
+        let mut load = self.open(setting, keys, self.memory_connections)?;
         load.run(&batches, Duration::ZERO).map_err(|error| self.failed(error))?;
         let after = usage::private_bytes(self.server.pid)?;
-        Ok((after as f64 - before as f64) / MEMORY_CONNECTIONS as f64)
+        Ok((after as f64 - before as f64) / self.memory_connections as f64)
     }
 
     /// One batch over each connection: a model may have a limit below what the setting wants.
