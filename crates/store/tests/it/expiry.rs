@@ -80,7 +80,7 @@ fn the_expired_go_before_anything_is_evicted() {
     let mut store = store(4 << 20, Evict::Policy);
     let mut number = 0u32;
     while store.stat().evictions == 0 {
-        let how = if number % 2 == 0 { expiring(BEGIN_MS + 1000) } else { ALWAYS };
+        let how = if number.is_multiple_of(2) { expiring(BEGIN_MS + 1000) } else { ALWAYS };
         store.set(&number.to_le_bytes(), &[1; 500], &how).unwrap();
         number += 1;
     }

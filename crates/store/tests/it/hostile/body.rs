@@ -138,7 +138,7 @@ impl Base {
                 0 => words[used] ^= 1 << (value % 64),
                 1 => words[used] = value,
                 // What is likely to be followed: an offset into the segment.
-                2 => words[used] = value % (words.len() as u64 * 8) & !7,
+                2 => words[used] = (value % (words.len() as u64 * 8)) & !7,
                 3 => words[used] = words[other],
                 4 => words[used] = words[used].wrapping_add(value as i8 as u64),
                 5 => words[number % self.words.len()] = value,
