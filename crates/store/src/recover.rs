@@ -13,11 +13,11 @@
 
 use crate::Error;
 use crate::atomic::{Acquire, Relaxed, Release};
-use crate::presence::Presence;
 use crate::hold::Hold;
 use crate::layout::{PAGE, WORD, header, shard, slot};
 use crate::lease::end_leases;
 use crate::participant::Identity;
+use crate::presence::Presence;
 use crate::session::{Session, core};
 
 impl Session {

@@ -10,8 +10,8 @@
 //! ```
 //!
 //! Promises: as a loop by readiness has them (`ready.rs`). Replies of all clients of a turn leave
-//! in one call. What a client that does not take its replies may send until its receive is cancelled
-//! is bounded by the ring's buffers.
+//! in one call. What a client that does not take its replies may send until its receive is
+//! cancelled is bounded by the ring's buffers.
 //!
 //! A seat is known to the kernel by its index and a generation: what is told of one that was left
 //! is told to nobody.

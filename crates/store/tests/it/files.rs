@@ -149,8 +149,10 @@ fn as_nobody(work: impl FnOnce() -> bool) -> bool {
     assert!(pid >= 0);
     if pid == 0 {
         // SAFETY: no pointers are passed.
-        let failed = unsafe { libc::setgid(65_534) | libc::setuid(65_534) };
-        let is_right = failed == 0 && work();
+        let is_of_nobody = unsafe { libc::setgid(65_534) } == 0;
+        // SAFETY: no pointers are passed.
+        let is_nobody = is_of_nobody && unsafe { libc::setuid(65_534) } == 0;
+        let is_right = is_nobody && work();
         // SAFETY: leaving at once is always allowed.
         unsafe { libc::_exit(i32::from(!is_right)) }
     }

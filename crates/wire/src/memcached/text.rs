@@ -59,9 +59,7 @@ fn read_line<'a>(name: &[u8], rest: Words<'a>) -> Result<Command<'a>, Refusal> {
         b"stats" => stats(rest),
         b"quit" => Ok(Command::Quit),
         // A browser speaks, perhaps in the name of another site: it gets no answer at all.
-        _ if rest.iter().last().is_some_and(|word| word.starts_with(b"HTTP/")) => {
-            Ok(Command::Quit)
-        }
+        _ if rest.iter().last().is_some_and(|word| word.starts_with(b"HTTP/")) => Ok(Command::Quit),
         _ => Err(Refusal::Unknown),
     }
 }
