@@ -48,8 +48,26 @@ pub(super) fn execute(
         (Muted::Next, Some(now @ Muted::Next)) if after != After::Wait => *now = Muted::Nothing,
         _ => {}
     }
+    if is_told_anyway(caller.last_command, &nobody) {
+        reply.encoded(&nobody);
+    }
     caller.drop_idle_extras();
     after
+}
+
+/// Whether a reply comes to a client that wants none: what it listens to is told it as messages
+/// are, for which CLIENT REPLY does not count. Neither an error nor QUEUED is such a reply.
+fn is_told_anyway(command: &str, reply: &[u8]) -> bool {
+    let is_message = matches!(reply.first(), Some(b'*' | b'>'));
+    is_message && is_about_listening(command)
+}
+
+/// Whether a command says what the client listens to.
+fn is_about_listening(command: &str) -> bool {
+    matches!(
+        command,
+        "subscribe" | "psubscribe" | "ssubscribe" | "unsubscribe" | "punsubscribe" | "sunsubscribe"
+    )
 }
 
 /// Executes a command, keeps it until EXEC, or has it wait.
@@ -105,19 +123,7 @@ fn hear(caller: &Caller, desk: &mut Desk, reply: &mut Encoder<'_>) {
 /// message.
 fn is_forbidden(row: &Row, caller: &Caller) -> bool {
     let is_bound = caller.version == Version::Resp2 && caller.standing().is_listening();
-    is_bound
-        && !matches!(
-            row.name,
-            "ping"
-                | "quit"
-                | "reset"
-                | "subscribe"
-                | "psubscribe"
-                | "ssubscribe"
-                | "unsubscribe"
-                | "punsubscribe"
-                | "sunsubscribe"
-        )
+    is_bound && !matches!(row.name, "ping" | "quit" | "reset") && !is_about_listening(row.name)
 }
 
 /// Whether a command waits for the end of a pause. A pause can be ended during it.

@@ -138,3 +138,26 @@ fn a_server_that_listeners_wait_at_stops() {
         assert_eq!(listening.reply(), "closed");
     });
 }
+
+#[test]
+fn who_wants_no_replies_is_told_of_channels_and_hears_messages_all_the_same() {
+    under_every_model(|options| {
+        let house = House::open(options);
+        let mut speaker = Talk::to(house.address);
+        for (hello, mark) in [("HELLO 2", ""), ("HELLO 3", ">")] {
+            let mut talk = Talk::to(house.address);
+            talk.ask(hello);
+            talk.send(b"CLIENT REPLY OFF\r\nGET k\r\nSUBSCRIBE\r\nSUBSCRIBE c\r\n");
+            assert_eq!(talk.reply(), format!("{mark}[\"subscribe\", \"c\", :1]"));
+            assert_eq!(speaker.ask("PUBLISH c said"), ":1");
+            assert_eq!(talk.reply(), format!("{mark}[\"message\", \"c\", \"said\"]"));
+            talk.send(b"PING\r\nUNSUBSCRIBE c\r\n");
+            assert_eq!(talk.reply(), format!("{mark}[\"unsubscribe\", \"c\", :0]"));
+            assert_eq!(talk.ask("CLIENT REPLY ON"), "+OK");
+            talk.send(b"CLIENT REPLY SKIP\r\nPSUBSCRIBE c*\r\nPUNSUBSCRIBE\r\n");
+            assert_eq!(talk.reply(), format!("{mark}[\"psubscribe\", \"c*\", :1]"));
+            assert_eq!(talk.reply(), format!("{mark}[\"punsubscribe\", \"c*\", :0]"));
+            assert_eq!(talk.ask("PING"), "+PONG");
+        }
+    });
+}
