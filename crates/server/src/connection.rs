@@ -43,6 +43,11 @@ const CROWDED: &str = "the buffers of all clients are full";
 /// `client-query-buffer-limit`.
 const INPUT_BYTES_MOST: usize = 1 << 30;
 
+/// Replies of so many bytes are shown in `CLIENT LIST` before they are sent, shorter ones only when
+/// the socket does not take them at once: a socket's buffer mostly has room for this much
+/// (`net.ipv4.tcp_wmem` begins with 16 KiB), and to show them and take it back costs a lock each.
+const SHOWN_BYTES_LEAST: usize = 16 << 10;
+
 /// One client's side of the talk, and ours.
 pub(crate) struct Connection {
     caller: Caller,
@@ -52,6 +57,8 @@ pub(crate) struct Connection {
     /// Replies; those before `sent` are gone.
     output: Vec<u8>,
     sent: usize,
+    /// How many bytes of replies others see waiting.
+    shown_bytes: usize,
     /// Whether commands wait in `input` for room in the output.
     is_put_off: bool,
     /// Whether they wait for the end of a pause.
@@ -79,6 +86,7 @@ impl Connection {
             input: Vec::new(),
             output: Vec::new(),
             sent: 0,
+            shown_bytes: 0,
             is_put_off: false,
             is_paused: false,
             phase: Phase::Open,
@@ -91,6 +99,7 @@ impl Connection {
         self.touch(desk.now_ms);
         desk.heed();
         (self.is_put_off, self.is_paused) = (false, false);
+        let is_late = self.has_output();
         self.make_room(spares);
         let unsent = self.output.len();
         if self.input.is_empty() {
@@ -106,7 +115,7 @@ impl Connection {
         self.tidy(spares);
         desk.counts.in_bytes += bytes.len() as u64;
         desk.counts.out_bytes += (self.output.len() - unsent) as u64;
-        self.publish(desk.now_ms);
+        self.publish(is_late, desk.now_ms);
     }
 
     /// Takes what others have said to the client; one that is too far behind is cut off.
@@ -117,6 +126,7 @@ impl Connection {
         if messages.is_empty() || self.phase == Phase::Over {
             return;
         }
+        let is_late = self.has_output();
         self.make_room(spares);
         let unsent = self.output.len();
         self.caller.hear(&messages, &mut self.output);
@@ -125,7 +135,7 @@ impl Connection {
             self.abandon();
         }
         self.count_buffers();
-        self.publish(desk.now_ms);
+        self.publish(is_late, desk.now_ms);
     }
 
     /// Whether others may have something to say to the client, and where it is served.
@@ -165,6 +175,11 @@ impl Connection {
             self.output.clear();
             spares.take_back_output(std::mem::take(&mut self.output));
             self.count_buffers();
+        }
+        let unsent = self.output.len() - self.sent;
+        if unsent != self.shown_bytes {
+            self.shown_bytes = unsent;
+            self.caller.place.about().unsent_bytes = unsent;
         }
     }
 
@@ -304,11 +319,14 @@ impl Connection {
         self.caller.place.count_buffers(self.input.len() + self.output.len() + kept);
     }
 
-    /// Lets others see how it stands.
-    fn publish(&self, now_ms: u64) {
+    /// Lets others see how it stands; `is_late`: some replies were not taken at once.
+    fn publish(&mut self, is_late: bool, now_ms: u64) {
+        let unsent = self.output.len() - self.sent;
+        let is_shown = is_late || unsent >= SHOWN_BYTES_LEAST;
+        self.shown_bytes = if is_shown { unsent } else { 0 };
         let mut about = self.caller.publish(now_ms);
         about.pending_bytes = self.input.len();
-        about.unsent_bytes = self.output.len() - self.sent;
+        about.unsent_bytes = self.shown_bytes;
     }
 }
 

@@ -245,3 +245,25 @@ fn who_polls_busily_serves_the_same_and_sleeps_at_last() {
         house.stop();
     });
 }
+
+#[test]
+fn replies_that_were_taken_are_not_shown_as_waiting() {
+    under_every_model(|options| {
+        let house = House::open(options);
+        let (mut idle, mut other) = (Talk::to(house.address), Talk::to(house.address));
+        for bytes in [1, 100, 200_000] {
+            assert_eq!(other.ask_exactly(&[b"SET", b"k", &vec![b'x'; bytes]]), "+OK");
+            assert_eq!(idle.ask("GET k").len(), bytes + 2);
+            // A large reply is there a moment before the server takes note that it is gone.
+            let is_idle = |lines: &str| {
+                let line = lines.split("\\n").find(|line| line.contains(" cmd=get "));
+                line.is_some_and(|line| line.contains(" obl=0 ") && line.contains(" omem=0 "))
+            };
+            let mut lines = other.ask("CLIENT LIST");
+            while bytes == 200_000 && !is_idle(&lines) {
+                lines = other.ask("CLIENT LIST");
+            }
+            assert!(is_idle(&lines), "{bytes}: {lines}");
+        }
+    });
+}
