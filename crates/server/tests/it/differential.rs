@@ -145,6 +145,12 @@ pub(crate) fn command(random: &mut Rng) -> Vec<String> {
     text.split(' ').flat_map(|word| fill(word, random)).collect()
 }
 
+/// One of the few keys.
+pub(crate) fn key(random: &mut Rng) -> String {
+    let long = "a-longer-key-than-fits-in-a-bucket-with-its-value";
+    ["a", "b", "c", "d", "e", long][random.usize(0..6)].into()
+}
+
 /// What stands for a word of a template; an option may be two words, or none.
 fn fill(word: &str, random: &mut Rng) -> Vec<String> {
     // Up to the year 2527: our entries have 44 bits for a deadline, and what lies beyond is cut.
@@ -159,7 +165,7 @@ fn fill(word: &str, random: &mut Rng) -> Vec<String> {
         choice.split(' ').filter(|word| !word.is_empty()).map(String::from).collect::<Vec<_>>()
     };
     match word {
-        "K" => any(&["a", "b", "c", "d", "e", "a-longer-key-than-fits-in-a-bucket-with-its-value"]),
+        "K" => vec![key(random)],
         "V" => {
             let value = random.choice([
                 "",

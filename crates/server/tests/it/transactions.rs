@@ -112,6 +112,57 @@ fn watching_sees_what_a_local_process_and_time_do() {
     });
 }
 
+/// What is no change to Redis, and what is one although the value stays: asked of both.
+#[test]
+fn who_watches_takes_for_a_change_what_redis_takes_for_one() {
+    const NO_CHANGES: [&str; 15] = [
+        "SETRANGE k 3 ''",
+        "SETBIT k 1 0",
+        "BITFIELD k SET u8 0 49",
+        "BITFIELD k GET u8 0",
+        "BITFIELD k OVERFLOW FAIL INCRBY u8 0 300",
+        "PERSIST k",
+        "GETEX k PERSIST",
+        "GETEX k",
+        "EXPIRE k 100 XX",
+        "RENAME k k",
+        "RENAMENX other k",
+        "COPY other k",
+        "MSETNX new 1 k 1",
+        "SET k 1 NX",
+        "TOUCH k",
+    ];
+    const CHANGES: [&str; 9] = [
+        "APPEND k ''",
+        "SETRANGE k 0 1",
+        "SET k 1 KEEPTTL",
+        "SET k 1 XX GET",
+        "GETSET k 1",
+        "INCRBY k 0",
+        "INCRBYFLOAT k 0",
+        "MSET k 1",
+        "COPY other k REPLACE",
+    ];
+    let check = |talk: &mut Talk, other: &mut Talk, server: &str| {
+        let all = NO_CHANGES.map(|command| (command, "[]"));
+        for (command, expected) in all.into_iter().chain(CHANGES.map(|command| (command, "nil"))) {
+            assert_eq!(other.ask("MSET k 1 other 1"), "+OK");
+            assert_eq!(talk.ask("WATCH k"), "+OK");
+            let words = command.split(' ').map(|word| word.trim_matches('\'').as_bytes());
+            let said = other.ask_exactly(&words.collect::<Vec<_>>());
+            assert!(!said.starts_with('-'), "{command}: {said}");
+            assert_eq!(transact(talk, &[]), expected, "{server}: {command}");
+        }
+    };
+    if let Some(redis) = Redis::start(None) {
+        check(&mut redis.talk(), &mut redis.talk(), "Redis");
+    }
+    let house = House::open(options(Model::Epoll));
+    let mut talks = [Talk::to(house.address), Talk::to(house.address)];
+    let [talk, other] = &mut talks;
+    check(talk, other, "ours");
+}
+
 #[test]
 fn children_killed_in_transactions_leave_them_whole() {
     const KILLED: usize = 20;
@@ -152,6 +203,16 @@ fn more_keys_than_one_journal_takes_back_are_set_all_the_same() {
 
 #[test]
 fn random_transactions_get_the_replies_of_redis() {
+    check_random(false);
+}
+
+#[test]
+fn random_transactions_with_watched_keys_get_the_replies_of_redis() {
+    check_random(true);
+}
+
+/// Asks Redis and us the same random commands, of two clients each.
+fn check_random(watches: bool) {
     const ASKED: usize = 3000;
     let seed = std::env::var("SEED").ok().map_or_else(|| fastrand::u64(..), |s| s.parse().unwrap());
     eprintln!("SEED={seed}");
@@ -162,12 +223,13 @@ fn random_transactions_get_the_replies_of_redis() {
         let mut ours = [Talk::to(house.address), Talk::to(house.address)];
         let mut theirs = [redis.talk(), redis.talk()];
         for step in 0..ASKED {
-            // Without WATCH: of what comes and goes again we see the end alone (decision 46).
             let words: Vec<String> = match random.u32(0..12) {
                 0 | 1 => vec!["MULTI".into()],
                 2 => vec!["EXEC".into()],
                 4 if random.u32(0..4) == 0 => vec!["DISCARD".into()],
                 6 if random.u32(0..8) == 0 => vec!["FLUSHALL".into()],
+                8 | 9 if watches => vec!["WATCH".into(), crate::differential::key(&mut random)],
+                10 if watches && random.u32(0..8) == 0 => vec!["UNWATCH".into()],
                 _ => crate::differential::command(&mut random),
             };
             // Replies with times may differ by a moment, and sums of fractions by a rounding.
@@ -175,11 +237,24 @@ fn random_transactions_get_the_replies_of_redis() {
             if word.contains("TTL") || word.contains("TIME") || word.contains("FLOAT") {
                 continue;
             }
-            let words: Vec<&[u8]> = words.iter().map(String::as_bytes).collect();
+            // A deadline that is set to what it is already is no change to us (decision 46).
+            if watches && (word.contains("EXPIRE") || word == "GETEX") {
+                continue;
+            }
             let who = random.usize(0..2);
-            let (found, wanted) = (ours[who].ask_exactly(&words), theirs[who].ask_exactly(&words));
-            let shown: Vec<_> = words.iter().map(|word| word.escape_ascii().to_string()).collect();
-            assert_eq!(found, wanted, "step {step}, client {who}: {shown:?}");
+            let mut ask = |words: &[&[u8]]| {
+                let (found, wanted) =
+                    (ours[who].ask_exactly(words), theirs[who].ask_exactly(words));
+                let shown: Vec<_> =
+                    words.iter().map(|word| word.escape_ascii().to_string()).collect();
+                assert_eq!(found, wanted, "step {step}, client {who}: {shown:?}");
+            };
+            let words: Vec<&[u8]> = words.iter().map(String::as_bytes).collect();
+            if word == "WATCH" {
+                // Of a key that was not there, came and went we see the end alone (decision 46).
+                ask(&[b"SET", words[1], b"1"]);
+            }
+            ask(&words);
         }
     });
 }
