@@ -209,7 +209,7 @@ impl Bucket {
     }
 
     pub(crate) fn version(&self) -> u64 {
-        self.0[0] >> 32 | (self.0[1] >> VERSION_SHIFT) << 32
+        version_of(self.0[0], self.0[1])
     }
 
     pub(crate) fn with_version(mut self, version: u64) -> Self {
@@ -235,7 +235,7 @@ impl Bucket {
 
     /// Unix milliseconds; 0 = never.
     pub(crate) fn expiry(&self) -> u64 {
-        self.0[1] & EXPIRY_MASK
+        expiry_of(self.0[1])
     }
 
     pub(crate) fn with_expiry(mut self, expiry: Option<u64>) -> Self {
@@ -390,6 +390,18 @@ impl Sought<'_> {
 pub(crate) fn says_inline_key_of(word0: u64, count: usize) -> bool {
     let head = INLINE | (count as u64) << KEY_BYTES_SHIFT;
     word0 & (KIND_MASK | INLINE_BYTES_MASK << KEY_BYTES_SHIFT) == head
+}
+
+/// The version in words 0 and 1.
+#[inline(always)]
+pub(crate) fn version_of(word0: u64, word1: u64) -> u64 {
+    word0 >> 32 | (word1 >> VERSION_SHIFT) << 32
+}
+
+/// The expiry in word 1: unix milliseconds; 0 = never.
+#[inline(always)]
+pub(crate) fn expiry_of(word1: u64) -> u64 {
+    word1 & EXPIRY_MASK
 }
 
 /// The value's length in word 0 of an inline entry without flags; `None` for any other word.

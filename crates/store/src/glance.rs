@@ -7,24 +7,27 @@
 //!
 //! The time of a look-up is that of its misses. A processor has several under way only if the next
 //! look-up begins while this one waits, and it looks no further ahead than some hundred
-//! instructions. So nothing here is done twice, nothing is called, and no branch depends on memory
-//! that is not there yet but those that nearly always go the same way.
+//! instructions. So nothing here is done twice, nothing is called for an entry that stands whole in
+//! a group without rows, and what other entries need stands apart: it would take their registers.
 //!
 //! Promises: as `reader.rs`. It gives up where a slower look-up has more to say: a shard that
-//! changes, flags, and whatever is damaged.
+//! changes, flags beside an inline value, and whatever is damaged.
 
 use crate::Meta;
-use crate::atomic::{Acquire, AtomicU64, Relaxed, fence};
-use crate::bucket::{BUCKET_BYTES, Bucket, INLINE_BYTES, plain_value_bytes, says_inline_key_of};
+use crate::atomic::{Acquire, AtomicU8, AtomicU64, Relaxed, fence};
+use crate::bucket::{
+    BUCKET_BYTES, Bucket, INLINE_BYTES, expiry_of, plain_value_bytes, says_inline_key_of,
+    version_of,
+};
 use crate::layout::{WORD, shard};
 use crate::payload::{self, Stub};
 use crate::racy;
-use crate::reader::{Reader, has_expired};
+use crate::reader::Reader;
 use crate::ring::Ring;
 use crate::table::{Directory, Group, PLACES};
 
 /// Where in a bucket the key begins.
-const CONTENT_AT: u64 = 2 * WORD;
+const CONTENT_AT: usize = 2 * WORD as usize;
 
 /// How many lines behind its home an entry is fetched from before it is known where it stands.
 const FETCH_BEHIND: u64 = 2;
@@ -37,16 +40,77 @@ const FETCH_MOST: u64 = 16;
 /// The words of a line of the cache.
 type Line = [AtomicU64; 8];
 
-/// An entry as a glance finds it: its words 0 and 1, and where its value is.
-struct Glimpse {
-    bucket: Bucket,
-    value_at: u64,
-    value_bytes: usize,
+/// An entry as a glance finds it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Glimpse<'a> {
+    value: &'a [AtomicU8],
+    version: u64,
+    expiry: u64,
+    flags: u32,
 }
 
-impl Reader<'_> {
-    /// Reads a key's entry that has not expired, and appends its value. `None`: it must be looked
-    /// up again, and then nothing was appended.
+impl Glimpse<'_> {
+    /// What is told of it.
+    #[inline(always)]
+    pub(crate) fn meta(self) -> Meta {
+        let Self { value, version, expiry, flags } = self;
+        let expiry_ms = (expiry != 0).then_some(expiry);
+        Meta { version, expiry_ms, bytes: value.len() as u64, flags }
+    }
+}
+
+/// A shard's version as it was before anything was read.
+#[derive(Debug, Clone, Copy)]
+struct Still<'a> {
+    version: &'a AtomicU64,
+    before: u64,
+}
+
+impl Still<'_> {
+    /// What was read, if the version is still the same.
+    #[inline(always)]
+    fn of<T>(self, read: T) -> Option<T> {
+        // Pairs with the Release fence of `begin`: if we saw a word of a change, we see its odd
+        // version now.
+        fence(Acquire);
+        (self.version.load(Relaxed) == self.before).then_some(read)
+    }
+}
+
+/// A key of 8 to 16 bytes, as most are, that is looked for without a branch: its first and its last
+/// eight bytes, some of them in both.
+#[derive(Debug, Clone, Copy)]
+struct ShortKey {
+    bytes: usize,
+    first: u64,
+    last: u64,
+}
+
+impl ShortKey {
+    /// `None` if it is shorter or longer.
+    #[inline(always)]
+    fn new(key: &[u8]) -> Option<Self> {
+        let (first, last) = (key.first_chunk()?, key.last_chunk()?);
+        let (first, last) = (u64::from_le_bytes(*first), u64::from_le_bytes(*last));
+        (key.len() <= 16).then_some(Self { bytes: key.len(), first, last })
+    }
+
+    /// Whether a bucket is its inline entry.
+    #[inline(always)]
+    fn is_in(self, line: &Line) -> bool {
+        let head = line[0].load(Relaxed);
+        let end = line[2].as_ptr().cast::<u8>().wrapping_add(self.bytes - size_of::<u64>());
+        // SAFETY: inside of words 2 and 3.
+        let end = unsafe { racy::load_word(end) };
+        let differences = (line[2].load(Relaxed) ^ self.first) | (end ^ self.last);
+        differences == 0 && says_inline_key_of(head, self.bytes)
+    }
+}
+
+impl<'a> Reader<'a> {
+    /// Reads a key's entry that has not expired and stands whole in a group without rows, and
+    /// appends its value. `None` of the outer kind, here and below: it must be looked up again, and
+    /// then nothing was appended.
     #[inline(always)]
     pub(crate) fn glance(
         self,
@@ -54,84 +118,96 @@ impl Reader<'_> {
         key: &[u8],
         now_ms: &impl Fn() -> u64,
         value: &mut Vec<u8>,
-    ) -> Option<Option<Meta>> {
-        let shard_at = self.plan.shard_at(self.plan.shard_of(hash));
-        let version = self.view.word(shard_at + shard::VERSION);
+    ) -> Option<Option<Glimpse<'a>>> {
+        let (still, word) = self.group_word(hash)?;
+        let Some(group) = Group::from_word(word).ok()? else { return still.of(None) };
+        if group.rows != 0 {
+            return None;
+        }
+        // The bounds once, for all that is read of the group.
+        let lines = self.view.lines(group.at, group.buckets)?;
+        let Some(line) = self.seek_whole(lines, group.whole(), hash, key)? else {
+            return still.of(None);
+        };
+        take(glimpse(line, key.len())?, still, now_ms, value)
+    }
+
+    /// The same, in a group that may have rows.
+    #[inline(always)]
+    pub(crate) fn glance_at_rows(
+        self,
+        hash: u64,
+        key: &[u8],
+        now_ms: &impl Fn() -> u64,
+        value: &mut Vec<u8>,
+    ) -> Option<Option<Glimpse<'a>>> {
+        let (still, word) = self.group_word(hash)?;
+        let Some(group) = Group::from_word(word).ok()? else { return still.of(None) };
+        let Some(found) = self.seek(&group, hash, key)? else { return still.of(None) };
+        take(found, still, now_ms, value)
+    }
+
+    /// The version of the shard of a hash, which must be even, and the word of its group.
+    #[inline(always)]
+    fn group_word(self, hash: u64) -> Option<(Still<'a>, u64)> {
+        let shard = self.view.line(self.plan.shard_at(self.plan.shard_of(hash)))?;
+        let version = &shard[(shard::VERSION / WORD) as usize];
         // Acquire pairs with the Release of whoever made it even.
         let before = version.load(Acquire);
         if before & 1 != 0 {
             return None;
         }
-        let directory = Directory::from_word(self.view.peek(shard_at + shard::DIRECTORY)?).ok()?;
-        let group = match directory {
-            Some(directory) => {
-                let word = self.view.peek(directory.entry_at(self.plan, hash))?;
-                Group::from_word(word).ok()?
-            }
-            None => None,
+        let directory = shard[(shard::DIRECTORY / WORD) as usize].load(Relaxed);
+        let word = match Directory::from_word(directory).ok()? {
+            Some(directory) => self.view.peek(directory.entry_at(self.plan, hash))?,
+            None => 0,
         };
-        let glimpse = match group {
-            Some(group) => self.seek(&group, hash, key)?,
-            None => None,
-        };
-        if let Some(Glimpse { value_at, value_bytes, .. }) = glimpse {
-            self.view.copy_behind(value_at, value_bytes, value)?;
-        }
-        // Pairs with the Release fence of `begin`: if we saw a word of a change, we see its odd
-        // version now.
-        fence(Acquire);
-        if version.load(Relaxed) != before {
-            return None;
-        }
-        let Some(Glimpse { bucket, value_bytes, .. }) = glimpse else { return Some(None) };
-        if has_expired(&bucket, now_ms) {
-            return Some(None);
-        }
-        // SAFETY: `copy_behind` filled as many bytes behind the old length.
-        unsafe { value.set_len(value.len() + value_bytes) };
-        Some(Some(Meta { bytes: value_bytes as u64, ..bucket.meta() }))
+        Some((Still { version, before }, word))
     }
 
-    /// The entry of a key in a group; `None` of the outer kind: look again.
+    /// The line with the entry of a key in the part of a group with these lines.
     #[inline(always)]
-    fn seek(self, group: &Group, hash: u64, key: &[u8]) -> Option<Option<Glimpse>> {
-        // The bounds once, for all that is read of the group.
+    fn seek_whole(
+        self,
+        lines: &'a [Line],
+        ring: Ring,
+        hash: u64,
+        key: &[u8],
+    ) -> Option<Option<&'a Line>> {
+        if key.len() > INLINE_BYTES {
+            return Some(None);
+        }
+        let home = ring.home(hash);
+        // Entries that do not stand in their home mostly stand right behind it: their lines come
+        // together with that of the home, which says where they are.
+        for line in 1..=FETCH_BEHIND {
+            self.view.prefetch(ring.line_at(home) + line * BUCKET_BYTES);
+        }
+        match ShortKey::new(key) {
+            Some(short) => find_whole(lines, home, |line| short.is_in(line)),
+            None => find_any(lines, home, key),
+        }
+    }
+
+    /// The entry of a key in a group.
+    #[inline(always)]
+    fn seek(self, group: &Group, hash: u64, key: &[u8]) -> Option<Option<Glimpse<'a>>> {
         let lines = self.view.lines(group.at, group.lines())?;
-        if group.rows != 0 && group.buckets != 0 {
+        let (whole, rows) = lines.split_at_checked(group.buckets as usize)?;
+        if !rows.is_empty() {
             // On its way while the buckets are looked at.
             let ring = group.stubs();
             self.view.prefetch(ring.line_at(ring.home(hash)));
         }
-        if group.buckets != 0 && key.len() <= INLINE_BYTES {
-            let ring = group.whole();
-            // Entries that do not stand in their home mostly stand right behind it: their lines
-            // come together with that of the home, which says where they are.
-            let home_at = ring.line_at(ring.home(hash));
-            for line in 1..=FETCH_BEHIND {
-                self.view.prefetch(home_at + line * BUCKET_BYTES);
-            }
-            let found = find_whole(lines.get(..ring.lines as usize)?, ring, hash, key)?;
-            if let Some(index) = found {
-                return self.glimpse(ring.line_at(index), lines.get(index as usize)?, key.len());
-            }
+        if !whole.is_empty()
+            && let Some(line) = self.seek_whole(whole, group.whole(), hash, key)?
+        {
+            return glimpse(line, key.len()).map(Some);
         }
-        if group.rows == 0 {
+        if rows.is_empty() {
             return Some(None);
         }
-        self.seek_stub(lines.get(group.buckets as usize..)?, group.stubs(), hash, key)
-    }
-
-    /// What a bucket holds, of which the key was found to be the one.
-    #[inline(always)]
-    fn glimpse(self, at: u64, line: &Line, key_bytes: usize) -> Option<Option<Glimpse>> {
-        let mut bucket = Bucket::default();
-        (bucket.0[0], bucket.0[1]) = (line[0].load(Relaxed), line[1].load(Relaxed));
-        let value_bytes = plain_value_bytes(bucket.0[0])?;
-        if key_bytes + value_bytes > INLINE_BYTES {
-            return None;
-        }
-        let value_at = at + CONTENT_AT + key_bytes as u64;
-        Some(Some(Glimpse { bucket, value_at, value_bytes }))
+        self.seek_stub(rows, group.stubs(), hash, key)
     }
 
     #[inline(always)]
@@ -141,12 +217,11 @@ impl Reader<'_> {
         ring: Ring,
         hash: u64,
         key: &[u8],
-    ) -> Option<Option<Glimpse>> {
+    ) -> Option<Option<Glimpse<'a>>> {
         let home = ring.home(hash);
         let mut hop = Bucket::hop(lines.get(home as usize)?[0].load(Relaxed));
         while hop != 0 {
-            let index = ring.after(home, u64::from(hop.trailing_zeros()));
-            let line = lines.get(index as usize)?;
+            let line = line_after(lines, home, hop)?;
             let mut found = 0u32;
             for number in 1..PLACES {
                 let stub = Stub(line[number as usize].load(Relaxed));
@@ -166,7 +241,7 @@ impl Reader<'_> {
 
     /// The entry in the payload at `at`, if it is that of the key.
     #[inline(always)]
-    fn open(self, at: u64, key: &[u8]) -> Option<Option<Glimpse>> {
+    fn open(self, at: u64, key: &[u8]) -> Option<Option<Glimpse<'a>>> {
         for line in 1..FETCH_FIRST {
             self.view.prefetch(at + line * BUCKET_BYTES);
         }
@@ -183,46 +258,72 @@ impl Reader<'_> {
         if payload.value_bytes > self.plan.value_bytes_most() {
             return None;
         }
-        let (value_at, value_bytes) = (payload.value_at, payload.value_bytes as usize);
-        Some(Some(Glimpse { bucket, value_at, value_bytes }))
+        let value = self.view.shared(payload.value_at, payload.value_bytes)?;
+        let (version, expiry, flags) = (bucket.version(), bucket.expiry(), bucket.flags());
+        Some(Some(Glimpse { value, version, expiry, flags }))
     }
 }
 
-/// The index of the bucket with a key. `None` of the outer kind: look again.
+/// Appends the value of what was found, if it counts.
 #[inline(always)]
-fn find_whole(lines: &[Line], ring: Ring, hash: u64, key: &[u8]) -> Option<Option<u64>> {
-    let home = ring.home(hash);
+fn take<'a>(
+    found: Glimpse<'a>,
+    still: Still<'_>,
+    now_ms: &impl Fn() -> u64,
+    value: &mut Vec<u8>,
+) -> Option<Option<Glimpse<'a>>> {
+    racy::copy_behind(found.value, value);
+    still.of(())?;
+    if found.expiry != 0 && found.expiry <= now_ms() {
+        return Some(None);
+    }
+    // SAFETY: `copy_behind` filled as many bytes behind the old length.
+    unsafe { value.set_len(value.len() + found.value.len()) };
+    Some(Some(found))
+}
+
+/// The line that the lowest bit of a hop speaks of. No division: a hop reaches once around a ring
+/// at most, and of one that is damaged another line is read, or none.
+#[inline(always)]
+fn line_after(lines: &[Line], home: u64, hop: u64) -> Option<&Line> {
+    let index = home as usize + hop.trailing_zeros() as usize;
+    lines.get(if index < lines.len() { index } else { index - lines.len() })
+}
+
+/// What a line holds, of which the key was found to be the one.
+#[inline(always)]
+fn glimpse(line: &Line, key_bytes: usize) -> Option<Glimpse<'_>> {
+    let (word0, word1) = (line[0].load(Relaxed), line[1].load(Relaxed));
+    let value_at = CONTENT_AT + key_bytes;
+    // SAFETY: a line is as many bytes, and atomics of bytes need no alignment.
+    let bytes = unsafe { &*line.as_ptr().cast::<[AtomicU8; size_of::<Line>()]>() };
+    let value = bytes.get(value_at..value_at + plain_value_bytes(word0)?)?;
+    let (version, expiry) = (version_of(word0, word1), expiry_of(word1));
+    Some(Glimpse { value, version, expiry, flags: 0 })
+}
+
+/// The line that `is_it` says is the one, of those with entries of this home.
+#[inline(always)]
+fn find_whole(lines: &[Line], home: u64, is_it: impl Fn(&Line) -> bool) -> Option<Option<&Line>> {
     let mut hop = Bucket::hop(lines.get(home as usize)?[0].load(Relaxed));
     while hop != 0 {
-        let index = ring.after(home, u64::from(hop.trailing_zeros()));
-        if is_key_in(lines.get(index as usize)?, key) {
-            return Some(Some(index));
+        let line = line_after(lines, home, hop)?;
+        if is_it(line) {
+            return Some(Some(line));
         }
         hop &= hop - 1;
     }
     Some(None)
 }
 
-/// Whether a bucket is the inline entry of a key, of at most 48 bytes.
-#[inline(always)]
-fn is_key_in(line: &Line, key: &[u8]) -> bool {
-    let says = says_inline_key_of(line[0].load(Relaxed), key.len());
-    // Keys of the usual lengths are compared without a branch.
-    match (key.first_chunk::<8>(), key.last_chunk::<8>()) {
-        (Some(first), Some(last)) if key.len() <= 16 => {
-            let (low, high) = (line[2].load(Relaxed), line[3].load(Relaxed));
-            // The last eight bytes of those that the two words begin with.
-            let shift = 8 * (key.len() as u32 - 8);
-            let pair = u128::from(low) | u128::from(high) << 64;
-            let differences = low ^ u64::from_le_bytes(*first);
-            let differences = differences | (pair >> shift) as u64 ^ u64::from_le_bytes(*last);
-            says & (differences == 0)
-        }
-        _ => {
-            let content = line[2].as_ptr().cast::<u8>();
-            // SAFETY: an inline key is no longer than the 48 bytes of words 2 to 7, as the caller
-            // made sure; they are mapped as the line is.
-            says && unsafe { racy::equals(content, key) }
-        }
-    }
+/// The same, for a key of any length up to 48.
+#[inline(never)]
+fn find_any<'a>(lines: &'a [Line], home: u64, key: &[u8]) -> Option<Option<&'a Line>> {
+    find_whole(lines, home, |line| {
+        let content = line[2].as_ptr().cast::<u8>();
+        let says = says_inline_key_of(line[0].load(Relaxed), key.len());
+        // SAFETY: an inline key is no longer than the 48 bytes of words 2 to 7, as the caller made
+        // sure; they are mapped as the line is.
+        says && unsafe { racy::equals(content, key) }
+    })
 }

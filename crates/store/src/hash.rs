@@ -12,14 +12,24 @@ const SECRET: [u64; 4] =
 #[inline]
 pub(crate) fn hash(seed: u64, key: &[u8]) -> u64 {
     let seed = seed ^ SECRET[0];
-    let (a, b, seed) = match (key.first_chunk(), key.last_chunk()) {
+    match (key.first_chunk(), key.last_chunk()) {
         (Some(first), Some(last)) if key.len() <= 16 => {
-            (u64::from_le_bytes(*first), u64::from_le_bytes(*last), seed)
+            finish(key.len(), u64::from_le_bytes(*first), u64::from_le_bytes(*last), seed)
         }
-        (Some(_), Some(_)) => long(key, seed),
-        _ => short(key, seed),
-    };
-    fold(SECRET[1] ^ key.len() as u64, fold(a ^ SECRET[1], b ^ seed))
+        _ => hash_other(key, seed),
+    }
+}
+
+/// Keys of unusual lengths: apart, so that the usual ones stay short wherever they are inlined.
+#[inline(never)]
+fn hash_other(key: &[u8], seed: u64) -> u64 {
+    let (a, b, seed) = if key.len() < 8 { short(key, seed) } else { long(key, seed) };
+    finish(key.len(), a, b, seed)
+}
+
+#[inline]
+fn finish(count: usize, a: u64, b: u64, seed: u64) -> u64 {
+    fold(SECRET[1] ^ count as u64, fold(a ^ SECRET[1], b ^ seed))
 }
 
 /// Keys below 8 bytes.

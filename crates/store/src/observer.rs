@@ -48,7 +48,7 @@ impl Observer {
     /// As [`Store::get`](crate::Store::get).
     pub fn get(&self, key: &[u8], value: &mut Vec<u8>) -> Result<Option<Meta>, Error> {
         check_key(key)?;
-        self.reader().get(hash(self.seed, key), key, || self.now_ms(), value)
+        self.reader().get(hash(self.seed, key), key, || self.now_ms(), || (), value)
     }
 
     /// As [`Store::get_range`](crate::Store::get_range): who may not write cannot lease, and reads

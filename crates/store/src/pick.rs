@@ -22,13 +22,13 @@
 //! that stands in these rows is a hint, which a death may lose.
 //! Source: J. Yang et al., FIFO Queues Are All You Need for Cache Eviction (S3-FIFO), SOSP 2023.
 
-use crate::Error;
 use crate::atomic::Relaxed;
 use crate::bucket::Bucket;
 use crate::grow::Lacking;
 use crate::layout::{WORD, shard};
 use crate::session::Session;
 use crate::table::{Group, PLACES};
+use crate::{Error, Evict};
 
 /// How many entries a sample has. Measured on three traces, a small sample is as good as a large
 /// one: what it picks is less exact, but what it does not pick keeps its visits for longer.
@@ -120,6 +120,10 @@ impl Session {
     /// Counts a visit, if there were not enough yet.
     #[inline]
     pub(crate) fn visit_hash(&self, hash: u64) {
+        if self.evict == Evict::None {
+            // Nobody asks for the visits of a store that evicts nothing.
+            return;
+        }
         let (at, low) = self.plan.visits_of(hash);
         let word = self.view.word(at);
         let seen = word.load(Relaxed) & (low | low << 1);

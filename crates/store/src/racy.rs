@@ -8,6 +8,8 @@
 //! here. On x86-64 the same is done by instructions of 8 and 16 bytes, inside of `asm!`, so that
 //! the compiler sees no access that could race, and must take what comes out as it is.
 
+use crate::atomic::AtomicU8;
+
 #[cfg(not(target_arch = "x86_64"))]
 use self::plain as imp;
 #[cfg(target_arch = "x86_64")]
@@ -22,6 +24,27 @@ use self::x86_64 as imp;
 pub(crate) unsafe fn copy_out(from: *const u8, to: *mut u8, count: usize) {
     // SAFETY: the caller's duty.
     unsafe { imp::copy_out(from, to, count) }
+}
+
+/// Appends bytes of shared memory, which do not count yet: the length stays.
+#[inline(always)]
+pub(crate) fn copy_behind(from: &[AtomicU8], out: &mut Vec<u8>) {
+    if out.capacity() - out.len() < from.len() {
+        out.reserve(from.len());
+    }
+    let to = out.spare_capacity_mut().as_mut_ptr().cast::<u8>();
+    // SAFETY: the slice is mapped while it is borrowed, and there is room for as many bytes.
+    unsafe { copy_out(from.as_ptr().cast(), to, from.len()) };
+}
+
+/// The word at any alignment.
+///
+/// # Safety
+/// - 8 bytes from `at` on are mapped and readable.
+#[inline(always)]
+pub(crate) unsafe fn load_word(at: *const u8) -> u64 {
+    // SAFETY: the caller's duty.
+    unsafe { imp::load_word(at) }
 }
 
 /// Copies bytes to shared memory.
@@ -71,7 +94,7 @@ mod x86_64 {
     /// # Safety
     /// - 8 bytes from `from` on are mapped and readable.
     #[inline(always)]
-    unsafe fn load_word(from: *const u8) -> u64 {
+    pub(super) unsafe fn load_word(from: *const u8) -> u64 {
         let value;
         // SAFETY: it reads the 8 bytes that the caller speaks of, at any alignment.
         unsafe {
@@ -105,6 +128,13 @@ mod x86_64 {
         if count < WIDE {
             // SAFETY: the caller's duty.
             return unsafe { copy_out_short(from, to, count) };
+        }
+        if count <= 3 * WIDE {
+            // What a bucket holds, without a branch: first, second and last 16, some of them twice.
+            let last = count - WIDE;
+            step(0);
+            step(last.min(WIDE));
+            return step(last);
         }
         let mut at = 0;
         while at + 4 * WIDE <= count {
@@ -202,6 +232,16 @@ mod plain {
             // SAFETY: as above; to private memory.
             unsafe { to.wrapping_add(at).write(value) };
         }
+    }
+
+    /// # Safety
+    /// - As `super::load_word`.
+    #[inline(always)]
+    pub(super) unsafe fn load_word(at: *const u8) -> u64 {
+        let mut bytes = [0; size_of::<u64>()];
+        // SAFETY: the caller's duty, and there is room for eight.
+        unsafe { copy_out(at, bytes.as_mut_ptr(), bytes.len()) };
+        u64::from_le_bytes(bytes)
     }
 
     /// # Safety

@@ -18,6 +18,7 @@
 
 use crate::atomic::{Acquire, Relaxed, fence};
 use crate::bucket::{Bucket, Sought};
+use crate::glance::Glimpse;
 use crate::hold::Hold;
 use crate::layout::{Plan, WORD, shard};
 use crate::table::group_of;
@@ -184,18 +185,47 @@ impl Reader<'_> {
     }
 
     /// Reads a key's entry that has not expired, and appends its value.
+    /// If there is one, `visit` is told.
     #[inline(always)]
     pub(crate) fn get(
         self,
         hash: u64,
         key: &[u8],
         now_ms: impl Fn() -> u64,
+        visit: impl Fn(),
         value: &mut Vec<u8>,
     ) -> Result<Option<Meta>, Error> {
         match self.glance(hash, key, &now_ms, value) {
-            Some(found) => Ok(found),
-            None => self.get_again(&Sought::hashed(hash, key), now_ms, value),
+            // What is given is put together at the very end: a struct that is carried through
+            // branches is copied at each.
+            Some(Some(glimpse)) => {
+                visit();
+                Ok(Some(glimpse.meta()))
+            }
+            Some(None) => Ok(None),
+            None => self.get_apart(hash, key, now_ms, visit, value),
         }
+    }
+
+    /// As [`Self::get`], for an entry that may have a payload: apart, for its sake and for that of
+    /// those which have none.
+    #[inline(never)]
+    fn get_apart(
+        self,
+        hash: u64,
+        key: &[u8],
+        now_ms: impl Fn() -> u64,
+        visit: impl Fn(),
+        value: &mut Vec<u8>,
+    ) -> Result<Option<Meta>, Error> {
+        let found = match self.glance_at_rows(hash, key, &now_ms, value) {
+            Some(found) => found.map(Glimpse::meta),
+            None => self.get_again(hash, key, now_ms, value)?,
+        };
+        if found.is_some() {
+            visit();
+        }
+        Ok(found)
     }
 
     /// As [`Self::get`], for what a glance could not tell.
@@ -203,10 +233,12 @@ impl Reader<'_> {
     #[inline(never)]
     fn get_again(
         self,
-        sought: &Sought<'_>,
+        hash: u64,
+        key: &[u8],
         now_ms: impl Fn() -> u64,
         value: &mut Vec<u8>,
     ) -> Result<Option<Meta>, Error> {
+        let sought = &Sought::hashed(hash, key);
         let shard = self.plan.shard_of(sought.hash);
         for _ in 0..TRIES_MOST {
             let (bucket, version) = self.read(shard, &mut FindBucket(sought))?;

@@ -242,11 +242,16 @@ impl Session {
         }
         self.calls = self.calls.wrapping_add(1);
         if self.calls.is_multiple_of(CALLS_PER_LOOK) {
-            let slot = u64::from(self.calls / CALLS_PER_LOOK) % self.plan.slots;
-            // Who only looks needs nothing of a slot that is damaged.
-            let _ = self.recover_if_dead(slot);
+            self.look_for_a_death();
         }
         Ok(())
+    }
+
+    #[cold]
+    fn look_for_a_death(&mut self) {
+        let slot = u64::from(self.calls / CALLS_PER_LOOK) % self.plan.slots;
+        // Who only looks needs nothing of a slot that is damaged.
+        let _ = self.recover_if_dead(slot);
     }
 
     /// What each call that changes something begins with: what could not be freed before is freed

@@ -172,11 +172,8 @@ impl Store {
         key: &[u8],
         value: &mut Vec<u8>,
     ) -> Result<Option<Meta>, Error> {
-        let found = self.reader().get(hash, key, || self.session.now_ms(), value)?;
-        if found.is_some() {
-            self.session.visit_hash(hash);
-        }
-        Ok(found)
+        let session = &self.session;
+        self.reader().get(hash, key, || session.now_ms(), || session.visit_hash(hash), value)
     }
 
     /// Reads what is known of an entry; this does not count as a visit.

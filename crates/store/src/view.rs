@@ -7,7 +7,7 @@
 use std::slice;
 
 use crate::Error;
-use crate::atomic::{Acquire, AtomicU32, AtomicU64, Relaxed, Release};
+use crate::atomic::{Acquire, AtomicU8, AtomicU32, AtomicU64, Relaxed, Release};
 use crate::layout::WORD;
 use crate::racy;
 
@@ -85,6 +85,18 @@ impl View {
         Some(self.find(at)?.load(Relaxed))
     }
 
+    /// The line at `at`, which comes from the segment; `None` if that is out of bounds.
+    #[inline(always)]
+    pub(crate) fn line(&self, at: u64) -> Option<&[AtomicU64; 8]> {
+        // As in `find`.
+        if at.rotate_right(LINE.trailing_zeros()) >= self.bytes / LINE {
+            return None;
+        }
+        let line = self.base.wrapping_add(at as usize).cast::<[AtomicU64; 8]>();
+        // SAFETY: inside the segment, as just checked, and aligned; `mapped` while `self` is used.
+        Some(unsafe { &*line })
+    }
+
     /// The `count` lines from `at` on, which comes from the segment; `None` if they are not all in
     /// bounds.
     #[inline(always)]
@@ -97,18 +109,16 @@ impl View {
         Some(unsafe { slice::from_raw_parts(first, count as usize) })
     }
 
-    /// Copies `count` bytes from `at` on behind the end of `out`, where they do not count yet;
-    /// `None` if they are out of bounds.
+    /// The `count` bytes from `at` on, which comes from the segment; `None` if they are not all in
+    /// bounds.
     #[inline(always)]
-    pub(crate) fn copy_behind(&self, at: u64, count: usize, out: &mut Vec<u8>) -> Option<()> {
-        let from = self.stretch(at, count as u64).ok()?;
-        if out.capacity() - out.len() < count {
-            out.reserve(count);
+    pub(crate) fn shared(&self, at: u64, count: u64) -> Option<&[AtomicU8]> {
+        if !self.contains(at, count) {
+            return None;
         }
-        let to = out.spare_capacity_mut().as_mut_ptr().cast::<u8>();
-        // SAFETY: `stretch` says that the bytes are inside, and there is room for them.
-        unsafe { racy::copy_out(from, to, count) };
-        Some(())
+        let first = self.base.wrapping_add(at as usize).cast::<AtomicU8>();
+        // SAFETY: inside the segment, as just checked; `mapped` while `self` is used.
+        Some(unsafe { slice::from_raw_parts(first, count as usize) })
     }
 
     /// Appends `count` bytes from `at` on.
@@ -155,11 +165,12 @@ impl View {
         self.copy_in(at, bytes);
     }
 
-    /// Asks the processor to fetch the line at `at`; any offset will do.
+    /// Asks the processor to fetch the line at `at`; any offset will do, also one out of bounds:
+    /// where nothing is mapped nothing happens.
     #[inline]
     pub(crate) fn prefetch(&self, at: u64) {
         #[cfg(target_arch = "x86_64")]
-        if self.contains(at, WORD) {
+        {
             use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
             let line = self.base.wrapping_add(at as usize).cast::<i8>();
             // SAFETY: to prefetch reads nothing that a program could see, and never faults.
@@ -186,7 +197,9 @@ impl View {
 
     #[inline]
     fn find(&self, at: u64) -> Option<&AtomicU64> {
-        if !at.is_multiple_of(WORD) || !self.contains(at, WORD) {
+        // The number of the word. Of an offset between two words the low bits come out on top, so
+        // that one comparison tells both.
+        if at.rotate_right(WORD.trailing_zeros()) >= self.bytes / WORD {
             return None;
         }
         let word = self.base.wrapping_add(at as usize).cast::<u64>();
