@@ -45,6 +45,10 @@ pub(super) fn execute(
     match (was, now) {
         // CLIENT REPLY ON is answered, and so is RESET.
         (Muted::Everything, Some(Muted::Nothing) | None) => reply.encoded(&nobody),
+        // ON ends SKIP, too; RESET is still one that is skipped.
+        (Muted::Next, Some(Muted::Nothing) | None) if caller.last_command == "client|reply" => {
+            reply.encoded(&nobody);
+        }
         (Muted::Next, Some(now @ Muted::Next)) if after != After::Wait => *now = Muted::Nothing,
         _ => {}
     }

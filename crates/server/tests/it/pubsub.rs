@@ -154,6 +154,8 @@ fn who_wants_no_replies_is_told_of_channels_and_hears_messages_all_the_same() {
             talk.send(b"PING\r\nUNSUBSCRIBE c\r\n");
             assert_eq!(talk.reply(), format!("{mark}[\"unsubscribe\", \"c\", :0]"));
             assert_eq!(talk.ask("CLIENT REPLY ON"), "+OK");
+            talk.send(b"CLIENT REPLY SKIP\r\n");
+            assert_eq!(talk.ask("CLIENT REPLY ON"), "+OK");
             talk.send(b"CLIENT REPLY SKIP\r\nPSUBSCRIBE c*\r\nPUNSUBSCRIBE\r\n");
             assert_eq!(talk.reply(), format!("{mark}[\"psubscribe\", \"c*\", :1]"));
             assert_eq!(talk.reply(), format!("{mark}[\"punsubscribe\", \"c*\", :0]"));
