@@ -28,6 +28,9 @@ pub(crate) trait Shelf: Send {
     /// Puts `value` under `key`.
     fn set(&mut self, key: &Key, value: &[u8]);
 
+    /// Does what is done in spare time, after filling.
+    fn tidy(&mut self) {}
+
     /// Reads each of `keys`, whose values have `bytes` bytes.
     fn get_all(&mut self, keys: &[Key], bytes: usize, found: &mut Vec<u8>) {
         for key in keys {
@@ -75,6 +78,13 @@ impl Shelf for Store {
 
     fn set(&mut self, key: &Key, value: &[u8]) {
         Store::set(self, key, value, &Set::default()).expect("room");
+    }
+
+    /// Decision 32: a call makes huge pages of 8 MiB.
+    fn tidy(&mut self) {
+        for _ in 0..=self.memory_bytes() / (8 << 20) {
+            Store::tidy(self).expect("nobody holds it");
+        }
     }
 }
 

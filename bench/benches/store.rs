@@ -30,8 +30,9 @@ const ROUNDS: usize = 5;
 const SAMPLE: Duration = Duration::from_millis(200);
 const TEST_SAMPLE: Duration = Duration::from_millis(2);
 
-/// Keys that are drawn before any clock runs, and operations between two looks at it.
-const DRAWN: usize = 1 << 18;
+/// Keys that are drawn before any clock runs, so many that what is found under them is in no cache
+/// when they come again, and operations between two looks at the clock.
+const DRAWN: usize = 1 << 20;
 const STRETCH: usize = 256;
 
 /// In a mix, each operation of this place is a set.
@@ -55,6 +56,7 @@ fn main() {
         let mut contestants = shelves::all(items, &value);
         for contestant in &mut contestants {
             (0..items).for_each(|number| contestant.shelves[0].set(&key(number), &value));
+            contestant.shelves[0].tidy();
         }
         for distribution in Distribution::ALL {
             let keys = [1, 2].map(|seed| distribution.draw(items, DRAWN, seed));

@@ -26,7 +26,7 @@ fn check(arguments: &str, names: &[&str], settings: usize) -> Value {
 
 #[test]
 fn stores_are_compared_setting_by_setting() {
-    let report = check("store --items 500", &["per_s"], 16);
+    let report = check("store --items 500", &["per_s"], 24);
     assert_eq!(report["items"], 500);
     let first = &report["settings"][0]["contestants"];
     assert_eq!(first[0]["name"], "morecore");

@@ -65,6 +65,37 @@ impl Language {
             }
         }
     }
+
+    /// Appends one command that asks for all of `keys`, which have the same value, and to
+    /// `expected` what a server answers that has them all.
+    pub(super) fn add_gets(
+        self,
+        (keys, value): (&[&[u8]], &[u8]),
+        sent: &mut Vec<u8>,
+        expected: &mut Vec<u8>,
+    ) {
+        let length = value.len().to_string();
+        let length = length.as_bytes();
+        match self {
+            Language::Resp => {
+                encode_command(sent, &[&[b"MGET".as_slice()], keys].concat());
+                expected.extend(format!("*{}\r\n", keys.len()).as_bytes());
+                for _ in keys {
+                    expected.extend([b"$", length, b"\r\n", value, b"\r\n"].concat());
+                }
+            }
+            Language::Memcached => {
+                sent.extend(b"get");
+                for key in keys {
+                    sent.extend([b" ", *key].concat());
+                    let head = [b"VALUE ", *key, b" 0 ", length, b"\r\n"].concat();
+                    expected.extend([&head, value, b"\r\n"].concat());
+                }
+                sent.extend(b"\r\n");
+                expected.extend(b"END\r\n");
+            }
+        }
+    }
 }
 
 #[cfg(test)]
@@ -76,6 +107,21 @@ mod tests {
         language.add(operation, (b"key", b"ab"), &mut found, &mut answer);
         assert_eq!(String::from_utf8(found).unwrap(), sent);
         assert_eq!(String::from_utf8(answer).unwrap(), expected);
+    }
+
+    fn check_gets(language: Language, sent: &str, expected: &str) {
+        let (mut found, mut answer) = (Vec::new(), Vec::new());
+        language.add_gets((&[b"k1", b"k2"], b"ab"), &mut found, &mut answer);
+        assert_eq!(String::from_utf8(found).unwrap(), sent);
+        assert_eq!(String::from_utf8(answer).unwrap(), expected);
+    }
+
+    #[test]
+    fn many_keys_are_asked_for_in_one_command() {
+        let sent = "*3\r\n$4\r\nMGET\r\n$2\r\nk1\r\n$2\r\nk2\r\n";
+        check_gets(Language::Resp, sent, "*2\r\n$2\r\nab\r\n$2\r\nab\r\n");
+        let answer = "VALUE k1 0 2\r\nab\r\nVALUE k2 0 2\r\nab\r\nEND\r\n";
+        check_gets(Language::Memcached, "get k1 k2\r\n", answer);
     }
 
     #[test]

@@ -63,8 +63,8 @@ pub(crate) struct Store {
     /// How many items there are [default: 1000000]
     #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..))]
     items: Option<u32>,
-    /// Whom to measure against [default: all that are installed]
-    #[arg(long, value_enum, value_delimiter = ',', value_name = "PEER,...")]
+    /// Whom to measure against, a hash map aside [default: all that are installed]
+    #[arg(long, value_enum, value_delimiter = ',', num_args = 0.., value_name = "PEER,...")]
     peers: Option<Vec<Peer>>,
     /// Also write what was found to a file, a line for each setting and contestant
     #[arg(long, value_name = "FILE")]
@@ -78,9 +78,9 @@ pub(crate) struct Store {
     /// The store or the socket that it works on
     #[arg(long, hide = true)]
     at: Option<PathBuf>,
-    /// The length of the values there
-    #[arg(long, hide = true, default_value_t = 0)]
-    value_bytes: usize,
+    /// The lengths of values [default: 32,200,1024; of 200 only the memory is told]
+    #[arg(long, value_delimiter = ',', value_name = "BYTES,...")]
+    value_bytes: Vec<usize>,
     /// What its keys are drawn from
     #[arg(long, hide = true, default_value_t = 0)]
     seed: u64,
@@ -91,8 +91,10 @@ struct Contestant<'a> {
     name: &'static str,
     /// Two, or one where a second would work on something else.
     workers: Vec<Worker<'a>>,
-    /// Resident bytes for each item, after filling.
+    /// Resident bytes for each item, after filling and tidying.
     item_bytes: f64,
+    /// How long it took to tidy.
+    tidy_ns: f64,
     _server: Option<Server<'a>>,
 }
 
@@ -100,14 +102,17 @@ impl Store {
     /// Measures and tells, or works for the bench of another process.
     pub(crate) fn run(self, out: &mut Out) -> Result<(), Failure> {
         if let Some((shelf, at)) = self.shelf.zip(self.at.as_deref()) {
-            let content = Content { items: self.items(), value_bytes: self.value_bytes };
+            let value_bytes = self.value_bytes.first().copied().unwrap_or(VALUE_BYTES[0]);
+            let content = Content { items: self.items(), value_bytes };
             return work::work(shelf, at, content, self.seed, out);
         }
         let mess = Mess::new()?;
         let host = Host::new(&mess)?;
         let wanted = self.peers.as_deref().unwrap_or(&Peer::ALL);
         let mut report = Report::new(self.effort, self.items(), wanted)?;
-        for value_bytes in VALUE_BYTES {
+        let lengths =
+            if self.value_bytes.is_empty() { &VALUE_BYTES[..] } else { &self.value_bytes };
+        for &value_bytes in lengths {
             let content = Content { items: self.items(), value_bytes };
             self.measure(content, &mess, &host, &mut report)?;
         }
@@ -135,6 +140,7 @@ impl Store {
         progress.say(format_args!("filling with values of {} bytes", content.value_bytes));
         let (ours, first_read_ns) = ours(content, mess)?;
         report.first_read_ns.push((content.value_bytes, first_read_ns));
+        report.tidy_ns.push((content.value_bytes, ours.tidy_ns));
         let mut contestants = vec![ours, map(content, mess)?];
         for peer in report.installed() {
             contestants.push(theirs(peer, content, mess, host)?);
@@ -151,7 +157,9 @@ impl Store {
             let rows = rows.map(|(one, per_s)| Row { name: one.name, per_s }).collect();
             report.answers.push(Answer { setting, rows });
         }
-        Ok(())
+        // Now, not in the end: the next values need the room.
+        drop(contestants);
+        Ok(Shared::remove(&store_name(content)?)?)
     }
 }
 
@@ -168,7 +176,7 @@ impl Contestant<'_> {
         Ok(per_s)
     }
 
-    /// Has the first worker put everything in; `resident` says how much memory is in use.
+    /// Has the first worker put everything in, and tidy; `resident` says how much memory is in use.
     fn filled(
         mut self,
         content: Content,
@@ -177,22 +185,30 @@ impl Contestant<'_> {
         let before = resident(&self)?;
         self.workers[0].tell("fill")?;
         self.workers[0].hear().map_err(|failure| failure.within(self.name))?;
+        self.workers[0].tell("tidy")?;
+        self.tidy_ns =
+            self.workers[0].hear_number().map_err(|failure| failure.within(self.name))?;
         let after = resident(&self)?;
         self.item_bytes = (after as f64 - before as f64) / f64::from(content.items);
         Ok(self)
     }
 }
 
+fn store_name(content: Content) -> Result<Name, Failure> {
+    Ok(format!("bench-{}-{}", process::id(), content.value_bytes).parse()?)
+}
+
 /// Our store, and two processes attached to it; and the nanoseconds for each item that the second
 /// took to read them all for the first time.
 fn ours<'a>(content: Content, mess: &'a Mess) -> Result<(Contestant<'a>, f64), Failure> {
-    let name: Name = format!("bench-{}-{}", process::id(), content.value_bytes).parse()?;
+    let name = store_name(content)?;
     mess.add_store(&name);
     let memory_bytes = memory_bytes(content);
     drop(Shared::create(&name, &Create { memory_bytes, mode: 0o600, evict: Evict::None })?);
     let worker = |seed| Worker::start(mess, (ShelfName::Ours, name.as_str()), content, seed);
     let workers = vec![worker(1)?, worker(2)?];
-    let contestant = Contestant { name: "morecore", workers, item_bytes: 0.0, _server: None };
+    let contestant =
+        Contestant { name: "morecore", workers, item_bytes: 0.0, tidy_ns: 0.0, _server: None };
     let contestant = contestant.filled(content, |_| resident_bytes_of(&name))?;
     // The system maps each page for a process when that process first touches it: before this, the
     // second worker would measure that. What it costs is told for itself.
@@ -204,7 +220,8 @@ fn ours<'a>(content: Content, mess: &'a Mess) -> Result<(Contestant<'a>, f64), F
 /// A hash map, which has no second process.
 fn map(content: Content, mess: &Mess) -> Result<Contestant<'_>, Failure> {
     let workers = vec![Worker::start(mess, (ShelfName::Map, "nowhere"), content, 1)?];
-    let contestant = Contestant { name: "hash map", workers, item_bytes: 0.0, _server: None };
+    let contestant =
+        Contestant { name: "hash map", workers, item_bytes: 0.0, tidy_ns: 0.0, _server: None };
     contestant.filled(content, |one| Ok(usage::private_bytes(one.workers[0].pid())?))
 }
 
@@ -221,7 +238,8 @@ fn theirs<'a>(
     let worker = |seed| Worker::start(mess, (shelf, &place), content, seed);
     let workers = vec![worker(1)?, worker(2)?];
     let name = peer.name();
-    let contestant = Contestant { name, workers, item_bytes: 0.0, _server: Some(server) };
+    let contestant =
+        Contestant { name, workers, item_bytes: 0.0, tidy_ns: 0.0, _server: Some(server) };
     contestant.filled(content, |_| Ok(usage::private_bytes(pid)?))
 }
 

@@ -28,6 +28,8 @@ pub(super) struct Report {
     /// For each length of values, what an item costs a process that has just attached and reads
     /// them all.
     pub(super) first_read_ns: Vec<(usize, f64)>,
+    /// For each length of values, how long it took to tidy our store after filling.
+    pub(super) tidy_ns: Vec<(usize, f64)>,
 }
 
 /// What came of one setting: every contestant's samples, ours first.
@@ -53,7 +55,6 @@ impl Report {
             }
         }
         let installed = peers.iter().map(|(peer, _)| *peer).collect();
-        let (answers, item_bytes, first_read_ns) = (Vec::new(), Vec::new(), Vec::new());
         let (rounds, load) = (effort.rounds(), usage::machine_load()?);
         Ok(Report {
             rounds,
@@ -62,9 +63,10 @@ impl Report {
             peers,
             installed,
             missing,
-            answers,
-            item_bytes,
-            first_read_ns,
+            answers: Vec::new(),
+            item_bytes: Vec::new(),
+            first_read_ns: Vec::new(),
+            tidy_ns: Vec::new(),
         })
     }
 
@@ -95,6 +97,9 @@ impl Report {
         }
         for (value_bytes, ns) in &self.first_read_ns {
             writeln!(out, "\nfirst read of {value_bytes} B after attaching: {ns:.0} ns an item")?;
+        }
+        for (value_bytes, ns) in &self.tidy_ns {
+            writeln!(out, "tidied after filling with {value_bytes} B: {:.0} ms", ns / 1e6)?;
         }
         let title = "operations a second, as many times another's";
         writeln!(out, "\n{}", out.colored(Color::Cyan, title))?;
@@ -160,10 +165,10 @@ impl Report {
                 json!({ "key_bytes": 16, "value_bytes": value_bytes, "resident": resident })
             })
             .collect();
-        let first_read_ns = self.first_read_ns.iter();
-        let first_read_ns: Vec<_> = first_read_ns
-            .map(|(value_bytes, ns)| json!({ "value_bytes": value_bytes, "ns": ns }))
-            .collect();
+        let each_ns = |all: &[(usize, f64)]| -> Vec<Value> {
+            let one = |(bytes, ns): &(usize, f64)| json!({ "value_bytes": bytes, "ns": ns });
+            all.iter().map(one).collect()
+        };
         let means: Vec<_> = self
             .summaries()
             .into_iter()
@@ -178,7 +183,8 @@ impl Report {
             "missing": missing,
             "settings": self.answers.iter().map(Answer::to_json).collect::<Vec<_>>(),
             "item_bytes": item_bytes,
-            "first_read_ns": first_read_ns,
+            "first_read_ns": each_ns(&self.first_read_ns),
+            "tidy_ns": each_ns(&self.tidy_ns),
             "geometric_means": means,
         })
     }

@@ -7,8 +7,15 @@ use serde_json::{Value, json};
 
 use super::draw::Distribution;
 
-/// The lengths of values: one that fits a line of the cache with its key, and a small document.
-pub(super) const VALUE_BYTES: [usize; 2] = [32, 1024];
+/// The lengths of values, unless told: one that fits a line of the cache with its key, a record,
+/// and a small document.
+pub(super) const VALUE_BYTES: [usize; 3] = [32, RECORD_BYTES, 1024];
+
+/// Of a record only the memory is told: its reads lie between those of the other two.
+const RECORD_BYTES: usize = 200;
+
+/// Keys in a call that reads many: as many as a page shows, and as goals are told for.
+pub(super) const BATCH: usize = 16;
 
 /// What there is to look up.
 #[derive(Clone, Copy, Debug)]
@@ -24,17 +31,20 @@ pub(super) struct Content {
 pub(super) enum Mix {
     /// Reads alone.
     Read,
+    /// Reads alone, [`BATCH`] keys in a call.
+    Batch,
     /// One set, of an item that is there, after nine reads.
     Mixed,
 }
 
 impl Mix {
-    const ALL: [Mix; 2] = [Mix::Read, Mix::Mixed];
+    const ALL: [Mix; 3] = [Mix::Read, Mix::Batch, Mix::Mixed];
 
     /// Its name in tables and commands.
     pub(super) const fn name(self) -> &'static str {
         match self {
             Mix::Read => "read",
+            Mix::Batch => "read-16",
             Mix::Mixed => "90/10",
         }
     }
@@ -58,6 +68,9 @@ impl Setting {
     /// All of them, those with the same keys next to each other.
     pub(super) fn all(value_bytes: usize) -> Vec<Setting> {
         let mut settings = Vec::new();
+        if value_bytes == RECORD_BYTES {
+            return settings;
+        }
         for distribution in Distribution::ALL {
             for mix in Mix::ALL {
                 let of = |processes| Setting { value_bytes, distribution, mix, processes };

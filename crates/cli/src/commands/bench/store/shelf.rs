@@ -7,16 +7,21 @@ use std::fs::File;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::io::{self, ErrorKind, Read, Write};
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use morecore_store::{Set, Store};
 
 use super::draw::Key;
+use super::setting::BATCH;
 use crate::commands::bench::language::{Language, Operation};
 use crate::commands::bench::peers::{Peer, Place};
 use crate::failure::Failure;
 
-/// More than a reply with the longest value takes.
-const READ_BYTES: usize = 4096;
+/// More than a reply with [`BATCH`] of the longest values takes.
+const READ_BYTES: usize = BATCH * 2048;
+
+/// What one call of [`Store::tidy`] makes huge pages of: decision 32.
+const STRETCH_BYTES: u64 = 8 << 20;
 
 /// The shelves by the names that workers are started with.
 #[derive(Clone, Copy, Debug, clap::ValueEnum)]
@@ -92,14 +97,42 @@ impl Shelf {
             Shelf::Map(map) => {
                 found.extend_from_slice(map.get(key).map_or(&[], |value| value));
             }
-            Shelf::Server(asker) => asker.ask(Operation::Get, key, value, found)?,
+            Shelf::Server(asker) => {
+                asker.ask(|language, sent, expected| {
+                    language.add(Operation::Get, (key, value), sent, expected);
+                })?;
+                found.extend_from_slice(value);
+            }
         }
-        if found.len() == value.len() {
-            Ok(())
-        } else {
-            let (found, wanted) = (found.len(), value.len());
-            Err(Failure::new(format!("a value of {found} bytes, not of {wanted}")))
+        check_bytes(found.len(), value.len())
+    }
+
+    /// The same for [`BATCH`] keys in one call, whose values are put there one after the other.
+    pub(super) fn get_batch(
+        &mut self,
+        keys: &[Key; BATCH],
+        value: &[u8],
+        found: &mut Vec<u8>,
+    ) -> Result<(), Failure> {
+        found.clear();
+        let mut add = |value: &[u8]| found.extend_from_slice(value);
+        match self {
+            Shelf::Ours(store) => {
+                let keys = keys.each_ref().map(<[u8; _]>::as_slice);
+                store.get_many(&keys, |_, found| add(found.map_or(&[], |(value, _)| value)))?;
+            }
+            Shelf::Map(map) => {
+                keys.iter().for_each(|key| add(map.get(key).map_or(&[], |value| value)));
+            }
+            Shelf::Server(asker) => {
+                let named = keys.each_ref().map(<[u8; _]>::as_slice);
+                asker.ask(|language, sent, expected| {
+                    language.add_gets((&named, value), sent, expected);
+                })?;
+                keys.iter().for_each(|_| add(value));
+            }
         }
+        check_bytes(found.len(), BATCH * value.len())
     }
 
     /// Puts `value` under `key`.
@@ -108,13 +141,45 @@ impl Shelf {
         match self {
             Shelf::Ours(store) => drop(store.set(key, value, &Set::default())?),
             Shelf::Map(map) => drop(map.insert(*key, value.into())),
-            Shelf::Server(asker) => asker.ask(Operation::Set, key, value, &mut Vec::new())?,
+            Shelf::Server(_) => self.fill(&[*key], value)?,
         }
         Ok(())
     }
+
+    /// Puts `value` under each of `keys`; a server is told of all at once.
+    pub(super) fn fill(&mut self, keys: &[Key], value: &[u8]) -> Result<(), Failure> {
+        let Shelf::Server(asker) = self else {
+            return keys.iter().try_for_each(|key| self.set(key, value));
+        };
+        Ok(asker.ask(|language, sent, expected| {
+            for key in keys {
+                language.add(Operation::Set, (key, value), sent, expected);
+            }
+        })?)
+    }
+
+    /// Does what a server of ours does in its spare time until nothing is left of it, and says how
+    /// long it took; nothing for others.
+    pub(super) fn tidy(&mut self) -> Result<Duration, Failure> {
+        let start = Instant::now();
+        if let Shelf::Ours(store) = self {
+            for _ in 0..=store.memory_bytes() / STRETCH_BYTES {
+                store.tidy()?;
+            }
+            return Ok(start.elapsed());
+        }
+        Ok(Duration::ZERO)
+    }
 }
 
-/// A client that sends a command and waits for its reply.
+fn check_bytes(found: usize, wanted: usize) -> Result<(), Failure> {
+    if found == wanted {
+        return Ok(());
+    }
+    Err(Failure::new(format!("values of {found} bytes, not of {wanted}")))
+}
+
+/// A client that sends commands and waits for their replies.
 pub(super) struct Asker {
     language: Language,
     socket: File,
@@ -130,16 +195,11 @@ impl Asker {
         Asker { language, socket, sent, expected, buffer }
     }
 
-    fn ask(
-        &mut self,
-        operation: Operation,
-        key: &Key,
-        value: &[u8],
-        found: &mut Vec<u8>,
-    ) -> io::Result<()> {
+    /// Sends what `add` appends to the first, and compares what comes with the second.
+    fn ask(&mut self, add: impl FnOnce(Language, &mut Vec<u8>, &mut Vec<u8>)) -> io::Result<()> {
         self.sent.clear();
         self.expected.clear();
-        self.language.add(operation, (key, value), &mut self.sent, &mut self.expected);
+        add(self.language, &mut self.sent, &mut self.expected);
         self.socket.write_all(&self.sent)?;
         let mut received = 0;
         while received < self.expected.len() {
@@ -152,7 +212,6 @@ impl Asker {
             let reply = crate::output::escaped(&self.buffer[..received.min(60)]);
             return Err(io::Error::other(format!("the server answered `{reply}`")));
         }
-        found.extend_from_slice(value);
         Ok(())
     }
 }

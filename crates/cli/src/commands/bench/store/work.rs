@@ -3,6 +3,7 @@
 //! ```text
 //! standard input                        standard output
 //! fill                                  done
+//! tidy                                  16000000               (nanoseconds)
 //! read                                  1000000 600000000      (every item once)
 //! run uniform 90/10 200      (ms)       3200000 200013457      (operations, nanoseconds)
 //! ```
@@ -15,13 +16,14 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use super::draw::{Distribution, Key, key};
-use super::setting::{Content, Mix};
+use super::setting::{BATCH, Content, Mix};
 use super::shelf::{Shelf, ShelfName};
 use crate::failure::Failure;
 use crate::output::Out;
 
-/// Keys that are drawn for all runs: read from end to end, so the processor has them at hand.
-const DRAWN: usize = 1 << 18;
+/// The most keys that are drawn for all runs: read from end to end, so the processor has them at
+/// hand, and so many that what is found under them is in no cache when they come again.
+const DRAWN_MOST: usize = 1 << 22;
 
 /// Operations between two looks at the clock: a few microseconds in memory, a few milliseconds
 /// over a socket.
@@ -61,6 +63,7 @@ pub(super) fn work(
                 bench.fill()?;
                 writeln!(out, "done")?;
             }
+            ["tidy"] => writeln!(out, "{}", bench.shelf.tidy()?.as_nanos())?,
             ["read"] => {
                 let time = bench.read_all()?;
                 writeln!(out, "{} {}", content.items, time.as_nanos())?;
@@ -90,7 +93,14 @@ fn unknown(line: &str) -> Failure {
 impl Bench {
     /// Sets every item.
     fn fill(&mut self) -> Result<(), Failure> {
-        (0..self.content.items).try_for_each(|number| self.shelf.set(&key(number), &self.value))
+        let mut keys = Vec::with_capacity(BATCH);
+        for first in (0..self.content.items).step_by(BATCH) {
+            let end = first.saturating_add(BATCH as u32).min(self.content.items);
+            keys.clear();
+            keys.extend((first..end).map(key));
+            self.shelf.fill(&keys, &self.value)?;
+        }
+        Ok(())
     }
 
     /// Reads every item once, in the order in which they were set.
@@ -106,31 +116,48 @@ impl Bench {
     /// Draws keys, unless they are at hand.
     fn prepare(&mut self, distribution: Distribution) {
         if self.distribution != Some(distribution) {
-            self.keys = distribution.draw(self.content.items, DRAWN, self.seed);
+            let count = (self.content.items as usize).min(DRAWN_MOST).next_multiple_of(STRETCH);
+            self.keys = distribution.draw(self.content.items, count, self.seed);
+            self.at = 0;
             self.distribution = Some(distribution);
         }
     }
 
     /// Works for `time`; gives the operations, and the time that they took in the end.
     fn run(&mut self, mix: Mix, time: Duration) -> Result<(u64, Duration), Failure> {
-        let mut found = Vec::with_capacity(self.value.len());
+        let mut found = Vec::with_capacity(BATCH * self.value.len());
         let mut operations = 0;
         let start = Instant::now();
         loop {
-            for (place, key) in self.keys[self.at..self.at + STRETCH].iter().enumerate() {
-                if mix == Mix::Mixed && place % SET_EVERY == SET_EVERY - 1 {
-                    self.shelf.set(key, &self.value)?;
-                } else {
-                    self.shelf.get(key, &self.value, &mut found)?;
-                    black_box(&found);
-                }
-            }
-            self.at = (self.at + STRETCH) % DRAWN;
+            self.run_stretch(mix, &mut found)?;
+            self.at = (self.at + STRETCH) % self.keys.len();
             operations += STRETCH as u64;
             let elapsed = start.elapsed();
             if elapsed >= time {
                 return Ok((operations, elapsed));
             }
         }
+    }
+
+    /// Does what the mix wants with the next keys.
+    #[inline]
+    fn run_stretch(&mut self, mix: Mix, found: &mut Vec<u8>) -> Result<(), Failure> {
+        let keys = &self.keys[self.at..self.at + STRETCH];
+        if mix == Mix::Batch {
+            for keys in keys.as_chunks().0 {
+                self.shelf.get_batch(keys, &self.value, found)?;
+                black_box(&*found);
+            }
+            return Ok(());
+        }
+        for (place, key) in keys.iter().enumerate() {
+            if mix == Mix::Mixed && place % SET_EVERY == SET_EVERY - 1 {
+                self.shelf.set(key, &self.value)?;
+            } else {
+                self.shelf.get(key, &self.value, found)?;
+                black_box(&*found);
+            }
+        }
+        Ok(())
     }
 }

@@ -62,12 +62,22 @@ impl<'a> Worker<'a> {
 
     /// Waits for the answer to a run, as operations a second.
     pub(super) fn hear_rate(&self) -> Result<f64, Failure> {
+        let [operations, ns] = self.hear_numbers()?;
+        Ok(operations / ns * 1e9)
+    }
+
+    /// Waits for an answer of one number.
+    pub(super) fn hear_number(&self) -> Result<f64, Failure> {
+        let [number] = self.hear_numbers()?;
+        Ok(number)
+    }
+
+    fn hear_numbers<const COUNT: usize>(&self) -> Result<[f64; COUNT], Failure> {
         let line = self.hear()?;
         let numbers: Option<Vec<f64>> =
             line.split_whitespace().map(|word| word.parse().ok()).collect();
-        match numbers.as_deref() {
-            Some([operations, ns]) => Ok(operations / ns * 1e9),
-            _ => Err(Failure::new(format!("a worker said `{}`", line.trim_end()))),
-        }
+        numbers
+            .and_then(|numbers| numbers.try_into().ok())
+            .ok_or_else(|| Failure::new(format!("a worker said `{}`", line.trim_end())))
     }
 }
