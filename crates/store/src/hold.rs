@@ -88,6 +88,11 @@ impl Hold<'_> {
         (self.0.load(Acquire) & !WAITERS).checked_sub(1).map(u64::from)
     }
 
+    /// Whether it is marked for nobody: only damage does that, and nobody would ever let go of it.
+    pub(crate) fn is_of_nobody(self) -> bool {
+        self.0.load(Relaxed) == WAITERS
+    }
+
     fn mark(self, word: u32) -> bool {
         self.0.compare_exchange(word, word | WAITERS, Relaxed, Relaxed).is_ok()
     }

@@ -327,11 +327,17 @@ impl Session {
         let begin = Instant::now();
         let mut is_counted = false;
         loop {
-            let owner = match Hold(self.view.half_word(at)).take_within_nap(self.slot) {
+            let hold = Hold(self.view.half_word(at));
+            let owner = match hold.take_within_nap(self.slot) {
                 Ok(()) => return Ok(()),
                 Err(owner) => owner,
             };
-            let Some(owner) = owner else { continue };
+            let Some(owner) = owner else {
+                if hold.is_of_nobody() {
+                    return Err(Error::Damaged { what: "a hold of nobody", at });
+                }
+                continue;
+            };
             if owner >= self.plan.slots {
                 return Err(Error::Damaged { what: "a hold of no participant", at });
             }

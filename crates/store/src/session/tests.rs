@@ -188,3 +188,13 @@ fn claims_that_a_dead_rescuer_had_half_freed_are_freed() {
     assert_eq!(living.verify().unwrap().claimed, 0);
     std::mem::forget((dead, rescuer));
 }
+
+#[test]
+fn a_hold_of_nobody_is_damage_and_no_wait() {
+    let (mut one, _two) = two_sessions();
+    let session = &one.session;
+    let at = session.plan.shard_at(session.plan.shard_of(Sought::new(session.seed, b"key").hash));
+    session.view.half_word(at + shard::HOLD).store(1 << 31, Relaxed);
+    let answer = one.set(b"key", b"value", &Set::default());
+    assert!(matches!(answer, Err(Error::Damaged { what: "a hold of nobody", .. })), "{answer:?}");
+}
