@@ -143,8 +143,10 @@ fn resizing_keeps_what_fits() {
 
 #[test]
 fn a_payload_of_which_the_program_advised_a_part_can_be_resized() {
-    const LONG: usize = 8 << 20;
+    // Long enough for a mapping of its own, whose pages it can advise on.
+    const LONG: usize = 33 << 20;
     let payload = malloc(LONG);
+    assert!(payload.addr().is_multiple_of(PAGE));
     bytes(payload, LONG).fill(7);
     let part = payload.wrapping_byte_add(PAGE);
     // numpy asks for huge pages in all but the first page of its large arrays; any advice that
