@@ -9,7 +9,7 @@ use crate::atomic::Relaxed;
 use crate::bucket::{BUCKET_BYTES, Bucket, Sought};
 use crate::grow::Lacking;
 use crate::layout::{KEY_BYTES_MOST, shard};
-use crate::payload::Shape;
+use crate::many::New;
 use crate::reader::Reader;
 use crate::session::Session;
 use crate::table::{ENTRY_NOTES_MOST, Edit, Group, group_of};
@@ -102,17 +102,11 @@ impl Session {
         if let Some(bucket) = Bucket::inline(sought.key, value, flags) {
             return Ok(Act::Put(bucket, None));
         }
-        let (bytes, most) = (value.len() as u64, self.plan.value_bytes_most());
-        if bytes > most {
-            return Err(Error::ValueTooLong { bytes, most });
-        }
-        let shape = Shape::new(sought.key.len() as u64, bytes, flags);
-        let (at, claim) = self.claim_evicting(self.payload_bytes(shape), PAYLOAD_ALIGN)?;
-        self.view.copy_in(at + shape.key_at, sought.key);
-        self.view.copy_in(at + shape.value_at, value);
-        self.put_sum(at + shape.bytes, sought.key, value);
-        let bucket = shape.bucket(at, sought.key.len() as u64, bytes, flags);
-        Ok(Act::Put(bucket, Some(claim)))
+        self.check_value(value)?;
+        let new = New { sought: *sought, value, flags };
+        let (at, claim) = self.claim_evicting(self.bytes_of(&new), PAYLOAD_ALIGN)?;
+        self.fill_payload(at, &new);
+        Ok(Act::Put(Self::bucket_of(at, &new), Some(claim)))
     }
 
     /// The entry of a key that has not expired; its shard is held.

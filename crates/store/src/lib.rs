@@ -3,6 +3,7 @@
 //! ```text
 //!   store      what faces use: get, set, update, scan, verify ...
 //!    |-- session    a participant and its transactions (hold, participant, recover)
+//!    |-- many       many keys in one call, their misses under way together
 //!    |-- change     entries, all or nothing (table, bucket, grow, clear)
 //!    |-- evict      room in a full store (expire, pick, window)
 //!    |-- reader     look-ups that wait for nobody (scan)
@@ -31,6 +32,7 @@ mod hold;
 mod image;
 mod layout;
 mod lease;
+mod many;
 mod mapping;
 mod name;
 mod number;

@@ -111,22 +111,28 @@ impl Session {
     /// Allocates a payload and claims it; `None` if there is no room now. Returns where it is, and
     /// the number of the claim.
     pub(crate) fn claim(&mut self, bytes: u64, align: u64) -> Result<Option<(u64, u64)>, Error> {
-        let claim = self.next_claim()?;
         self.hold_heap()?;
-        let payload = self.space.allocate(&mut self.core, bytes, align);
-        match payload {
-            Some(payload) => {
-                self.core.write(Offset(self.plan.claim_at(self.slot, claim)), payload.0);
-                self.core.commit();
-            }
-            None => self.core.roll_back(),
-        }
+        let claimed = self.claim_held(bytes, align);
         self.let_go_heap();
-        match payload {
-            Some(payload) => self.grown_to(payload.0 + bytes),
-            None => self.claims -= 1,
-        }
-        Ok(payload.map(|payload| (payload.0, claim)))
+        claimed
+    }
+
+    /// The same, for whoever holds the heap for several.
+    pub(crate) fn claim_held(
+        &mut self,
+        bytes: u64,
+        align: u64,
+    ) -> Result<Option<(u64, u64)>, Error> {
+        let claim = self.next_claim()?;
+        let Some(payload) = self.space.allocate(&mut self.core, bytes, align) else {
+            self.core.roll_back();
+            self.claims -= 1;
+            return Ok(None);
+        };
+        self.core.write(Offset(self.plan.claim_at(self.slot, claim)), payload.0);
+        self.core.commit();
+        self.grown_to(payload.0 + bytes);
+        Ok(Some((payload.0, claim)))
     }
 
     /// The number of a claim that is not in use, for a payload or for one that is to be retired.

@@ -9,8 +9,7 @@ use morecore_sys::file::Access;
 
 use crate::atomic::Acquire;
 use crate::bucket::Sought;
-use crate::change::{Step, check_key};
-use crate::fetch::Fetching;
+use crate::change::check_key;
 use crate::hash::hash;
 use crate::layout::shard;
 use crate::mapping::Mapping;
@@ -21,9 +20,6 @@ use crate::{
     Act, Broken, Census, Change, Create, Entry, Error, Listed, Meta, Name, Set, SetDone, Stat,
     Verified, number, report, system, verify,
 };
-
-/// How many keys are fetched ahead: about as many misses as a core has under way at once.
-const PREFETCH_KEYS: usize = 16;
 
 /// How many dues one call of [`Store::tidy`] looks at, and the most stretches that it goes through:
 /// a few microseconds if nothing has expired, and half a millisecond of dropping otherwise.
@@ -166,7 +162,7 @@ impl Store {
     }
 
     #[inline(always)]
-    fn get_hashed(
+    pub(crate) fn get_hashed(
         &mut self,
         hash: u64,
         key: &[u8],
@@ -185,37 +181,6 @@ impl Store {
         check_key(key)?;
         let sought = Sought::new(self.session.seed, key);
         self.reader().peek(&sought, || self.session.now_ms())
-    }
-
-    /// Reads many entries, and calls `each` with the index of each key and what was found, in the
-    /// order of the keys. The memory of later keys is fetched while earlier ones are read.
-    ///
-    /// # Errors
-    /// As [`Store::get`].
-    pub fn get_many(
-        &mut self,
-        keys: &[&[u8]],
-        mut each: impl FnMut(usize, Option<(&[u8], Meta)>),
-    ) -> Result<(), Error> {
-        self.session.enter()?;
-        keys.iter().try_for_each(|key| check_key(key))?;
-        let mut value = Vec::new();
-        let mut fetched = [Fetching::default(); PREFETCH_KEYS];
-        for (turn, keys) in keys.chunks(PREFETCH_KEYS).enumerate() {
-            for (fetching, key) in fetched.iter_mut().zip(keys) {
-                *fetching = self.begin_fetch(key);
-            }
-            for fetching in &fetched[..keys.len()] {
-                self.fetch_on(*fetching);
-            }
-            for (index, (fetching, key)) in fetched.iter().zip(keys).enumerate() {
-                value.clear();
-                let found = self.get_hashed(fetching.hash(), key, &mut value)?;
-                let index = turn * PREFETCH_KEYS + index;
-                each(index, found.map(|meta| (value.as_slice(), meta)));
-            }
-        }
-        Ok(())
     }
 
     /// Says that a key will soon be asked for, so that its memory is on its way by then: for
@@ -338,9 +303,9 @@ impl Store {
     ) -> Result<R, Error> {
         self.session.enter_to_change()?;
         keys.iter().try_for_each(|key| check_key(key))?;
+        let sought = self.seek_many(keys);
         let turn = Turn(&mut self.session);
         let session = &mut *turn.0;
-        let sought: Vec<_> = keys.iter().map(|key| Sought::new(session.seed, key)).collect();
         let mut shards: Vec<_> = sought.iter().map(|s| session.plan.shard_of(s.hash)).collect();
         shards.sort_unstable();
         shards.dedup();
@@ -358,13 +323,7 @@ impl Store {
             let entries: Vec<_> = seen.into_iter().map(|seen| seen.map(entry)).collect();
             change(&entries)
         };
-        let mut steps: Vec<Step<'_>> = Vec::new();
-        for (sought, change) in sought.into_iter().zip(changes) {
-            let act = session.act_for(&sought, &change)?;
-            if !matches!(act, Act::Keep) {
-                steps.push((sought, act));
-            }
-        }
+        let steps = session.steps_for(sought, &changes)?;
         if !steps.is_empty() {
             session.change(&shards, &steps)?;
         }

@@ -7,6 +7,7 @@ mod deaths;
 mod expiry;
 mod files;
 mod hostile;
+mod many;
 mod model;
 mod segments;
 mod storm;
