@@ -4,11 +4,15 @@
 //! with the rest.
 
 use crate::Error;
+use crate::atomic::Relaxed;
 use crate::evict::Sweep;
-use crate::layout::WORD;
+use crate::layout::{WORD, header, shard};
 use crate::session::Session;
 use crate::table::{Group, directory_of};
 use crate::view::Look;
+
+/// How many shards are looked at in a call of `tidy`: as many lines of the cache.
+const SHARDS_LOOKED_AT: u64 = 64;
 
 impl Session {
     /// Removes all entries, shard by shard.
@@ -23,6 +27,28 @@ impl Session {
             cleared?;
         }
         Ok(())
+    }
+
+    /// Gives the tables of those of the next few shards back that have no entry any more: they stand
+    /// between what was freed. It waits for nobody.
+    pub(crate) fn drop_empty_shards(&mut self) -> Result<(), Error> {
+        let first = self.view.word(header::SHARD_HAND_AT).fetch_add(SHARDS_LOOKED_AT, Relaxed);
+        for step in 0..SHARDS_LOOKED_AT.min(self.plan.shards) {
+            let number = first.wrapping_add(step) % self.plan.shards;
+            if self.has_empty_table(number) && self.try_hold(number) {
+                // Somebody may have come meanwhile.
+                let is_empty = self.has_empty_table(number);
+                self.drop_and_let_go(|session| {
+                    if is_empty { session.clear_shard(number).map(|()| 0) } else { Ok(0) }
+                })?;
+            }
+        }
+        Ok(())
+    }
+
+    fn has_empty_table(&self, number: u64) -> bool {
+        let at = self.plan.shard_at(number);
+        self.view.load(at + shard::DIRECTORY) != 0 && self.view.load(at + shard::ENTRIES) == 0
     }
 
     /// Removes all entries of a shard that is held, and gives its groups and its directory

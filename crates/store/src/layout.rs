@@ -63,6 +63,8 @@ pub(crate) mod header {
     /// How far the heap reaches, in stretches; how far it has huge pages, or somebody is at it.
     pub(crate) const HEAP_REACH_AT: u64 = 288;
     pub(crate) const HUGE_TO_AT: u64 = 296;
+    /// Which shard is looked at next for having become empty.
+    pub(crate) const SHARD_HAND_AT: u64 = 304;
     /// The hold of the heap, and its version; on a line of their own.
     pub(crate) const HEAP_HOLD_AT: u64 = 320;
     pub(crate) const HEAP_VERSION_AT: u64 = 328;

@@ -24,6 +24,7 @@ mod evict;
 mod expire;
 mod fetch;
 mod file;
+mod give_back;
 mod glance;
 mod grow;
 mod handover;

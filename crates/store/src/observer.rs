@@ -137,6 +137,13 @@ impl Observer {
         self.plan.bytes
     }
 
+    /// Returns how many bytes of the segment are in memory; `None` if the system does not tell this
+    /// user. It asks for every page: some milliseconds for each GiB.
+    #[must_use]
+    pub fn resident_bytes(&self) -> Option<u64> {
+        report::resident_bytes(&self.view)
+    }
+
     /// The store's name.
     #[must_use]
     pub fn name(&self) -> String {

@@ -19,10 +19,10 @@
 //! but time.
 //! Source: madvise(2), MADV_COLLAPSE, which works on shared memory whatever the system's setting.
 
-use morecore_sys::memory::{Advice, HUGE_PAGE_BYTES, advise};
+use morecore_sys::memory::{Advice, HUGE_PAGE_BYTES, advise, look_for_pages};
 
 use crate::atomic::Relaxed;
-use crate::layout::{Plan, header};
+use crate::layout::{PAGE, Plan, header};
 use crate::mapping::Mapping;
 use crate::session::Session;
 
@@ -44,6 +44,15 @@ impl Session {
             if reach.load(Relaxed) < stretches {
                 reach.fetch_max(stretches, Relaxed);
             }
+        }
+    }
+
+    /// All from `end` on is free, and its pages went back: when the heap grows over it again, it
+    /// gets huge pages again.
+    pub(crate) fn heap_shrank_to(&self, end: u64) {
+        let stretches = end / STRETCH_BYTES * STRETCH_BYTES;
+        for at in [header::HEAP_REACH_AT, header::HUGE_TO_AT] {
+            self.view.word(at).fetch_min(stretches, Relaxed);
         }
     }
 
@@ -72,6 +81,9 @@ fn first_page(plan: &Plan) -> u64 {
 fn collapse(mapping: &Mapping, from: u64, to: u64) {
     let base = mapping.view().base().expose_provenance() as u64;
     for at in (from..to).step_by(HUGE_PAGE_BYTES as usize) {
+        if !is_mostly_there(base + at) {
+            continue; // Its pages were given back: all of a huge page would be resident again.
+        }
         // SAFETY: inside the segment, as something was claimed behind it, and the mapping keeps it;
         // to collapse pages changes nothing of what stands there.
         let collapsed = unsafe { advise(base + at, HUGE_PAGE_BYTES, Advice::Collapse) };
@@ -79,6 +91,14 @@ fn collapse(mapping: &Mapping, from: u64, to: u64) {
             return; // Not this kind of memory, or not this kernel.
         }
     }
+}
+
+/// Whether most small pages of a huge one are resident.
+fn is_mostly_there(at: u64) -> bool {
+    let mut pages = [0; (HUGE_PAGE_BYTES / PAGE) as usize];
+    // Who cannot tell does as if they were.
+    look_for_pages(at, &mut pages).is_err()
+        || pages.iter().filter(|&&page| page & 1 != 0).count() > pages.len() / 2
 }
 
 /// errno(3): an argument that makes no sense.

@@ -4,8 +4,9 @@
 //! while others change the store.
 
 use morecore_heap::{Part, Walk};
+use morecore_sys::memory::look_for_pages;
 
-use crate::layout::{Plan, header, shard, slot};
+use crate::layout::{PAGE, Plan, header, shard, slot};
 use crate::participant::{Identity, Me};
 use crate::session::core;
 use crate::space::Space;
@@ -13,6 +14,9 @@ use crate::system::name_of;
 use crate::verify::{Owners, Use};
 use crate::view::View;
 use crate::{Census, Evict, Participant, Piece, PieceKind, Stat};
+
+/// How many pages the kernel is asked for at a time: 16 MiB, a byte each on the stack.
+const LOOK_PAGES: u64 = 4096;
 
 /// The number of entries.
 pub(crate) fn entries(view: &View, plan: &Plan) -> u64 {
@@ -47,6 +51,21 @@ pub(crate) fn stat(view: &View, plan: &Plan) -> Stat {
     let idle = (plan.slots - stat.participants.len() as u64) * plan.slot_bytes;
     stat.used_bytes = stat.memory_bytes.saturating_sub(stat.free_bytes + idle);
     stat
+}
+
+/// How many bytes of the segment are in memory; `None` if the kernel does not tell this user, in
+/// which case it says of all pages that they are there.
+pub(crate) fn resident_bytes(view: &View) -> Option<u64> {
+    let base = view.base().expose_provenance() as u64;
+    let (mut at, mut resident) = (0, 0);
+    while at < view.bytes() {
+        let mut pages = [0; LOOK_PAGES as usize];
+        let count = ((view.bytes() - at) / PAGE).min(LOOK_PAGES);
+        look_for_pages(base + at, &mut pages[..count as usize]).ok()?;
+        resident += pages[..count as usize].iter().filter(|&&page| page & 1 != 0).count() as u64;
+        at += count * PAGE;
+    }
+    (resident * PAGE < view.bytes()).then_some(resident * PAGE)
 }
 
 fn sum(view: &View, plan: &Plan, counter: u64) -> u64 {

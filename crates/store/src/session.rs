@@ -267,6 +267,7 @@ impl Session {
         if self.changes.is_multiple_of(CHANGES_PER_DUES) {
             let turn = Turn(self);
             turn.0.expire_some(DUES, false)?;
+            turn.0.give_back(1)?;
         }
         Ok(())
     }

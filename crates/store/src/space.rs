@@ -5,12 +5,13 @@
 
 use morecore_heap::units::LEAF_CORE;
 use morecore_heap::{
-    CHUNK_TAGS, CHUNKS_NOTES_MOST, Chunks, Class, Core, Fit, GRANULE, Given, Journal, Misuse,
-    NoJournal, Offset, Region, SEAT_NOTES_MOST, SLABS_NOTES_MOST, Slabs, UNIT, Unit, Units,
+    CHUNK_TAGS, CHUNKS_NOTES_MOST, Chunk, Chunks, Class, Core, Fit, GRANULE, Given, Journal,
+    Misuse, NoJournal, Offset, Region, SEAT_NOTES_MOST, SLABS_NOTES_MOST, Slabs, UNIT, Unit, Units,
 };
 
 use crate::Error;
-use crate::layout::{Plan, slot};
+use crate::give_back::Marks;
+use crate::layout::{Plan, WORD, slot};
 use crate::session::Session;
 use crate::view::View;
 
@@ -30,7 +31,12 @@ const SLAB_COST_PART: u64 = 50;
 
 /// The bytes of the heap's state in a segment of `bytes`.
 pub(crate) fn state_bytes(bytes: u64) -> u64 {
-    Chunks::BYTES + Slabs::BYTES + Units::bytes(bytes)
+    marks_from_state(bytes) + Marks::bytes(bytes)
+}
+
+/// Where the marks stand, from the begin of the state: behind the tiers.
+fn marks_from_state(bytes: u64) -> u64 {
+    (Chunks::BYTES + Slabs::BYTES + Units::bytes(bytes)).next_multiple_of(WORD)
 }
 
 /// The heap's tiers, which live in the segment.
@@ -39,6 +45,7 @@ pub(crate) struct Space {
     pub(crate) chunks: Chunks,
     pub(crate) slabs: Slabs,
     pub(crate) units: Units,
+    pub(crate) marks: Marks,
     has_slabs: bool,
 }
 
@@ -51,6 +58,7 @@ impl Space {
             chunks: Chunks::at(state),
             slabs: Slabs::at(state + Chunks::BYTES),
             units: Units::new(state + Chunks::BYTES + Slabs::BYTES, leaves),
+            marks: Marks::at(state + marks_from_state(plan.bytes)),
             has_slabs: plan.bytes >= SLABS_FROM_BYTES,
         }
     }
@@ -84,16 +92,30 @@ impl Space {
         self.chunks.allocate(core, bytes, align)
     }
 
-    /// Frees a payload.
-    fn free<J: Journal>(self, core: &mut Core<J>, payload: Offset) -> Result<(), Misuse> {
+    /// Frees a payload. If that frees a chunk, returns it, and the free one that it became part of.
+    fn free<J: Journal>(
+        self,
+        core: &mut Core<J>,
+        payload: Offset,
+    ) -> Result<Option<(Chunk, Chunk)>, Misuse> {
         let Some((slab, class)) = self.units.slab_of(core, payload) else {
-            return self.chunks.free(core, payload).map(drop);
+            return self.free_chunk(core, payload).map(Some);
         };
-        if self.slabs.give(core, slab, class, payload)? == Given::Empty {
-            self.slabs.unseat(core, self.units, slab, class);
-            self.chunks.free(core, slab.begin())?;
+        if self.slabs.give(core, slab, class, payload)? == Given::Kept {
+            return Ok(None);
         }
-        Ok(())
+        self.slabs.unseat(core, self.units, slab, class);
+        self.free_chunk(core, slab.begin()).map(Some)
+    }
+
+    fn free_chunk<J: Journal>(
+        self,
+        core: &mut Core<J>,
+        payload: Offset,
+    ) -> Result<(Chunk, Chunk), Misuse> {
+        let payload_bytes = self.chunks.payload_bytes(core, payload)?;
+        let freed = Chunk { begin: payload - WORD, bytes: payload_bytes + CHUNK_TAGS };
+        Ok((freed, self.chunks.free(core, payload)?))
     }
 }
 
@@ -194,12 +216,15 @@ impl Session {
                 self.make_pending(at, payload)?;
                 continue;
             }
-            if let Err(misuse) = self.space.free(&mut self.core, payload) {
+            match self.space.free(&mut self.core, payload) {
+                Ok(Some((freed, whole))) => self.has_freed(freed, whole),
+                Ok(None) => {}
                 // All claims are freed for a dead one only: what it left may be anything.
-                if to < slot::CLAIMS_MOST {
-                    panic!("invariant `claimed` broken: {misuse}");
+                Err(_) if to == slot::CLAIMS_MOST => {
+                    let what = "a claim of what is not in use";
+                    return Err(Error::Damaged { what, at: at.0 });
                 }
-                return Err(Error::Damaged { what: "a claim of what is not in use", at: at.0 });
+                Err(misuse) => panic!("invariant `claimed` broken: {misuse}"),
             }
             self.core.write(at, 0);
         }

@@ -25,6 +25,10 @@ use crate::{
 /// a few microseconds if nothing has expired, and half a millisecond of dropping otherwise.
 const TIDY_DUES: (u64, u32) = (4096, 64);
 
+/// How much free memory one call of [`Store::tidy`] gives back: some milliseconds, in steps between
+/// which others come by.
+const TIDY_BYTES: u64 = 32 << 20;
+
 /// An attached session on a store. Each thread has its own: see [`Store::try_clone`].
 #[derive(Debug)]
 pub struct Store {
@@ -376,8 +380,9 @@ impl Store {
         turn.0.clear_all()
     }
 
-    /// Clears up after dead participants, drops some of what has expired, and makes huge pages of
-    /// memory that is in use: for whoever has time, a few times a second.
+    /// Clears up after dead participants, drops some of what has expired, gives memory that has
+    /// been free for a second back to the system, and makes huge pages of what is in use: for
+    /// whoever has time, a few times a second.
     ///
     /// # Errors
     /// [`Error::Held`].
@@ -386,6 +391,8 @@ impl Store {
         self.session.clear_up()?;
         let turn = Turn(&mut self.session);
         turn.0.expire_some(TIDY_DUES, false)?;
+        turn.0.drop_empty_shards()?;
+        turn.0.give_back(TIDY_BYTES)?;
         turn.0.collapse_next();
         Ok(())
     }
@@ -413,6 +420,13 @@ impl Store {
     #[must_use]
     pub fn memory_bytes(&self) -> u64 {
         self.session.plan.bytes
+    }
+
+    /// Returns how many bytes of the segment are in memory; `None` if the system does not tell this
+    /// user. It asks for every page: some milliseconds for each GiB.
+    #[must_use]
+    pub fn resident_bytes(&self) -> Option<u64> {
+        report::resident_bytes(&self.session.view)
     }
 
     /// The store's name; empty if it has none.

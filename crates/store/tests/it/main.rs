@@ -6,6 +6,7 @@ mod basics;
 mod deaths;
 mod expiry;
 mod files;
+mod give_back;
 mod hostile;
 mod many;
 mod model;
