@@ -230,15 +230,21 @@ impl Slab {
     /// No block of this slab begins there.
     #[inline(always)]
     pub fn place(self, class: Class, at: Offset) -> Result<Place, Misuse> {
+        self.try_place(class, at).ok_or_else(|| self.misplaced(class, at))
+    }
+
+    /// As `place`; `None` if no block begins there.
+    #[inline(always)]
+    #[must_use]
+    pub fn try_place(self, class: Class, at: Offset) -> Option<Place> {
         let shape = class.shape();
         let distance = at.0.wrapping_sub(self.0.0 + u64::from(shape.first));
         // An `at` before the first block wraps to a huge distance, whose index means nothing; the
         // comparison with the exact begin tells.
         let index = shape.index(distance & 0xf_ffff);
-        if index * u64::from(shape.bytes) != distance || index >= u64::from(shape.blocks) {
-            return Err(self.misplaced(class, at));
-        }
-        Ok(Place { word: index / 64, bit: 1 << (index % 64) })
+        let is_block = index * u64::from(shape.bytes) == distance;
+        (is_block && index < u64::from(shape.blocks))
+            .then_some(Place { word: index / 64, bit: 1 << (index % 64) })
     }
 
     /// The block of bit number `index` in mask word `word`.
@@ -271,15 +277,32 @@ impl Slab {
         if mask & place.bit != 0 {
             return Err(self.twice(class, at));
         }
-        let remote = remote(header, u64::from(class.shape().words));
+        self.give_remote_place(core, class, place).ok_or_else(|| self.twice(class, at))
+    }
+
+    /// As `give_remote`, for who knows the block's place, and that it is not in the mask: what
+    /// the owner reads and writes all the time is not looked at. `None` if somebody who is not
+    /// the owner has freed it already.
+    #[inline(always)]
+    pub fn give_remote_place<J: Journal>(
+        self,
+        core: &Core<J>,
+        class: Class,
+        place: Place,
+    ) -> Option<bool> {
+        let remote = remote(self.header(), u64::from(class.shape().words));
         // Release pairs with the Acquire in `collect`: the owner hands the block out again only
-        // after all that its last user did to it.
-        let old = core.word(remote.word(REMOTE_WORDS + place.word)).fetch_or(place.bit, AcqRel);
+        // after all that its last user did to it. An addition, for processors have one that gives
+        // the old word; where the bit was there already, it is taken back.
+        let mask = core.word(remote.word(REMOTE_WORDS + place.word));
+        let old = mask.fetch_add(place.bit, AcqRel);
         if old & place.bit != 0 {
-            return Err(self.twice(class, at));
+            mask.fetch_sub(place.bit, AcqRel);
+            return None;
         }
-        // Who finds a word that is not empty leaves the rest to the one who found it so.
-        Ok(old == 0 && core.word(remote).fetch_or(1 << place.word, AcqRel) == 0)
+        // Who finds a word that is not empty leaves the rest to the one who found it so; and as
+        // `collect` empties the summary before the words, the word's bit is not there yet.
+        Some(old == 0 && core.word(remote).fetch_add(1 << place.word, AcqRel) == 0)
     }
 
     /// Takes all that others freed: calls `take` with each mask word that has some, and its bits.

@@ -149,11 +149,7 @@ impl Slabs {
         word: u64,
         bits: u64,
     ) -> Result<Given, Misuse> {
-        let twice = slab.mask(core, word) & bits;
-        if twice != 0 {
-            let index = u64::from(twice.trailing_zeros());
-            return Err(slab.twice(class, slab.block(class, word, index)));
-        }
+        none_twice(slab, class, word, slab.mask(core, word) & bits)?;
         if bits == 0 {
             return Ok(Given::Kept);
         }
@@ -173,12 +169,7 @@ impl Slabs {
         word: u64,
         bits: u64,
     ) -> Result<(), Misuse> {
-        let twice = slab.give_mask(core, word, bits);
-        if twice != 0 {
-            let index = u64::from(twice.trailing_zeros());
-            return Err(slab.twice(class, slab.block(class, word, index)));
-        }
-        Ok(())
+        none_twice(slab, class, word, slab.give_mask(core, word, bits))
     }
 
     /// Ends what `give_word` began: it put `many` bits into `words` of the slab.
@@ -301,6 +292,16 @@ impl Slabs {
             core.write(head_at, if is_alone { 0 } else { next.begin().0 });
         }
     }
+}
+
+/// An error if any block of a mask word was freed twice: those that `twice` has bits for.
+#[inline(always)]
+fn none_twice(slab: Slab, class: Class, word: u64, twice: u64) -> Result<(), Misuse> {
+    if twice == 0 {
+        return Ok(());
+    }
+    let index = u64::from(twice.trailing_zeros());
+    Err(slab.twice(class, slab.block(class, word, index)))
 }
 
 /// The lowest `most` bits of those that are 1 in `bits`.

@@ -23,12 +23,17 @@ use morecore_heap::{CLASSES, Class};
 use crate::ledger::Bits;
 use crate::shelf::{SHELVES, Shelf};
 
-/// A magazine holds at most so many blocks: with half of them it serves 32 requests of a kind from
-/// one look at a slab, after which the look costs a nanosecond each.
-const BLOCKS_MOST: u64 = 64;
+/// A magazine holds so many bytes of blocks, as far as the three numbers below let it: what waits
+/// here pins its slab, but what goes back into a mask and comes out of it again costs as much as
+/// the pair itself.
+const BYTES: u64 = 16 << 10;
 
-/// And at most so many bytes of blocks, but at least two: what waits here pins its slab. (With half
-/// of it a program that takes and frees pages in turn took twice as long.)
+/// It holds at most so many blocks: each takes 16 bytes of the magazine's own.
+const BLOCKS_MOST: u64 = 1024;
+
+/// And so many of blocks that are larger, but of those at most so many bytes. (With half of it a
+/// program that takes and frees pages in turn took twice as long.)
+const BLOCKS_LARGE: u64 = 64;
 const BYTES_MOST: u64 = 64 << 10;
 
 const BLOCKS_LEAST: u64 = 2;
@@ -56,6 +61,10 @@ impl Waiting {
         self.block
     }
 }
+
+/// The place above the top of a magazine.
+#[derive(Clone, Copy)]
+pub(crate) struct Room(*mut Waiting);
 
 /// The blocks of a class, or the chunks of a shelf, that a thread hands out next.
 ///
@@ -105,7 +114,9 @@ impl Kind {
     pub(crate) fn room(self) -> usize {
         let room = match self {
             Self::Blocks(class) => {
-                (BYTES_MOST / u64::from(class.shape().bytes)).clamp(BLOCKS_LEAST, BLOCKS_MOST)
+                let bytes = u64::from(class.shape().bytes);
+                let large = BLOCKS_LARGE.min(BYTES_MOST / bytes);
+                (BYTES / bytes).max(large).clamp(BLOCKS_LEAST, BLOCKS_MOST)
             }
             Self::Chunks(shelf) => (CHUNK_BYTES_MOST / shelf.bytes()).max(1),
         };
@@ -159,6 +170,27 @@ impl Magazine {
         self.top.get() == self.end.get()
     }
 
+    /// Where the next free block goes, if there is room for one.
+    #[inline(always)]
+    pub(crate) fn room(&self) -> Option<Room> {
+        let top = self.top.get();
+        if top == self.end.get() { None } else { Some(Room(top)) }
+    }
+
+    /// Puts a free block on top, where `room` said; nothing was taken or pushed meanwhile.
+    #[inline(always)]
+    pub(crate) fn push_into(&self, room: Room, waiting: Waiting) {
+        debug_assert!(room.0 == self.top.get());
+        // SAFETY: by `within` there is room, and it is ours.
+        unsafe { room.0.write(waiting) };
+        self.top.set(room.0.wrapping_add(1));
+    }
+
+    /// How many more it has room for.
+    pub(crate) fn room_left(&self) -> usize {
+        (self.end.get().addr() - self.top.get().addr()) / size_of::<Waiting>()
+    }
+
     /// How many blocks wait here.
     pub(crate) fn count(&self) -> usize {
         (self.top.get().addr() - self.bottom.get().addr()) / size_of::<Waiting>()
@@ -175,10 +207,7 @@ impl Magazine {
     #[inline(always)]
     pub(crate) fn push(&self, waiting: Waiting) {
         debug_assert!(!self.is_full());
-        let top = self.top.get();
-        // SAFETY: by `within` there is room, and it is ours.
-        unsafe { top.write(waiting) };
-        self.top.set(top.wrapping_add(1));
+        self.push_into(Room(self.top.get()), waiting);
     }
 
     /// Puts `count` free blocks on top, the first that `next` gives as the highest. There is room.
@@ -196,7 +225,13 @@ impl Magazine {
     /// How far behind the first of a thread's magazines that of `class` stands, in bytes: what the
     /// ledger tells a free, so that it has nothing to compute.
     pub(crate) const fn distance(class: Class) -> u32 {
-        (class.index() * size_of::<Self>()) as u32
+        class.number() as u32 * size_of::<Self>() as u32
+    }
+
+    /// The class of the magazine that stands so far behind the first.
+    #[inline(always)]
+    pub(crate) fn class(distance: u32) -> Option<Class> {
+        Class::from_number((distance / size_of::<Self>() as u32) as u8)
     }
 
     /// The `count` that wait longest, the oldest first.
@@ -246,15 +281,17 @@ mod tests {
             assert!(magazine.is_full() && magazine.count() as u64 == room);
         }
         let first = &magazines[0];
-        assert_eq!((first.take(), first.take()), (Some(63 * 16), Some(62 * 16)));
+        let room = first.count();
+        let newest = |number: usize| Some((room - number) as u64 * 16);
+        assert_eq!((first.take(), first.take()), (newest(1), newest(2)));
         // SAFETY: nobody else uses it.
         let oldest = unsafe { first.oldest(3) };
         assert_eq!(oldest.iter().map(|one| one.block()).collect::<Vec<_>>(), [0, 16, 32]);
         first.drop_oldest(3);
         // SAFETY: as above.
         let rest = unsafe { first.oldest(usize::MAX) };
-        assert_eq!((rest.len(), rest[0].block()), (59, 48));
-        assert_eq!((first.count(), first.take()), (59, Some(61 * 16)));
+        assert_eq!((rest.len(), rest[0].block()), (room - 5, 48));
+        assert_eq!((first.count(), first.take()), (room - 5, newest(3)));
         first.drop_oldest(usize::MAX);
         assert_eq!((first.count(), first.take()), (0, None));
     }

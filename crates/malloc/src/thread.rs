@@ -142,6 +142,12 @@ impl Thread {
         self.stamp.get()
     }
 
+    /// Does the ledger know its slabs?
+    #[inline(always)]
+    pub(crate) fn has_stamp(&self) -> bool {
+        self.stamp() != Stamp::NOBODY
+    }
+
     /// Have others freed something in its slabs that it has not collected yet?
     #[inline(always)]
     pub(crate) fn is_told(&self) -> bool {
@@ -163,25 +169,34 @@ impl Thread {
         }
     }
 
-    /// Fills half of an empty magazine from the first slab with a free block; `false`: there is
-    /// none. (Half, so that neither a free nor a request that follows finds it at its end.)
+    /// Fills up to half of an empty magazine out of one mask word of the first slab with a free
+    /// block; `false`: there is none. (Half, so that neither a free nor a request that follows
+    /// finds it at its end.)
     fn fill(&self, class: Class) -> bool {
-        let Some(loan) =
-            self.slabs().borrow(&mut core(), class, Kind::Blocks(class).room() as u32 / 2)
-        else {
-            return false;
-        };
+        let most = (Kind::Blocks(class).room() as u32 / 2).min(u64::BITS);
+        let Some(loan) = self.slabs().borrow(&mut core(), class, most) else { return false };
         let bytes = u64::from(class.shape().bytes);
         let look = Look::at(loan.first.0);
-        let is_one_leaf = look.covers(loan.first.0 + 64 * bytes);
+        let count = loan.bits.count_ones() as usize;
         let mut bits = loan.bits;
-        // The lowest comes to lie on top, so that they are handed out by address.
-        self.magazine(class).lay(bits.count_ones() as usize, || {
+        let mut next = || {
             let block = loan.first.0 + u64::from(bits.trailing_zeros()) * bytes;
             bits &= bits.wrapping_sub(1);
-            let look = if is_one_leaf { look } else { Look::at(block) };
-            Waiting::new(block, look.bits(block))
-        });
+            block
+        };
+        // The lowest comes to lie on top, so that they are handed out by address.
+        let magazine = self.magazine(class);
+        if look.covers(loan.first.0 + 64 * bytes) {
+            magazine.lay(count, || {
+                let block = next();
+                Waiting::new(block, look.bits(block))
+            });
+        } else {
+            magazine.lay(count, || {
+                let block = next();
+                Waiting::new(block, ledger::bits_of(block))
+            });
+        }
         true
     }
 
@@ -305,10 +320,19 @@ impl Thread {
         true
     }
 
-    /// Puts what others freed in one slab into its mask.
+    /// Puts what others freed in one slab into the magazine of its class, and what has no room
+    /// there into its mask; all of it, if the arena is given: then the thread ends, or gives back
+    /// what it can.
     fn collect_slab(&self, arena: Option<&mut Arena>, slab: Slab, class: Class) {
+        let magazine = self.magazine(class);
+        let mut room = if arena.is_some() { 0 } else { magazine.room_left() };
         let mut became = Given::Kept;
         slab.collect(&core(), class, |word, bits| {
+            let many = bits.count_ones() as usize;
+            if many <= room {
+                room -= many;
+                return self.take_back(magazine, slab, class, word, bits);
+            }
             self.strike_all(slab, class, word, bits);
             let given = self.slabs().return_word(&mut core(), slab, class, word, bits);
             became = rightly(given);
@@ -316,6 +340,25 @@ impl Thread {
         if became == Given::Empty {
             self.unseat(arena, slab, class);
         }
+    }
+
+    /// Puts the blocks of one mask word, which others freed, into a magazine that has room.
+    fn take_back(&self, magazine: &Magazine, slab: Slab, class: Class, word: u64, bits: u64) {
+        let bytes = u64::from(class.shape().bytes);
+        let first = slab.block(class, word, 0).0;
+        let look = Look::at(first);
+        let is_one_leaf = look.covers(first + 64 * bytes);
+        let mut rest = bits;
+        magazine.lay(bits.count_ones() as usize, || {
+            let block = first + u64::from(rest.trailing_zeros()) * bytes;
+            rest &= rest.wrapping_sub(1);
+            let bits = if is_one_leaf { look.bits(block) } else { ledger::bits_of(block) };
+            if !bits.strike(block) {
+                // Its owner has freed it as well.
+                abort_for(&slab.twice(class, Offset(block)));
+            }
+            Waiting::new(block, bits)
+        });
     }
 
     /// Takes down of the blocks of one mask word that they are used no more.

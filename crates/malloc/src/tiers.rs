@@ -18,6 +18,7 @@
 use core::ptr;
 use core::sync::atomic::Ordering::Relaxed;
 
+use morecore_heap::abort::broken;
 use morecore_heap::{Class, Offset, REQUEST_MOST, Region, Slab, Unit};
 use morecore_sys::{Errno, memory};
 
@@ -29,7 +30,7 @@ use crate::ledger;
 use crate::life;
 use crate::line::{abort_for, rightly};
 use crate::local;
-use crate::magazine::Waiting;
+use crate::magazine::{Magazine, Waiting};
 use crate::medium;
 use crate::thread::{GONE, NOBODY, Thread, core};
 
@@ -55,7 +56,7 @@ pub(crate) fn allocate(bytes: usize) -> *mut u8 {
     let thread = unsafe { &*thread };
     match thread.magazine(class).take() {
         Some(block) => address(block),
-        None => allocate_small(class, bytes),
+        None => allocate_small(bytes),
     }
 }
 
@@ -101,17 +102,71 @@ pub(crate) unsafe fn free(payload: *mut u8) {
     };
     // SAFETY: that is what each slab of ours was assigned with.
     let magazine = unsafe { thread.magazine_at(distance) };
-    if magazine.is_full() || thread.is_told() || !bits.strike(at) {
-        return free_own(payload);
+    match magazine.room() {
+        Some(room) if !thread.is_told() && bits.strike(at) => {
+            magazine.push_into(room, Waiting::new(at, bits));
+        }
+        _ => free_own(payload),
     }
-    magazine.push(Waiting::new(at, bits));
 }
 
 /// Makes a payload `bytes` long, here or elsewhere; null if there is no core, and then it stays.
 ///
 /// # Safety
 /// - The payload is the caller's, and used only under its new address afterwards.
+#[inline]
 pub(crate) unsafe fn resize(payload: *mut u8, bytes: usize) -> *mut u8 {
+    let at = payload.addr() as u64;
+    // SAFETY: a thread's word names a record that is this thread's, or one that stays empty.
+    let thread = unsafe { &*local::thread() };
+    match ledger::look(at, thread.stamp()) {
+        Some((distance, bits)) if bits.has(at) && !thread.is_told() => {
+            let Some(class) = Magazine::class(distance) else { broken("stamped", Offset(at)) };
+            let has = class.shape().bytes as usize;
+            // SAFETY: the ledger says that a block in use begins there, and the caller's duty.
+            unsafe { resize_block(payload, class, has, bytes) }
+        }
+        // SAFETY: the caller's duty, passed on.
+        _ => unsafe { resize_elsewhere(payload, bytes) },
+    }
+}
+
+/// Makes a block of `class`, which has `has` bytes, `bytes` long.
+///
+/// # Safety
+/// - As for [`resize`].
+#[inline(always)]
+unsafe fn resize_block(payload: *mut u8, class: Class, has: usize, bytes: usize) -> *mut u8 {
+    // In place if it stays in its class, or shrinks by less than half.
+    if bytes <= has && (2 * bytes > has || Class::of(bytes as u64) == Some(class)) {
+        return payload;
+    }
+    // SAFETY: the caller's duty, passed on.
+    unsafe { moved(payload, has, bytes) }
+}
+
+/// Puts the first bytes of a payload that has `has` of them into a new one, `bytes` long, and takes
+/// the old one back; null if there is no core, and then it stays.
+///
+/// # Safety
+/// - As for [`resize`].
+unsafe fn moved(payload: *mut u8, has: usize, bytes: usize) -> *mut u8 {
+    let moved = allocate(bytes);
+    if !moved.is_null() {
+        // SAFETY: both are payloads of at least so many bytes, and the new one is nobody else's.
+        unsafe { moved.copy_from_nonoverlapping(payload, has.min(bytes)) };
+        // SAFETY: the payload is the caller's, who uses only the new one from here on.
+        unsafe { free(payload) };
+    }
+    moved
+}
+
+/// Resizes what is in no slab that the ledger knows as this thread's.
+///
+/// # Safety
+/// - As for [`resize`].
+#[inline(never)]
+unsafe fn resize_elsewhere(payload: *mut u8, bytes: usize) -> *mut u8 {
     if harden::is_on() {
         return given_or_refused(harden::resize(payload, bytes as u64));
     }
@@ -120,11 +175,8 @@ pub(crate) unsafe fn resize(payload: *mut u8, bytes: usize) -> *mut u8 {
     let wanted = bytes as u64;
     let has = if let Some(class) = unit.class() {
         let has = small_bytes(slab_of(unit, at), class, at);
-        // In place if it stays in its class, or shrinks by less than half.
-        if wanted <= has && (2 * wanted > has || Class::of(wanted) == Some(class)) {
-            return payload;
-        }
-        has
+        // SAFETY: a block in use begins there, and the caller's duty.
+        return unsafe { resize_block(payload, class, has as usize, bytes) };
     } else if unit == Unit::CHUNKS {
         let has = medium::payload_bytes(at);
         let is_chunk = wanted > COPIED_MOST && wanted < LARGE_LEAST;
@@ -140,15 +192,8 @@ pub(crate) unsafe fn resize(payload: *mut u8, bytes: usize) -> *mut u8 {
         }
         has
     };
-    let moved = allocate(bytes);
-    if !moved.is_null() {
-        let count = has.min(wanted) as usize;
-        // SAFETY: both are payloads of at least so many bytes, and the new one is nobody else's.
-        unsafe { moved.copy_from_nonoverlapping(payload, count) };
-        // SAFETY: the payload is the caller's, who uses only the new one from here on.
-        unsafe { free(payload) };
-    }
-    moved
+    // SAFETY: the caller's duty, passed on.
+    unsafe { moved(payload, has as usize, bytes) }
 }
 
 /// How many bytes of a payload may be used.
@@ -197,11 +242,11 @@ pub(crate) fn page_bytes() -> usize {
 /// A block, when the magazine has none.
 #[cold]
 #[inline(never)]
-fn allocate_small(class: Class, bytes: usize) -> *mut u8 {
+fn allocate_small(bytes: usize) -> *mut u8 {
     if harden::is_on() {
         return given_or_refused(harden::allocate(bytes as u64, 1));
     }
-    refilled(class).map_or_else(refused, address)
+    Class::of(bytes as u64).and_then(refilled).map_or_else(refused, address)
 }
 
 /// A block of a slab. Before it is refused, what is kept for later goes back to the system.
@@ -231,6 +276,7 @@ fn free_elsewhere(payload: *mut u8) {
 }
 
 /// Takes a payload back into the tier that it came from, past this thread's magazines.
+#[inline(always)]
 pub(crate) fn raw_free(payload: *mut u8) {
     let at = Offset(payload.addr() as u64);
     let unit = arena::units().entry(&core(), at);
@@ -238,26 +284,45 @@ pub(crate) fn raw_free(payload: *mut u8) {
     let slab = slab_of(unit, at);
     // SAFETY: a thread's word names a record that is this thread's, or one that stays empty.
     let thread = unsafe { &*local::thread() };
-    // Relaxed: the owner of a slab in which a block is used changes only when its thread is gone,
-    // and whoever reads the old name frees for another, which is right in any case.
-    let owner = slab.owner(&core()).load(Relaxed);
-    if owner == thread.name() {
+    // By `stamped` the ledger knows the slabs of those who have a stamp: this is none of theirs,
+    // and its header, which its owner writes all the time, need not be looked at.
+    if !thread.has_stamp() && slab.owner(&core()).load(Relaxed) == thread.name() {
         return thread.give(slab, class, at);
     }
-    free_remote(slab, class, at, owner);
+    free_remote(slab, class, at);
 }
 
 /// A block of another thread's slab goes back to it.
-fn free_remote(slab: Slab, class: Class, at: Offset, owner: u64) {
-    if !ledger::is_used(at) {
-        rightly(slab.place(class, at));
-        abort_for(&slab.twice(class, at));
+#[inline(always)]
+fn free_remote(slab: Slab, class: Class, at: Offset) {
+    let given = match slab.try_place(class, at) {
+        Some(place) if ledger::is_used(at) => slab.give_remote_place(&core(), class, place),
+        _ => None,
+    };
+    match given {
+        Some(false) => {}
+        Some(true) => tell_owner(slab, class),
+        None => wrong_remote(slab, class, at),
     }
-    if rightly(slab.give_remote(&core(), class, at)) {
-        let owner = ptr::with_exposed_provenance_mut(owner as usize);
-        // SAFETY: the owner word of a slab names a record, and we were told to tell.
-        unsafe { Thread::tell(owner, slab, class) };
-    }
+}
+
+/// The end of a process that freed what is no block in use of another thread's slab.
+#[cold]
+#[inline(never)]
+fn wrong_remote(slab: Slab, class: Class, at: Offset) {
+    rightly(slab.place(class, at));
+    abort_for(&slab.twice(class, at));
+}
+
+/// Tells the owner of a slab that something in it was freed, which `give_remote_place` asks for.
+#[cold]
+#[inline(never)]
+fn tell_owner(slab: Slab, class: Class) {
+    // Relaxed: the owner of a slab in which a block is used changes only when its thread is gone,
+    // and whoever reads the old name tells another, who passes it on.
+    let owner = ptr::with_exposed_provenance_mut(slab.owner(&core()).load(Relaxed) as usize);
+    // SAFETY: the owner word of a slab names a record, and we were told to tell.
+    unsafe { Thread::tell(owner, slab, class) };
 }
 
 /// A payload beyond the small tier.
@@ -303,6 +368,7 @@ fn given_beyond(bytes: u64, align: u64) -> Option<Given> {
 }
 
 /// A free of what is in no slab.
+#[inline(never)]
 fn free_beyond(unit: Unit, at: Offset) {
     if unit == Unit::CHUNKS {
         medium::free(at);
