@@ -4,6 +4,7 @@ use morecore_store::{Change, Condition, Evict, Expiry, Name, Set, Store};
 
 use crate::explore::{Case, NOW_MS, SMALL, WITH_SLABS, explore, explore_in};
 use crate::image::Image;
+use crate::tracer::Grain;
 
 /// A value of `bytes` bytes that differs with `seed`.
 fn value(bytes: usize, seed: u8) -> Vec<u8> {
@@ -96,12 +97,22 @@ fn fill_up(store: &mut Store) {
     });
 }
 
+/// What is usual.
+const PLAIN: Case = Case {
+    name: "",
+    memory_bytes: SMALL,
+    evict: Evict::None,
+    prepare: |_| {},
+    operation: |_| {},
+    is_in_parts: false,
+};
+
 fn check(name: &'static str, prepare: fn(&mut Store), operation: fn(&mut Store)) {
-    explore(&Case { name, memory_bytes: SMALL, evict: Evict::None, prepare, operation });
+    explore(&Case { name, prepare, operation, ..PLAIN });
 }
 
 fn check_slabs(name: &'static str, prepare: fn(&mut Store), operation: fn(&mut Store)) {
-    explore(&Case { name, memory_bytes: WITH_SLABS, evict: Evict::None, prepare, operation });
+    explore(&Case { name, memory_bytes: WITH_SLABS, prepare, operation, ..PLAIN });
 }
 
 #[test]
@@ -177,12 +188,14 @@ fn a_number_begins() {
 #[test]
 fn a_value_is_appended_to() {
     check("append", fill_medium, |store| {
-        let append = |entry: Option<morecore_store::Entry<'_>>| {
-            let mut value = entry.expect("it was set").value.to_vec();
-            value.extend_from_slice(b"more");
-            (Change::Set { value, expiry: None, flags: 0 }, ())
-        };
-        store.update(b"key", append).unwrap();
+        assert_eq!(store.append(b"key", b"more").unwrap(), 1_004);
+    });
+}
+
+#[test]
+fn a_part_of_a_value_is_written() {
+    check("write a range", fill_medium, |store| {
+        assert_eq!(store.set_range(b"key", 900, &value(300, 3)).unwrap(), 1_200);
     });
 }
 
@@ -191,6 +204,34 @@ fn an_entry_gets_an_expiry() {
     check("expire", fill_medium, |store| {
         store.update(b"key", |_| (Change::Expire(Some(NOW_MS + 1000)), ())).unwrap();
     });
+}
+
+#[test]
+fn an_entry_loses_its_expiry() {
+    let prepare = |store: &mut Store| {
+        fill_medium(store);
+        assert!(store.expire(b"key", NOW_MS + 1000).unwrap());
+    };
+    check("persist", prepare, |store| assert!(store.persist(b"key").unwrap()));
+}
+
+#[test]
+fn an_entry_is_touched() {
+    let operation = |store: &mut Store| assert!(store.touch(b"key").unwrap());
+    let (name, prepare, evict) = ("touch", fill_medium, Evict::Policy);
+    explore(&Case { name, evict, prepare, operation, ..PLAIN });
+}
+
+#[test]
+fn many_entries_are_set_one_by_one() {
+    let operation = |store: &mut Store| {
+        let (new, other) = (value(600, 3), value(20, 3));
+        let pairs: [(&[u8], &[u8]); 4] =
+            [(b"key", &new), (b"a", &other), (b"other:3", &other), (b"b", &new)];
+        assert_eq!(store.set_many(&pairs, &Set::default()).unwrap(), 4);
+    };
+    let (name, prepare, is_in_parts) = ("set many", fill_medium, true);
+    explore(&Case { name, prepare, operation, is_in_parts, ..PLAIN });
 }
 
 #[test]
@@ -230,8 +271,8 @@ fn a_group_is_split() {
 #[test]
 fn an_entry_is_evicted() {
     let (prepare, operation) = (fill_up, set_next_medium);
-    let (memory_bytes, evict) = (SMALL, Evict::Policy);
-    explore(&Case { name: "evict", memory_bytes, evict, prepare, operation });
+    let evict = Evict::Policy;
+    explore(&Case { name: "evict", evict, prepare, operation, ..PLAIN });
 }
 
 /// Small entries until one more makes another go: groups cannot grow any more.
@@ -242,8 +283,8 @@ fn fill_up_small(store: &mut Store) {
 #[test]
 fn a_small_entry_is_evicted() {
     let (prepare, operation) = (fill_up_small, set_next);
-    let (memory_bytes, evict) = (SMALL, Evict::Policy);
-    explore(&Case { name: "evict, small", memory_bytes, evict, prepare, operation });
+    let evict = Evict::Policy;
+    explore(&Case { name: "evict, small", evict, prepare, operation, ..PLAIN });
 }
 
 #[test]
@@ -254,8 +295,8 @@ fn a_window_is_cleared_for_a_large_value() {
         });
     };
     let operation = |store: &mut Store| set(store, "large", &value(20_000, 3));
-    let (memory_bytes, evict) = (SMALL, Evict::Policy);
-    explore(&Case { name: "clear a window", memory_bytes, evict, prepare, operation });
+    let evict = Evict::Policy;
+    explore(&Case { name: "clear a window", evict, prepare, operation, ..PLAIN });
 }
 
 /// Some entries, of which several have expired long ago.
@@ -379,16 +420,16 @@ fn come_and_go(store: &mut Store) {
 
 #[test]
 fn a_participant_of_a_store_in_memory_comes_and_goes() {
-    let (name, memory_bytes, evict) = ("attach, set, detach: memory", SMALL, Evict::None);
-    let case = Case { name, memory_bytes, evict, prepare: fill, operation: come_and_go };
-    explore_in(&case, |how| Store::memfd(how).unwrap());
+    let name = "attach, set, detach: memory";
+    let case = Case { name, prepare: fill, operation: come_and_go, ..PLAIN };
+    explore_in(&case, Grain::Each, |how| Store::memfd(how).unwrap());
 }
 
 #[test]
 fn a_participant_of_a_store_in_a_file_comes_and_goes() {
-    let (name, memory_bytes, evict) = ("attach, set, detach: file", SMALL, Evict::None);
-    let case = Case { name, memory_bytes, evict, prepare: fill, operation: come_and_go };
-    explore_in(&case, |how| {
+    let name = "attach, set, detach: file";
+    let case = Case { name, prepare: fill, operation: come_and_go, ..PLAIN };
+    explore_in(&case, Grain::Each, |how| {
         let path = std::env::temp_dir().join(format!("morecore-crash-{}", std::process::id()));
         let name = Name::new(&format!("file:{}", path.display())).unwrap();
         let store = Store::create(&name, how).unwrap();
@@ -396,29 +437,4 @@ fn a_participant_of_a_store_in_a_file_comes_and_goes() {
         Store::remove(&name).unwrap();
         store
     });
-}
-
-/// Later than all that was freed needs to rest.
-const RESTED_MS: u64 = NOW_MS + 10_000;
-
-#[test]
-fn free_memory_goes_back_to_the_system() {
-    let prepare = |store: &mut Store| {
-        fill(store);
-        set(store, "large", &value(300_000, 2));
-        assert!(store.delete(b"large").unwrap());
-    };
-    check("give pages back", prepare, |store| {
-        store.set_now(Some(RESTED_MS));
-        store.tidy().unwrap();
-    });
-}
-
-#[test]
-fn a_table_that_became_empty_goes_back() {
-    let prepare = |store: &mut Store| {
-        set(store, "key", &value(1_000, 2));
-        assert!(store.delete(b"key").unwrap());
-    };
-    check("give a table back", prepare, |store| store.tidy().unwrap());
 }

@@ -4,13 +4,15 @@
 //! only those that someone touches are copied and compared, and a large store costs no more than a
 //! small one.
 
+use std::collections::BTreeSet;
 use std::io;
-use std::ops::Range;
+use std::ops::{Deref, Range};
 use std::rc::Rc;
 
 use morecore_store::Store;
+use morecore_sys::segment::{map_shared, unmap_shared};
 
-const PAGE: usize = 4096;
+pub(crate) const PAGE: usize = 4096;
 
 /// The pages of a segment that are worth a look: stretches of bytes, ascending.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,8 +31,13 @@ impl Pages {
             assert_eq!(failed, 0, "mincore: {}", io::Error::last_os_error());
             is_touched.iter_mut().zip(state).for_each(|(page, state)| *page |= state & 1 != 0);
         }
+        Self::of((0..count).filter(|page| is_touched[*page]))
+    }
+
+    /// The pages of these numbers, which ascend.
+    fn of(numbers: impl Iterator<Item = usize>) -> Self {
         let mut runs: Vec<Range<usize>> = Vec::new();
-        for page in (0..count).filter(|page| is_touched[*page]) {
+        for page in numbers {
             match runs.last_mut() {
                 Some(run) if run.end == page * PAGE => run.end += PAGE,
                 _ => runs.push(page * PAGE..(page + 1) * PAGE),
@@ -39,12 +46,17 @@ impl Pages {
         Self(runs.into())
     }
 
-    /// Whether all of `other`'s pages are among these.
-    pub(crate) fn contain(&self, other: &Self) -> bool {
-        let is_inside = |run: &Range<usize>| {
-            self.0.iter().any(|ours| ours.start <= run.start && run.end <= ours.end)
-        };
-        other.0.iter().all(is_inside)
+    /// These pages, and those around `part`.
+    pub(crate) fn with(&self, part: &Range<usize>) -> Self {
+        let runs = self.0.iter().chain([part]);
+        let numbers: BTreeSet<usize> =
+            runs.flat_map(|run| run.start / PAGE..run.end.div_ceil(PAGE)).collect();
+        Self::of(numbers.into_iter())
+    }
+
+    /// Whether all that `part` touches is in these pages.
+    pub(crate) fn cover(&self, part: &Range<usize>) -> bool {
+        self.0.iter().any(|run| run.start <= part.start && part.end <= run.end)
     }
 }
 
@@ -58,41 +70,79 @@ pub(crate) struct Image {
 impl Image {
     /// Zeroed memory of `bytes` bytes, for copies of what stands in `pages`.
     pub(crate) fn new(bytes: u64, pages: &Pages) -> Self {
-        let bytes = bytes as usize;
-        let protection = libc::PROT_READ | libc::PROT_WRITE;
-        let flags = libc::MAP_SHARED | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
-        // SAFETY: a fresh mapping at a place of the kernel's choice touches nobody's memory.
-        let base = unsafe { libc::mmap(std::ptr::null_mut(), bytes, protection, flags, -1, 0) };
-        assert_ne!(base, libc::MAP_FAILED, "mmap: {}", io::Error::last_os_error());
-        Self { base: base.cast(), bytes, pages: pages.clone() }
+        let base = map_shared(bytes).unwrap();
+        Self { base, bytes: bytes as usize, pages: pages.clone() }
+    }
+
+    /// Goes on with these pages, among which are those that it had.
+    pub(crate) fn widen(&mut self, pages: &Pages) {
+        self.pages = pages.clone();
     }
 
     /// A copy of all that was touched in the store's segment.
     pub(crate) fn of(store: &Store) -> Self {
         let (base, bytes) = store.memory();
-        let mut image = Self::new(bytes, &Pages::touched(&[base], bytes));
+        let image = Self::new(bytes, &Pages::touched(&[base], bytes));
         image.copy(base);
         image
     }
 
     /// Becomes a copy of the segment at `from`, which nobody writes now.
-    pub(crate) fn copy(&mut self, from: *const u8) {
-        // SAFETY: the mapping is ours and nobody is attached to it now; its pages become zero.
-        unsafe { libc::madvise(self.base.cast(), self.bytes, libc::MADV_REMOVE) };
+    pub(crate) fn copy(&self, from: *const u8) {
+        let mut end = 0;
         for run in self.pages.0.iter() {
+            self.empty(end..run.start);
+            end = run.end;
             let (to, from) = (self.base.wrapping_add(run.start), from.wrapping_add(run.start));
             // SAFETY: both have `bytes` bytes, and they are different mappings.
             unsafe { std::ptr::copy_nonoverlapping(from, to, run.len()) };
+        }
+        self.empty(end..self.bytes);
+    }
+
+    /// Zeroes pages.
+    fn empty(&self, pages: Range<usize>) {
+        if !pages.is_empty() {
+            let begin = self.base.wrapping_add(pages.start);
+            // SAFETY: the mapping is ours and nobody is attached to it now.
+            unsafe { libc::madvise(begin.cast(), pages.len(), libc::MADV_REMOVE) };
         }
     }
 
     /// Whether this is still a copy of the segment at `from`, which nobody writes now.
     pub(crate) fn is_copy(&self, from: *const u8) -> bool {
-        self.pages.0.iter().all(|run| {
-            let (ours, theirs) = (self.base.wrapping_add(run.start), from.wrapping_add(run.start));
-            // SAFETY: both have `bytes` readable bytes.
-            unsafe { libc::memcmp(ours.cast(), theirs.cast(), run.len()) == 0 }
-        })
+        self.pages.0.iter().all(|run| self.is_same(from, run.clone()))
+    }
+
+    /// Becomes a copy of the segment at `from` again, of which one instruction has written `near`
+    /// since. Returns whether it has changed anything.
+    pub(crate) fn follow(&mut self, from: *const u8, near: Option<Range<usize>>) -> bool {
+        let Some(near) = near else {
+            let is_changed = !self.is_copy(from);
+            if is_changed {
+                self.copy(from);
+            }
+            return is_changed;
+        };
+        let is_changed = !self.is_same(from, near.clone());
+        let (to, source) = (self.base.wrapping_add(near.start), from.wrapping_add(near.start));
+        // SAFETY: both have `bytes` bytes, and they are different mappings.
+        unsafe { std::ptr::copy_nonoverlapping(source, to, near.len()) };
+        let around = near.start / PAGE * PAGE..near.end.next_multiple_of(PAGE);
+        assert!(self.is_same(from, around), "something was written unseen");
+        is_changed
+    }
+
+    fn is_same(&self, from: *const u8, part: Range<usize>) -> bool {
+        let (ours, theirs) = (self.base.wrapping_add(part.start), from.wrapping_add(part.start));
+        // SAFETY: both have `bytes` readable bytes.
+        unsafe { libc::memcmp(ours.cast(), theirs.cast(), part.len()) == 0 }
+    }
+
+    /// The words that differ from those of the segment at `from`, by number.
+    pub(crate) fn differing(&self, from: *const u8) -> Vec<usize> {
+        let words = self.pages.0.iter().flat_map(|run| run.start / 8..run.end / 8);
+        words.filter(|word| !self.is_same(from, word * 8..word * 8 + 8)).collect()
     }
 
     /// Where it begins.
@@ -112,6 +162,35 @@ impl Image {
 impl Drop for Image {
     fn drop(&mut self) {
         // SAFETY: the mapping is ours, and nobody is attached to it any more.
-        unsafe { libc::munmap(self.base.cast(), self.bytes) };
+        unsafe { unmap_shared(self.base, self.bytes as u64) }.unwrap();
+    }
+}
+
+/// Something that is shared with children of fork; in memory that is zero at first.
+pub(crate) struct Shared<T>(*mut T);
+
+impl<T: Default> Default for Shared<T> {
+    fn default() -> Self {
+        const { assert!(size_of::<T>() <= PAGE) };
+        let at = map_shared(PAGE as u64).unwrap().cast::<T>();
+        // SAFETY: fresh memory, writable, aligned to a page and large enough.
+        unsafe { at.write(T::default()) };
+        Self(at)
+    }
+}
+
+impl<T> Deref for Shared<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        // SAFETY: filled in `default`, and mapped while this lives.
+        unsafe { &*self.0 }
+    }
+}
+
+impl<T> Drop for Shared<T> {
+    fn drop(&mut self) {
+        // SAFETY: mapped in `default`; whoever borrowed from it borrowed this.
+        unsafe { unmap_shared(self.0.cast(), PAGE as u64) }.unwrap();
     }
 }
