@@ -185,7 +185,7 @@ impl Arena {
         let fresh = self.fresh_from(payload);
         self.touch(chunk);
         self.used_bytes += chunk.bytes;
-        let given = match self.warm.taken(chunk) {
+        let given = match self.warm.taken(chunk, fresh) {
             Some(pages) if pages.begin < fresh => {
                 let clean_to = if pages.end() < fresh { pages.end() } else { FAR };
                 Given { payload, clean_from: pages.begin.max(payload), clean_to }
@@ -223,8 +223,12 @@ impl Arena {
         let free = chunks().free(&mut core(), payload)?;
         self.used_bytes -= bytes + CHUNK_TAGS;
         self.warm.freed(free, bytes + CHUNK_TAGS);
-        if self.warm.is_too_much(self.used_bytes) && free.bytes >= NOTED_LEAST {
-            self.give_back(free);
+        if free.bytes >= NOTED_LEAST {
+            if self.warm.may_go_early(self.used_bytes) {
+                self.give_back_early();
+            } else if self.warm.is_too_much(self.used_bytes) {
+                self.give_back(free);
+            }
         }
         if self.warm.is_over() {
             self.end_epoch();
@@ -242,6 +246,10 @@ impl Arena {
                 && chunks().resize_in_place(&mut core(), payload, bytes)?;
         }
         let after = Chunk::at(&core(), payload - 8);
+        if after.bytes > before.bytes {
+            let fresh = self.fresh_from(before.end());
+            self.warm.used(Region::between(before.end(), after.end()), fresh);
+        }
         self.touch(after);
         self.used_bytes = self.used_bytes + after.bytes - before.bytes;
         if let Some(rest) = after.free_after(&core()) {
@@ -408,15 +416,16 @@ impl Arena {
 
     /// From where on nothing that follows `at` in its payload was ever touched.
     fn fresh_from(&self, at: Offset) -> Offset {
-        let is_growing = at >= self.growing.begin && at < self.growing.end();
-        if is_growing { self.fresh.max(at) } else { FAR }
+        fresh_in(self.growing, self.fresh, at)
     }
 
     /// Takes down that a chunk is used: it, and the head of what follows, are not fresh any more.
     fn touch(&mut self, chunk: Chunk) {
         let end = (chunk.end() + CHUNK_LEAST).min(self.growing.end());
-        if chunk.begin >= self.growing.begin && end <= self.growing.end() {
-            self.fresh = self.fresh.max(end);
+        let is_growing = chunk.begin >= self.growing.begin && end <= self.growing.end();
+        if is_growing && end > self.fresh {
+            self.warm.touched(end - self.fresh);
+            self.fresh = end;
         }
     }
 
@@ -436,18 +445,33 @@ impl Arena {
     /// Gives the pages inside a free chunk back to the system.
     fn give_back(&mut self, free: Chunk) {
         let fresh = self.fresh_from(free.begin);
-        self.warm.give_back(free, fresh);
+        let _ = self.warm.give_back(free, fresh);
     }
 
     /// Gives back the pages of what was free, and not touched, for an epoch.
     #[cold]
     fn end_epoch(&mut self) {
         let (growing, fresh) = (self.growing, self.fresh);
-        self.warm.end_epoch(chunks().free_from(&core(), NOTED_LEAST), |free| {
-            let is_growing = free.begin >= growing.begin && free.begin < growing.end();
-            if is_growing { fresh.max(free.begin) } else { FAR }
-        });
+        let core = core();
+        let noted = chunks().free_from(&core, NOTED_LEAST);
+        self.warm.end_epoch(noted, |free| fresh_in(growing, fresh, free.begin));
     }
+
+    /// Gives back the pages of all that is free and large enough, for too much of it is warm.
+    #[cold]
+    fn give_back_early(&mut self) {
+        let (growing, fresh) = (self.growing, self.fresh);
+        let core = core();
+        let noted = chunks().free_from(&core, NOTED_LEAST);
+        self.warm.give_back_early(noted, |free| fresh_in(growing, fresh, free.begin));
+    }
+}
+
+/// From where on nothing that follows `at` was ever touched, if nothing was in `growing` from
+/// `fresh` on.
+fn fresh_in(growing: Region, fresh: Offset, at: Offset) -> Offset {
+    let is_growing = at >= growing.begin && at < growing.end();
+    if is_growing { fresh.max(at) } else { FAR }
 }
 
 /// Behind all that there is.

@@ -6,12 +6,19 @@
 //!                               clean: the pages went back, and read as zero
 //!                               n:     it was freed in epoch n, and has pages that were written
 //!
-//!   freed --an epoch of rest--> its pages go back --taken--> faulted in again, as it is used
+//!   freed --an epoch of rest, or more than may be--> its pages go back
+//!         --taken--> faulted in again, as it is used
 //! ```
 //!
 //! To fault a page in costs as much as a thousand small requests, so what was freed stays warm for
 //! a while: up to as much again as is used, and until it has rested for an epoch. Time is looked at
 //! in passing, by those who free, so a process that does nothing does not wake up for it.
+//!
+//! But many programs free something large once, and never ask for the like again: a buffer that was
+//! outgrown, a table that was built anew. So a part of all that was ever touched may go back early,
+//! as soon as a little more than nothing is warm: whatever the program does, that costs it no more
+//! than this part of its first faults once more, and it is spent where peaks are made, at the
+//! beginning.
 //!
 //! # Invariants
 //! - `noted`: each free chunk of [`NOTED_LEAST`] bytes or more has a note that is true. (Smaller
@@ -35,6 +42,15 @@ pub(crate) const NOTED_LEAST: u64 = 256 << 10;
 /// long, at the same peak.)
 const WARM_LEAST: u64 = 64 << 20;
 
+/// Beyond this, and this part of what is used, what is warm may go back early: for less a walk
+/// through the free chunks is not worth it.
+const EARLY_LEAST: u64 = 1 << 20;
+const EARLY_PART: u64 = 8;
+
+/// This part of all that is touched for the first time may go back early, and so much beside.
+const FIRST_PART: u64 = 4;
+const EARLY_FIRST: i64 = 4 << 20;
+
 /// How long an epoch is. What comes back sooner than that pays no faults; what does not has cost
 /// its memory for a second at most.
 const EPOCH_MS: u64 = 500;
@@ -51,6 +67,8 @@ pub(crate) struct Warm {
     /// About so many bytes of free chunks have pages. The pages of a chunk that was only partly
     /// written are all counted; an epoch's end sets it right.
     bytes: u64,
+    /// So many bytes may still go back early; less than none, if there were more than may be.
+    early: i64,
     epoch: u64,
     /// When the epoch ends.
     end_ms: u64,
@@ -60,7 +78,7 @@ pub(crate) struct Warm {
 
 impl Warm {
     pub(crate) const fn new() -> Self {
-        Self { bytes: 0, epoch: 1, end_ms: 0, frees: 0 }
+        Self { bytes: 0, early: EARLY_FIRST, epoch: 1, end_ms: 0, frees: 0 }
     }
 
     /// About how many bytes of free chunks have pages.
@@ -80,9 +98,9 @@ impl Warm {
         set_note(free, self.epoch);
     }
 
-    /// Takes down that `chunk` is used now, cut out of a free one. Returns those of its pages that
-    /// are known to be zero, because they had gone back.
-    pub(crate) fn taken(&mut self, chunk: Chunk) -> Option<Region> {
+    /// Takes down that `chunk` is used now, cut out of a free one, and was never touched from `fresh`
+    /// on. Returns those of its pages that are known to be zero, because they had gone back.
+    pub(crate) fn taken(&mut self, chunk: Chunk, fresh: Offset) -> Option<Region> {
         let (front, rest) = (chunk.free_before(&core()), chunk.free_after(&core()));
         let begin = front.map_or(chunk.begin, |front| front.begin);
         let end = rest.map_or(chunk.end(), Chunk::end);
@@ -96,7 +114,7 @@ impl Warm {
             set_note(left, if is_clean { CLEAN ^ left.begin.0 } else { age });
         }
         if !is_clean {
-            self.bytes = self.bytes.saturating_sub(chunk.bytes);
+            self.used(Region::between(chunk.begin, chunk.end()), fresh);
             return None;
         }
         if front.is_none() {
@@ -105,20 +123,37 @@ impl Warm {
         Chunks::free_pages(found, memory::page_bytes())
     }
 
+    /// Takes down that what is in `region` before `fresh`, and was warm, is used now.
+    pub(crate) fn used(&mut self, region: Region, fresh: Offset) {
+        let warm = region.end().min(fresh).0.saturating_sub(region.begin.0);
+        self.bytes = self.bytes.saturating_sub(warm);
+    }
+
+    /// Takes down that `bytes` bytes were touched for the first time.
+    #[inline]
+    pub(crate) fn touched(&mut self, bytes: u64) {
+        self.early += (bytes / FIRST_PART) as i64;
+    }
+
     /// Is there more warm than there should be beside `used` bytes? (As much again as is used, for
     /// a program that drops all that it has mostly builds it anew.)
     pub(crate) fn is_too_much(&self, used: u64) -> bool {
         self.bytes > WARM_LEAST + used
     }
 
+    /// Is there more than a little warm beside `used` bytes, and may it go back early?
+    pub(crate) fn may_go_early(&self, used: u64) -> bool {
+        self.early > 0 && self.bytes > EARLY_LEAST + used / EARLY_PART
+    }
+
     /// Gives the pages inside a free chunk back, those before `fresh`: behind that none was ever
-    /// touched.
-    pub(crate) fn give_back(&mut self, free: Chunk, fresh: Offset) {
+    /// touched. Returns how many bytes of them there may have been.
+    pub(crate) fn give_back(&mut self, free: Chunk, fresh: Offset) -> u64 {
         if note(free) == Some(CLEAN ^ free.begin.0) {
-            return;
+            return 0;
         }
         let page = memory::page_bytes();
-        let Some(pages) = Chunks::free_pages(free, page) else { return };
+        let Some(pages) = Chunks::free_pages(free, page) else { return 0 };
         let end = pages.end().min(fresh.align_up(page));
         let bytes = end.0.saturating_sub(pages.begin.0);
         let give_back = || {
@@ -129,7 +164,21 @@ impl Warm {
         if bytes == 0 || keeping_errno(give_back).is_ok() {
             set_note(free, CLEAN ^ free.begin.0);
             self.bytes = self.bytes.saturating_sub(bytes);
+            return bytes;
         }
+        0
+    }
+
+    /// Gives back early what is warm of the free chunks `all` that are noted. `fresh` says of a chunk
+    /// from where on it was never touched.
+    pub(crate) fn give_back_early(
+        &mut self,
+        all: impl Iterator<Item = Chunk>,
+        fresh: impl Fn(Chunk) -> Offset,
+    ) {
+        let gone: u64 = all.map(|free| self.give_back(free, fresh(free))).sum();
+        self.early -= gone as i64;
+        self.bytes = 0;
     }
 
     /// Called at each free: has an epoch ended?

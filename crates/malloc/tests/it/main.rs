@@ -5,6 +5,7 @@ mod c;
 mod collections;
 mod forks;
 mod limits;
+mod memory;
 mod misuse;
 mod threads;
 mod zeros;
@@ -31,7 +32,8 @@ fn alone_with(name: &str, conf: &str, work: impl FnOnce()) {
     if std::env::var_os(ALONE).is_some() {
         return work();
     }
-    let mut child = std::process::Command::new(std::env::current_exe().unwrap());
+    // By this name it is found also if it was built anew meanwhile, and its file is another.
+    let mut child = std::process::Command::new("/proc/self/exe");
     child.args(["--exact", name, "--nocapture", "--test-threads=1"]);
     let output = child.env(ALONE, "1").env("MORECORE_CONF", conf).output().unwrap();
     let told = String::from_utf8_lossy(&output.stderr);
@@ -40,3 +42,9 @@ fn alone_with(name: &str, conf: &str, work: impl FnOnce()) {
 
 /// The variable that says to a child that it is one.
 const ALONE: &str = "MORECORE_TEST_ALONE";
+
+/// Returns the bytes of memory that this process has now.
+fn resident_bytes() -> usize {
+    let statm = std::fs::read_to_string("/proc/self/statm").unwrap();
+    statm.split(' ').nth(1).unwrap().parse::<usize>().unwrap() * 4096
+}

@@ -100,11 +100,11 @@ fn a_pipeline_that_allocates_here_and_frees_there_does_not_grow() {
         let freer = thread::spawn(move || room.into_iter().for_each(drop));
         // 200 bytes x 300,000: 60 MB go through, 200 KB are alive. Anything that loses what was
         // freed elsewhere would need most of the 60.
-        let before = resident_bytes();
+        let before = crate::resident_bytes();
         for mark in 0..300_000u32 {
             door.send(Parcel::new(200, mark as u8)).unwrap();
         }
-        let grown = resident_bytes().saturating_sub(before);
+        let grown = crate::resident_bytes().saturating_sub(before);
         drop(door);
         freer.join().unwrap();
         assert!(grown < 3_000_000, "{grown} bytes");
@@ -119,12 +119,12 @@ fn what_a_thread_leaves_behind_is_used_by_the_next() {
             thread::spawn(work).join().unwrap()
         };
         drop(round(0));
-        let before = resident_bytes();
+        let before = crate::resident_bytes();
         for mark in 1..100 {
             drop(round(mark));
         }
         // 99 rounds of 600 KB each.
-        let grown = resident_bytes().saturating_sub(before);
+        let grown = crate::resident_bytes().saturating_sub(before);
         assert!(grown < 2_000_000, "{grown} bytes");
     });
 }
@@ -140,9 +140,9 @@ fn the_others_use_what_a_thread_left_behind() {
             index += 1;
             index % 50 == 0
         });
-        let before = resident_bytes();
+        let before = crate::resident_bytes();
         let here = work();
-        let grown = resident_bytes().saturating_sub(before);
+        let grown = crate::resident_bytes().saturating_sub(before);
         assert!(grown < 2_000_000, "{grown} bytes for {}", here.len());
     });
 }
@@ -163,9 +163,9 @@ fn what_many_threads_left_behind_makes_room_for_other_sizes() {
             threads.into_iter().map(|thread| thread.join().unwrap()).collect()
         });
         drop(left);
-        let before = resident_bytes();
+        let before = crate::resident_bytes();
         let here: Vec<_> = (0..24).map(|_| parcels(200)).collect();
-        let grown = resident_bytes().saturating_sub(before);
+        let grown = crate::resident_bytes().saturating_sub(before);
         assert!(grown < 8_000_000, "{grown} bytes for {}", here.len());
     });
 }
@@ -187,10 +187,4 @@ fn a_destructor_of_a_dying_thread_may_still_allocate() {
             .join()
             .unwrap();
     }
-}
-
-/// Returns the bytes of memory that this process has now.
-fn resident_bytes() -> usize {
-    let statm = std::fs::read_to_string("/proc/self/statm").unwrap();
-    statm.split(' ').nth(1).unwrap().parse::<usize>().unwrap() * 4096
 }
