@@ -12,9 +12,8 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::board::Board;
-use crate::exchange::{Exchange, Standing};
+use crate::exchange::{Exchange, Standing, Words};
 use crate::log::Log;
-use crate::shared::Count;
 
 /// Everyone who is connected.
 #[derive(Debug)]
@@ -107,12 +106,12 @@ impl Clients {
     pub(crate) fn new(
         buffer_bytes_most: u64,
         board: Option<Board>,
-        attention: Count,
+        words: Words,
         log: Log,
     ) -> Self {
         let (last_id, buffered_bytes) = (AtomicU64::new(0), AtomicU64::new(0));
         let (here, board) = (Mutex::default(), board.map(Arc::new));
-        let exchange = Exchange::new(attention, log);
+        let exchange = Exchange::new(words, log);
         Self { last_id, buffered_bytes, buffer_bytes_most, here, board, exchange }
     }
 
@@ -374,7 +373,7 @@ mod tests {
 
     #[test]
     fn a_client_is_listed_while_it_is_here() {
-        let clients = Arc::new(Clients::new(1 << 20, None, Count::alone(), Log(Level::Nothing)));
+        let clients = Arc::new(Clients::new(1 << 20, None, Words::alone(), Log(Level::Nothing)));
         let origin = Origin {
             remote: "127.0.0.1:4000".into(),
             local: "127.0.0.1:6379".into(),
@@ -393,7 +392,7 @@ mod tests {
 
     #[test]
     fn large_buffers_are_counted_until_their_client_leaves() {
-        let clients = Arc::new(Clients::new(1 << 20, None, Count::alone(), Log(Level::Nothing)));
+        let clients = Arc::new(Clients::new(1 << 20, None, Words::alone(), Log(Level::Nothing)));
         let origin =
             || Origin { remote: String::new(), local: String::new(), descriptor: 0, since_ms: 0 };
         let (mut one, mut two) = (clients.enter(origin()), clients.enter(origin()));

@@ -112,6 +112,7 @@ impl Connection {
             input.drain(..done);
             self.input = input;
         }
+        desk.tell_gathered(&self.caller);
         self.tidy(spares);
         desk.counts.in_bytes += bytes.len() as u64;
         desk.counts.out_bytes += (self.output.len() - unsent) as u64;

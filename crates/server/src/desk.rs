@@ -41,6 +41,8 @@ pub(crate) struct Desk {
     line: Option<Line>,
     /// What is to be heeded by the commands that are executed next.
     pub(crate) attention: Attention,
+    /// Whether the exchange was told of changes since a turn of a client began.
+    pub(crate) has_told_changes: bool,
 }
 
 /// Buffers that connections borrow while they have something in them, so that an idle client
@@ -88,6 +90,7 @@ impl Desk {
             line: None,
             watch: Watch::new(),
             attention: Attention::default(),
+            has_told_changes: false,
         }
     }
 
@@ -144,6 +147,15 @@ impl Desk {
     #[inline]
     pub(crate) fn heed(&mut self) {
         self.attention = self.shared.clients.exchange.attention();
+    }
+
+    /// Has those who hear of changes told together what a client's commands changed, before it gets
+    /// its replies.
+    #[inline]
+    pub(crate) fn tell_gathered(&mut self, caller: &Caller) {
+        if std::mem::take(&mut self.has_told_changes) {
+            self.tell(Asked::EndTurn, caller);
+        }
     }
 
     /// Begins a turn: what is executed until [`Desk::end_turn`] happens now.

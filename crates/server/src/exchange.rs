@@ -15,9 +15,11 @@
 //! Source: pubsub.c of Redis 7.0.15.
 
 mod asked;
+mod dying;
 mod inbox;
 pub(crate) mod line;
 mod rooms;
+mod tracker;
 mod tracking;
 
 use std::fmt::{self, Debug, Formatter};
@@ -29,9 +31,10 @@ use morecore_wire::{Channels, Encoder, PubSub, Version};
 
 use crate::clients::locked;
 use crate::log::{Level, Log};
+use crate::notices::Notices;
 use crate::shared::Count;
 
-pub(crate) use asked::Asked;
+pub(crate) use asked::{Asked, spell};
 pub(crate) use inbox::{Inbox, Message, WAITING_BYTES_CROWDED, WAITING_BYTES_MOST, append};
 use rooms::Rooms;
 pub(crate) use tracking::Changed;
@@ -51,10 +54,26 @@ pub(crate) struct Exchange {
     rooms: Mutex<Rooms>,
     /// Weak, because whoever serves clients has us.
     reach: OnceLock<Weak<dyn Reach>>,
-    /// What [`Attention`] says, for every process of the server.
-    attention: Count,
+    words: Words,
     log: Log,
 }
+
+/// What every process of the server sees of the exchange, wherever that is.
+#[derive(Debug)]
+pub(crate) struct Words {
+    /// What [`Attention`] says.
+    pub(crate) attention: Count,
+    /// How many keys are remembered for those who read, how many clients have read one, and how
+    /// many prefixes are told.
+    pub(crate) tracked: [Count; 3],
+    /// How many keys are remembered at most; 0: as many as are read. CONFIG SET changes it.
+    pub(crate) tracked_keys_most: Count,
+    /// Which [`Notices`] are wanted. CONFIG SET changes it.
+    pub(crate) notices: Count,
+}
+
+/// Keys that are remembered at most, at first, as in Redis.
+const TRACKED_KEYS_MOST: u64 = 1_000_000;
 
 /// Who asks.
 #[derive(Clone, Copy, Debug)]
@@ -85,6 +104,7 @@ impl Attention {
     const TRACKERS: u64 = 2;
     const WRITES_PAUSED: u64 = 4;
     const ALL_PAUSED: u64 = 8;
+    const NOTICES: u64 = 16;
 
     /// Whether there is anything.
     pub(crate) const fn is_any(self) -> bool {
@@ -99,6 +119,11 @@ impl Attention {
     /// Whether somebody hears of changes.
     pub(crate) const fn has_trackers(self) -> bool {
         self.0 & Self::TRACKERS != 0
+    }
+
+    /// Whether changes are told in channels.
+    pub(crate) const fn has_notices(self) -> bool {
+        self.0 & Self::NOTICES != 0
     }
 
     /// Whether commands wait, or those that write.
@@ -120,15 +145,26 @@ impl Standing {
 }
 
 impl Exchange {
-    pub(crate) fn new(attention: Count, log: Log) -> Self {
-        Self { rooms: Mutex::default(), reach: OnceLock::new(), attention, log }
+    pub(crate) fn new(words: Words, log: Log) -> Self {
+        words.tracked_keys_most.store(TRACKED_KEYS_MOST, Relaxed);
+        Self { rooms: Mutex::default(), reach: OnceLock::new(), words, log }
+    }
+
+    /// Which keyspace notifications are wanted.
+    pub(crate) fn notices(&self) -> Notices {
+        Notices::of_word(self.words.notices.load(Relaxed))
+    }
+
+    /// What every process sees of it.
+    pub(crate) const fn words(&self) -> &Words {
+        &self.words
     }
 
     /// What is to be heeded now.
     #[inline]
     pub(crate) fn attention(&self) -> Attention {
         // Acquire pairs with the Release of whoever asked for it and was answered since.
-        Attention(self.attention.load(Acquire))
+        Attention(self.words.attention.load(Acquire))
     }
 
     /// Takes note of how clients are reached: once, when the model starts.
@@ -170,6 +206,11 @@ impl Exchange {
                 self.end_pause(rooms);
             }
             Asked::GoOn => rooms.wait(who, false),
+            Asked::Dies { key, expiry_ms } => rooms.dying.note(key, expiry_ms),
+            Asked::AllChanged => {
+                rooms.dying.forget();
+                self.answer_tracking(rooms, who, asked, waiting_most(is_crowded));
+            }
             asked => self.answer_tracking(rooms, who, asked, waiting_most(is_crowded)),
         }
         self.attend(rooms);
@@ -179,8 +220,9 @@ impl Exchange {
     fn answer_tracking(&self, rooms: &mut Rooms, who: Who, asked: Asked<'_>, most: usize) {
         let mut told = Vec::new();
         let mut tell = |(id, key): Told<'_>| told.push((id, key.map(<[u8]>::to_vec)));
+        rooms.tracking.keys_most = self.tracked_keys_most();
         match asked {
-            Asked::Track(asked) => rooms.track(who, asked),
+            Asked::Track { asked, versions } => rooms.track(who, asked, versions),
             Asked::Remember { key, shard, version, seen } => {
                 rooms.tracking.remember(who.id, (key, shard, version), seen, &mut tell);
             }
@@ -192,6 +234,16 @@ impl Exchange {
             _ => {}
         }
         self.tell_changes(rooms, &told, most);
+        if matches!(asked, Asked::EndTurn) || rooms.tracking.has_gathered_enough() {
+            self.tell_gathered(rooms, most);
+        }
+    }
+
+    fn tracked_keys_most(&self) -> usize {
+        match self.words.tracked_keys_most.load(Relaxed) {
+            0 => usize::MAX,
+            most => usize::try_from(most).unwrap_or(usize::MAX),
+        }
     }
 
     /// Looks for what others changed, and for the end of a pause: a few times a second.
@@ -202,19 +254,50 @@ impl Exchange {
             self.end_pause(rooms);
         }
         let mut told = Vec::new();
-        let tell = |(id, key): Told<'_>| told.push((id, key.map(<[u8]>::to_vec)));
+        let mut tell = |(id, key): Told<'_>| told.push((id, key.map(<[u8]>::to_vec)));
+        rooms.tracking.keys_most = self.tracked_keys_most();
+        rooms.tracking.forget_beyond(&mut tell);
         // One time decides what has expired and what is looked at for it.
         store.set_now(Some(now_ms));
         let looked = rooms.tracking.look(store, now_ms, tell);
+        let told_expired = self.tell_expired(rooms, store, now_ms);
         store.set_now(None);
         self.tell_changes(rooms, &told, waiting_most(false));
-        looked
+        self.tell_gathered(rooms, waiting_most(false));
+        self.attend(rooms);
+        looked.and(told_expired)
+    }
+
+    /// Tells in channels which keys have expired, if that is wanted.
+    fn tell_expired(
+        &self,
+        rooms: &mut Rooms,
+        store: &mut Store,
+        now_ms: u64,
+    ) -> Result<(), store::Error> {
+        let notices = self.notices();
+        if !notices.is_any() || !notices.has(Notices::EXPIRED) {
+            rooms.dying.forget();
+            return Ok(());
+        }
+        for key in rooms.dying.look(store, now_ms)? {
+            notices.each_channel("expired", &key, |channel, message| {
+                rooms.each_listener(
+                    Channels::Named,
+                    channel,
+                    message,
+                    |id, desk, inbox, message| {
+                        self.deliver(id, desk, inbox, message, waiting_most(false));
+                    },
+                );
+            });
+        }
+        Ok(())
     }
 
     /// Tells clients of changed keys, or whoever hears it instead of them.
     fn tell_changes(&self, rooms: &Rooms, told: &[(u64, Option<Vec<u8>>)], most: usize) {
         for (id, key) in told {
-            let Some(tracker) = rooms.tracking.tracker(*id) else { continue };
             let message = encode(|message| {
                 message.push(2);
                 message.bulk(b"invalidate");
@@ -226,10 +309,29 @@ impl Exchange {
                     None => message.null(),
                 }
             });
-            let id = tracker.redirect.unwrap_or(*id);
-            if let Some((desk, inbox)) = rooms.member(id) {
-                self.deliver(id, desk, inbox, &message, most);
-            }
+            self.invalidate(rooms, *id, &message, most);
+        }
+    }
+
+    /// Tells clients of the keys that were gathered for them: of each prefix, all at once.
+    fn tell_gathered(&self, rooms: &mut Rooms, most: usize) {
+        for ((id, _), keys) in rooms.tracking.take_gathered() {
+            let message = encode(|message| {
+                message.push(2);
+                message.bulk(b"invalidate");
+                message.array(keys.len());
+                keys.iter().for_each(|key| message.bulk(key));
+            });
+            self.invalidate(rooms, id, &message, most);
+        }
+    }
+
+    /// Gives a client that hears of changes a message, or whoever hears it instead of it.
+    fn invalidate(&self, rooms: &Rooms, id: u64, message: &Message, most: usize) {
+        let Some(tracker) = rooms.tracking.tracker(id) else { return };
+        let id = tracker.redirect.unwrap_or(id);
+        if let Some((desk, inbox)) = rooms.member(id) {
+            self.deliver(id, desk, inbox, message, most);
         }
     }
 
@@ -270,10 +372,17 @@ impl Exchange {
         };
         let bits = bit(rooms.has_monitors(), Attention::MONITORS)
             | bit(!rooms.tracking.is_idle(), Attention::TRACKERS)
+            | bit(self.notices().is_any(), Attention::NOTICES)
             | pause;
-        if self.attention.load(Relaxed) != bits {
+        let attention = &self.words.attention;
+        if attention.load(Relaxed) != bits {
             // Release pairs with the Acquire of `attention`.
-            self.attention.store(bits, Release);
+            attention.store(bits, Release);
+        }
+        for (word, count) in self.words.tracked.iter().zip(rooms.tracking.counts()) {
+            if word.load(Relaxed) != count {
+                word.store(count, Relaxed);
+            }
         }
     }
 

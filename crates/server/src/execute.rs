@@ -14,6 +14,7 @@ mod client;
 mod config;
 mod connection;
 mod detour;
+mod events;
 mod expiry;
 mod info;
 mod keys;
@@ -96,23 +97,20 @@ fn run(
     desk: &mut Desk,
     reply: &mut Encoder<'_>,
 ) -> After {
-    let command = match row.read(arguments) {
-        Ok(command) => command,
-        Err(refusal) => {
-            refuse(&refusal, desk, reply);
-            return After::GoOn;
+    let read = row.read(arguments);
+    match read {
+        Ok(command) => {
+            if let Err(denied) = answer(command, caller, desk, reply) {
+                desk.counts.refusals += 1;
+                denied.write(reply);
+            }
         }
-    };
-    match answer(command, caller, desk, reply) {
-        Ok(()) => {}
-        Err(denied) => {
-            desk.counts.refusals += 1;
-            denied.write(reply);
-        }
+        Err(refusal) => refuse(&refusal, desk, reply),
     }
     if let Some(took) = desk.watch.lap() {
         slow::note(took, arguments, caller, desk);
     }
+    let Ok(command) = read else { return After::GoOn };
     match command {
         Command::Quit | Command::Server(Server::Shutdown) => After::Close,
         Command::Client(Client::Kill(_)) if caller.is_leaving() => After::Close,
@@ -192,7 +190,7 @@ fn answer<'a>(
         Command::Help { of } => server::help(of, reply),
         Command::Server(asked) => server::server(asked, desk, reply),
         Command::Info { sections } => info::info(sections, desk, reply),
-        Command::Config(asked) => config::config(asked, desk, reply),
+        Command::Config(asked) => config::config(asked, caller, desk, reply),
     }
 }
 

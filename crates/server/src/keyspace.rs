@@ -202,6 +202,12 @@ impl Keyspace {
         self.store.shard(key)
     }
 
+    /// As [`Store::shard_version`], of all shards.
+    pub(crate) fn shard_versions(&mut self) -> Vec<u64> {
+        let shards = self.store.stat().shards;
+        (0..shards).map(|shard| self.store.shard_version(shard)).collect()
+    }
+
     /// As [`Store::stat`].
     pub(crate) fn stat(&mut self) -> Stat {
         self.store.stat()

@@ -34,6 +34,7 @@ mod keyspace;
 mod listen;
 mod log;
 mod model;
+mod notices;
 mod options;
 mod seats;
 mod serve;

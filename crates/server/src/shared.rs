@@ -15,6 +15,7 @@ use morecore_sys::ready::Waker;
 
 use crate::board::Board;
 use crate::clients::Clients;
+use crate::exchange::Words;
 use crate::log::Log;
 use crate::options::{Model, Options};
 use crate::settings::Settings;
@@ -98,9 +99,15 @@ impl Shared {
         };
         let mut at = 0..;
         let mut count = || Count { words: Arc::clone(&words), at: at.next().unwrap_or_default() };
+        let exchange = Words {
+            attention: count(),
+            tracked: [count(), count(), count()],
+            tracked_keys_most: count(),
+            notices: count(),
+        };
         Ok(Self {
             port,
-            clients: Arc::new(Clients::new(options.buffer_bytes_most, board, count(), log)),
+            clients: Arc::new(Clients::new(options.buffer_bytes_most, board, exchange, log)),
             connections: count(),
             rejected: count(),
             flush_at_ms: count(),
@@ -196,6 +203,20 @@ impl Shared {
     /// The sum of one count over all desks.
     pub(crate) fn sum(&self, of: impl Fn(&Totals) -> &AtomicU64) -> u64 {
         self.totals.iter().map(|totals| of(totals).load(Relaxed)).sum()
+    }
+}
+
+#[cfg(test)]
+impl Words {
+    /// Words that nobody shares.
+    pub(crate) fn alone() -> Self {
+        let count = Count::alone;
+        Self {
+            attention: count(),
+            tracked: [count(), count(), count()],
+            tracked_keys_most: count(),
+            notices: count(),
+        }
     }
 }
 

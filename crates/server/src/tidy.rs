@@ -41,8 +41,9 @@ impl Tidying {
 /// Tidies once, and tells clients what others changed.
 pub(crate) fn tidy(store: &mut Store, shared: &Shared) {
     shared.flush_if_due(now_ms(), || store.clear());
-    let tidied = store.tidy();
+    // Before what has expired is dropped, which is a change of its shard.
     let told = shared.clients.exchange.tend(store, now_ms());
+    let tidied = store.tidy();
     if let Err(error) = tidied.and(told) {
         shared.log.line(Level::Warning, format_args!("cannot tidy the store: {error}"));
     }

@@ -72,6 +72,8 @@ pub enum Refusal<'a> {
     ConfigNoInteger { name: &'a [u8] },
     /// CONFIG SET of a number that is too small or too large.
     ConfigRange { name: &'a [u8], least: i64, most: i64 },
+    /// CONFIG SET notify-keyspace-events of what is no class of events.
+    ConfigNotices { name: &'a [u8] },
     /// CONFIG REWRITE.
     NoConfigFile,
     /// SLOWLOG GET of what is no count.
@@ -234,6 +236,7 @@ impl Display for Refusal<'_> {
             Refusal::ConfigTwice { name }
             | Refusal::ConfigFixed { name }
             | Refusal::ConfigNoInteger { name }
+            | Refusal::ConfigNotices { name }
             | Refusal::ConfigRange { name, .. } => {
                 let name = Quoted(name);
                 write!(f, "ERR CONFIG SET failed (possibly related to argument '{name}') - ")?;
@@ -254,6 +257,9 @@ impl Refusal<'_> {
             Refusal::ConfigTwice { .. } => f.write_str("duplicate parameter"),
             Refusal::ConfigNoInteger { .. } => {
                 f.write_str("argument couldn't be parsed into an integer")
+            }
+            Refusal::ConfigNotices { .. } => {
+                f.write_str("Invalid event class character. Use 'Ag$lshzxeKEtmdn'.")
             }
             Refusal::ConfigRange { least, most, .. } => {
                 write!(f, "argument must be between {least} and {most} inclusive")

@@ -29,8 +29,11 @@ pub(crate) enum Asked<'a> {
     Wait,
     /// It did.
     GoOn,
-    /// Tell who asks of changed keys.
-    Track(Track<'a>),
+    /// Tell who asks of changed keys; the shards have these versions, eight bytes each.
+    Track {
+        asked: Track<'a>,
+        versions: &'a [u8],
+    },
     /// Who asks is about to read this key, which is as it was seen.
     Remember {
         key: &'a [u8],
@@ -42,6 +45,13 @@ pub(crate) enum Asked<'a> {
     Changed(Changed<'a>),
     /// Every key has.
     AllChanged,
+    /// A key expires then; nothing: it does not.
+    Dies {
+        key: &'a [u8],
+        expiry_ms: Option<u64>,
+    },
+    /// What was gathered is to be told before any reply leaves.
+    EndTurn,
 }
 
 /// The words for what no command says.
@@ -56,6 +66,8 @@ const TRACK: &[u8] = b"track";
 const REMEMBER: &[u8] = b"remember";
 const CHANGED: &[u8] = b"changed";
 const ALL_CHANGED: &[u8] = b"all-changed";
+const END_TURN: &[u8] = b"end-turn";
+const DIES: &[u8] = b"dies";
 
 impl<'a> Asked<'a> {
     /// Appends it, as a client would write it.
@@ -76,23 +88,31 @@ impl<'a> Asked<'a> {
             }
             Self::Wait => vec![WAIT],
             Self::GoOn => vec![GO_ON],
-            Self::Track(asked) => {
+            Self::Track { asked, versions } => {
                 let flags = [asked.is_on, asked.is_broadcast, asked.is_no_loop].map(u64::from);
                 let redirect = asked.redirect.map_or(0, |id| id + 1);
                 numbers = spell(&[flags[0], flags[1], flags[2], redirect]);
-                [TRACK, &numbers].into_iter().chain(asked.options.iter()).collect()
+                [TRACK, &numbers, versions].into_iter().chain(asked.options.iter()).collect()
             }
             Self::Remember { key, shard, version, seen } => {
                 let [is_there, seen, expiry] = numbers_of(seen);
                 numbers = spell(&[shard.into(), version, is_there, seen, expiry]);
                 vec![REMEMBER, &numbers, key]
             }
-            Self::Changed(Changed { key, shard, seen, by }) => {
+            Self::Changed(changed) => {
+                let Changed { key, shard, seen, by, moved: [before, after], commits } = changed;
                 let [is_there, seen, expiry] = numbers_of(seen);
-                numbers = spell(&[shard.into(), by.is_some().into(), is_there, seen, expiry]);
+                let by = by.is_some().into();
+                let from = [shard.into(), by, is_there, seen, expiry, before, after, commits];
+                numbers = spell(&from);
                 vec![CHANGED, &numbers, key]
             }
             Self::AllChanged => vec![ALL_CHANGED],
+            Self::EndTurn => vec![END_TURN],
+            Self::Dies { key, expiry_ms } => {
+                numbers = spell(&[expiry_ms.map_or(0, |ms| ms + 1)]);
+                vec![DIES, &numbers, key]
+            }
         };
         encode_command(out, &words);
     }
@@ -113,26 +133,35 @@ impl<'a> Asked<'a> {
             GO_ON => Some(Self::GoOn),
             TRACK => {
                 let [is_on, is_broadcast, is_no_loop, redirect, ..] = numbers()?;
-                Some(Self::Track(Track {
+                let asked = Track {
                     is_on: is_on != 0,
                     redirect: redirect.checked_sub(1),
                     is_broadcast: is_broadcast != 0,
-                    options: arguments.skip(2),
+                    options: arguments.skip(3),
                     choice: None,
                     is_no_loop: is_no_loop != 0,
-                }))
+                };
+                Some(Self::Track { asked, versions: arguments.get(2)? })
             }
             REMEMBER => {
-                let [shard, version, seen @ ..] = numbers()?;
+                let [shard, version, is_there, seen, expiry, ..] = numbers()?;
                 let (key, shard) = (arguments.get(2)?, shard as u32);
-                Some(Self::Remember { key, shard, version, seen: seen_of(seen) })
+                let seen = seen_of([is_there, seen, expiry]);
+                Some(Self::Remember { key, shard, version, seen })
             }
             CHANGED => {
-                let [shard, by, seen @ ..] = numbers()?;
+                let [shard, by, is_there, seen, expiry, before, after, commits] = numbers()?;
                 let (key, shard, by) = (arguments.get(2)?, shard as u32, (by != 0).then_some(0));
-                Some(Self::Changed(Changed { key, shard, seen: seen_of(seen), by }))
+                let seen = seen_of([is_there, seen, expiry]);
+                let moved = [before, after];
+                Some(Self::Changed(Changed { key, shard, seen, by, moved, commits }))
             }
             ALL_CHANGED => Some(Self::AllChanged),
+            END_TURN => Some(Self::EndTurn),
+            DIES => {
+                let expiry_ms = numbers()?[0].checked_sub(1);
+                Some(Self::Dies { key: arguments.get(2)?, expiry_ms })
+            }
             _ => match find(arguments).ok()?.read(arguments).ok()? {
                 Command::PubSub(asked) => Some(Self::PubSub(asked)),
                 _ => None,
@@ -142,10 +171,10 @@ impl<'a> Asked<'a> {
 }
 
 /// How many numbers a question has at most.
-const NUMBERS_MOST: usize = 5;
+const NUMBERS_MOST: usize = 8;
 
 /// Numbers, as they are written in one word.
-fn spell(numbers: &[u64]) -> Vec<u8> {
+pub(crate) fn spell(numbers: &[u64]) -> Vec<u8> {
     numbers.iter().flat_map(|number| number.to_le_bytes()).collect()
 }
 
@@ -239,6 +268,16 @@ mod tests {
         let options = Parser::default();
         let options = options.arguments(b"");
         let (key, shard, version) = (&b"a\x00key"[..], 1023, 7);
+        let track = Track {
+            is_on: true,
+            redirect: Some(0),
+            is_broadcast: false,
+            options,
+            choice: None,
+            is_no_loop: true,
+        };
+        let (seen, by, moved) = (Some((9, Some(0))), Some(0), [4, 6]);
+        let changed = Changed { key, shard, seen, by, moved, commits: 3 };
         for asked in [
             Asked::Cut(u64::MAX),
             Asked::Leave,
@@ -247,18 +286,14 @@ mod tests {
             Asked::Pause { until_ms: 5, writes_only: true },
             Asked::Wait,
             Asked::GoOn,
-            Asked::Track(Track {
-                is_on: true,
-                redirect: Some(0),
-                is_broadcast: false,
-                options,
-                choice: None,
-                is_no_loop: true,
-            }),
+            Asked::Track { asked: track, versions: &[7; 32] },
             Asked::Remember { key, shard, version, seen: None },
             Asked::Remember { key, shard, version, seen: Some((9, None)) },
-            Asked::Changed(Changed { key, shard, seen: Some((9, Some(0))), by: Some(0) }),
+            Asked::Changed(changed),
             Asked::AllChanged,
+            Asked::EndTurn,
+            Asked::Dies { key, expiry_ms: None },
+            Asked::Dies { key, expiry_ms: Some(0) },
         ] {
             let (mut written, mut parser) = (Vec::new(), Parser::default());
             asked.write(&mut written);

@@ -7,7 +7,9 @@ use std::sync::Arc;
 
 use morecore_wire::{Arguments, Channels, Encoder, Track, is_match};
 
-use super::tracking::{Tracker, Tracking};
+use super::dying::Dying;
+use super::tracker::{Pass, Tracker};
+use super::tracking::Tracking;
 use super::{Inbox, Message, Standing, Who, encode};
 
 /// Bytes of names that one client may listen to; each name counts [`NAME_BYTES`] more.
@@ -26,6 +28,7 @@ pub(super) struct Rooms {
     rooms: [BTreeMap<Vec<u8>, BTreeSet<u64>>; 3],
     members: HashMap<u64, Member>,
     pub(super) tracking: Tracking,
+    pub(super) dying: Dying,
     /// Until when commands wait, in unix milliseconds, and whether only those that write.
     pub(super) pause: Option<(u64, bool)>,
     /// Who hears of every command.
@@ -110,14 +113,16 @@ impl Rooms {
         }
     }
 
-    /// Has a client hear of changed keys, or no more.
-    pub(super) fn track(&mut self, who: Who, asked: Track<'_>) {
+    /// Has a client hear of changed keys, or no more; the shards have these versions.
+    pub(super) fn track(&mut self, who: Who, asked: Track<'_>, versions: &[u8]) {
         if asked.is_on {
             self.join(who);
             let prefixes =
                 asked.is_broadcast.then(|| asked.prefixes().map(<[u8]>::to_vec).collect());
             let (redirect, is_no_loop) = (asked.redirect, asked.is_no_loop);
-            self.tracking.begin(who.id, Tracker { redirect, is_no_loop, prefixes });
+            let versions = versions.as_chunks().0.iter().map(|bytes| u64::from_le_bytes(*bytes));
+            let pass = asked.is_broadcast.then(|| Pass::new(versions));
+            self.tracking.begin(who.id, Tracker { redirect, is_no_loop, prefixes, pass });
         } else {
             self.tracking.end(who.id);
             self.drop_idle(who.id);

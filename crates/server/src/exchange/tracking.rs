@@ -12,7 +12,8 @@
 //! next looks where time or another process did.
 //!
 //! Those who are told of prefixes read nothing that could be remembered: what they are to hear of
-//! is found by going through the shards that moved, and comparing with what is known of them.
+//! is found by going through the shards that moved, and comparing with what is known of them. The
+//! keys of a turn are gathered, and told together.
 //!
 //! Promises: a change is told after it, and at least once for each time that a key was read. What
 //! is remembered has a bound; a key is told as changed, and forgotten, before the bound is passed.
@@ -22,10 +23,15 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use morecore_store::{Error, Store};
 
+use super::tracker::{Pass, Tracker};
 use crate::transaction::Seen;
 
-/// Keys that are remembered at most: Redis's `tracking-table-max-keys`.
+/// Keys that are known for prefixes at most: as many as Redis remembers by default for those who
+/// read (`tracking-table-max-keys`).
 const KEYS_MOST: usize = 1_000_000;
+
+/// Keys that are gathered at most before they are told: some hundred KiB.
+const GATHERED_MOST: usize = 4096;
 
 /// Keys that are looked at in one go: some milliseconds' work, ten times a second.
 const LOOKS_MOST: usize = 20_000;
@@ -36,26 +42,23 @@ pub(super) struct Tracking {
     trackers: HashMap<u64, Tracker>,
     shards: BTreeMap<u32, Shard>,
     keys: usize,
+    /// How many clients have read a key, of all keys.
+    items: usize,
+    /// How many keys are remembered at most for those who read.
+    pub(super) keys_most: usize,
     /// How many shards there are, once that was asked; and which is looked at next.
     count: u32,
     next: u32,
     /// What is known for those who are told of prefixes, once somebody is.
     known: BTreeMap<u32, Known>,
     known_keys: usize,
-    /// How many shards are to be gone through before all is known that was there at first.
-    unknown: u32,
+    /// What clients are to be told together, by the client and its prefix.
+    gathered: Gathered,
+    gathered_keys: usize,
 }
 
-/// How a client is told.
-#[derive(Debug)]
-pub(super) struct Tracker {
-    /// Who is told instead.
-    pub(super) redirect: Option<u64>,
-    /// Whether not of its own changes.
-    pub(super) is_no_loop: bool,
-    /// The prefixes of the keys that it is told of; nothing: those that it reads.
-    pub(super) prefixes: Option<Vec<Vec<u8>>>,
-}
+/// Keys that have changed, by the client that is told and its prefix.
+pub(super) type Gathered = BTreeMap<(u64, Vec<u8>), BTreeSet<Vec<u8>>>;
 
 /// The keys of a shard that were read.
 #[derive(Debug, Default)]
@@ -79,6 +82,8 @@ struct Known {
     version: u64,
     soonest_ms: u64,
     keys: HashMap<Vec<u8>, Seen>,
+    /// Whether a prefix came since, so that some are missing.
+    is_partial: bool,
 }
 
 /// A change, as it is found out.
@@ -88,6 +93,10 @@ pub(crate) struct Changed<'a> {
     pub(crate) shard: u32,
     /// As the key is now.
     pub(crate) seen: Seen,
+    /// The versions of its shard before the command that did it, and after.
+    pub(crate) moved: [u64; 2],
+    /// How many commits that command can have taken at most.
+    pub(crate) commits: u64,
     /// Who did it, if a client of ours.
     pub(crate) by: Option<u64>,
 }
@@ -111,6 +120,13 @@ impl Tracking {
         self.trackers.iter().filter(is_it).map(|(id, _)| *id).collect()
     }
 
+    /// How many keys are remembered, how many clients have read one, how many prefixes are told.
+    pub(super) fn counts(&self) -> [u64; 3] {
+        let of = |tracker: &Tracker| tracker.prefixes.as_ref().map(|all| all.len().max(1));
+        let prefixes: usize = self.trackers.values().filter_map(of).sum();
+        [self.keys, self.items, prefixes].map(|count| count as u64)
+    }
+
     /// Tells a client from now on.
     pub(super) fn begin(&mut self, id: u64, mut tracker: Tracker) {
         if let Some(old) = self.trackers.remove(&id)
@@ -120,8 +136,7 @@ impl Tracking {
         }
         if tracker.prefixes.is_some() {
             // What it is told of may be more than what was known until now.
-            self.forget_known();
-            self.unknown = u32::MAX;
+            self.known.values_mut().for_each(|known| known.is_partial = true);
         }
         self.trackers.insert(id, tracker);
     }
@@ -133,7 +148,7 @@ impl Tracking {
             self.forget_known();
         }
         if self.is_idle() {
-            (self.shards, self.keys) = (BTreeMap::new(), 0);
+            self.forget_read();
         }
     }
 
@@ -146,7 +161,7 @@ impl Tracking {
         seen: Seen,
         mut tell: impl FnMut(Told<'_>),
     ) {
-        if self.keys >= KEYS_MOST {
+        while self.keys >= self.keys_most.max(1) {
             self.forget_one(&mut tell);
         }
         let shard = self.shards.entry(shard).or_insert_with(|| Shard { version, ..Shard::new() });
@@ -155,50 +170,81 @@ impl Tracking {
             if record.seen != seen {
                 // Those who read it before have something else.
                 let others = std::mem::take(&mut record.clients);
+                self.items -= others.len();
                 for other in others.into_iter().filter(|&other| other != id) {
                     tell((other, Some(key)));
                 }
                 record.seen = seen;
             }
-            record.clients.insert(id);
+            self.items += usize::from(record.clients.insert(id));
         } else {
             let clients = BTreeSet::from([id]);
             shard.keys.insert(key.to_vec(), Record { seen, clients });
             self.keys += 1;
+            self.items += 1;
         }
     }
 
-    /// Tells of a change.
+    /// Has no more keys remembered than may be.
+    pub(super) fn forget_beyond(&mut self, mut tell: impl FnMut(Told<'_>)) {
+        while self.keys > self.keys_most {
+            self.forget_one(&mut tell);
+        }
+    }
+
+    /// Tells of a change; those who are told of prefixes, when what is gathered is.
     pub(super) fn changed(&mut self, changed: Changed<'_>, mut tell: impl FnMut(Told<'_>)) {
-        let Changed { key, shard, seen, by } = changed;
-        if let Some(known) = self.known.get_mut(&shard) {
+        let Changed { key, shard, seen, by, moved, commits } = changed;
+        for tracker in self.trackers.values_mut() {
+            tracker.count_told(shard, moved, commits);
+        }
+        if self.broadcasts() {
+            // One that was not gone through yet is known as far as this goes.
+            let known = self.known.entry(shard).or_insert_with(Known::partial);
             if known.keys.get(key) == Some(&seen) {
                 // It was found by a look already.
                 return self.changed_for_readers(changed, &mut tell);
             }
             known.soonest_ms = known.soonest_ms.min(expiry_of(seen));
             self.known_keys -= usize::from(known.keys.remove(key).is_some());
-            if seen.is_some() && self.trackers.values().any(|tracker| tracker.has_prefix_of(key)) {
+            if seen.is_some()
+                && self.trackers.values().any(|tracker| tracker.prefix_of(key).is_some())
+            {
                 known.keys.insert(key.to_vec(), seen);
                 self.known_keys += 1;
             }
         }
         for (&id, tracker) in &self.trackers {
-            if tracker.has_prefix_of(key) && !(tracker.is_no_loop && by == Some(id)) {
-                tell((id, Some(key)));
+            if !(tracker.is_no_loop && by == Some(id))
+                && let Some(prefix) = tracker.prefix_of(key)
+            {
+                let keys = self.gathered.entry((id, prefix.to_vec())).or_default();
+                self.gathered_keys += usize::from(keys.insert(key.to_vec()));
             }
         }
         self.changed_for_readers(changed, &mut tell);
     }
 
+    /// Whether more is gathered than should wait for the end of a turn.
+    pub(super) const fn has_gathered_enough(&self) -> bool {
+        self.gathered_keys >= GATHERED_MOST
+    }
+
+    /// What is to be told at the end of a turn.
+    pub(super) fn take_gathered(&mut self) -> Gathered {
+        self.gathered_keys = 0;
+        std::mem::take(&mut self.gathered)
+    }
+
     fn changed_for_readers(&mut self, changed: Changed<'_>, tell: &mut impl FnMut(Told<'_>)) {
-        let Changed { key, shard, seen, by } = changed;
+        let Changed { key, shard, seen, by, .. } = changed;
         let Some(shard) = self.shards.get_mut(&shard) else { return };
         if shard.keys.get(key).is_none_or(|record| record.seen == seen) {
             return;
         }
         let Some(record) = shard.keys.remove(key) else { return };
         self.keys -= 1;
+        self.items -= record.clients.len();
         for id in record.clients {
             let Some(tracker) = self.trackers.get(&id) else { continue };
             if tracker.prefixes.is_none() && !(tracker.is_no_loop && by == Some(id)) {
@@ -209,11 +255,13 @@ impl Tracking {
 
     /// Tells that all keys are gone.
     pub(super) fn all_changed(&mut self, mut tell: impl FnMut(Told<'_>)) {
-        (self.shards, self.keys) = (BTreeMap::new(), 0);
+        self.forget_read();
         for known in self.known.values_mut() {
             known.keys.clear();
         }
         self.known_keys = 0;
+        // It is among all.
+        self.take_gathered();
         self.trackers.keys().for_each(|&id| tell((id, None)));
     }
 
@@ -233,7 +281,6 @@ impl Tracking {
         }
         let shards = self.count;
         let (mut looked, broadcasts) = (0, self.broadcasts());
-        self.unknown = self.unknown.min(shards);
         for _ in 0..shards {
             if looked >= LOOKS_MOST {
                 break;
@@ -276,7 +323,8 @@ impl Tracking {
             self.shards.remove(&number);
         }
         for (key, seen) in changed {
-            let changed = Changed { key: &key, shard: number, seen, by: None };
+            let moved = [version; 2];
+            let changed = Changed { key: &key, shard: number, seen, by: None, moved, commits: 0 };
             self.changed_for_readers(changed, tell);
         }
         Ok(looked)
@@ -292,41 +340,38 @@ impl Tracking {
         tell: &mut impl FnMut(Told<'_>),
     ) -> Result<usize, Error> {
         let version = store.shard_version(number);
-        let known = self.known.get(&number);
-        if known.is_some_and(|known| known.version == version && now_ms < known.soonest_ms) {
+        let is_as_known = |known: &Known| {
+            known.version == version && now_ms < known.soonest_ms && !known.is_partial
+        };
+        if self.known.get(&number).is_some_and(is_as_known) {
             return Ok(0);
         }
-        let is_first = known.is_none();
-        let mut now = Known { version, soonest_ms: u64::MAX, keys: HashMap::new() };
+        let mut now = Known { version, soonest_ms: u64::MAX, ..Known::default() };
         let looked = self.go_through(number, shards, store, &mut now)?;
         let before = self.known.insert(number, now).unwrap_or_default();
         let now = &self.known[&number];
         self.known_keys = (self.known_keys + now.keys.len()).saturating_sub(before.keys.len());
-        if is_first {
-            return Ok(looked + self.count_known(tell));
-        }
         let is_changed = |(key, seen): &(&Vec<u8>, &Seen)| before.keys.get(*key) != Some(*seen);
         let gone = before.keys.keys().filter(|key| !now.keys.contains_key(*key));
         for key in now.keys.iter().filter(is_changed).map(|(key, _)| key).chain(gone) {
+            let is_new = !before.keys.contains_key(key);
             for (&id, tracker) in &self.trackers {
-                if tracker.has_prefix_of(key) {
-                    tell((id, Some(key)));
+                // What was not known may have been there when the client came.
+                if !(is_new && tracker.is_to_know(number))
+                    && let Some(prefix) = tracker.prefix_of(key)
+                {
+                    let keys = self.gathered.entry((id, prefix.to_vec())).or_default();
+                    self.gathered_keys += usize::from(keys.insert(key.clone()));
                 }
             }
         }
-        self.forget_too_much(tell);
-        Ok(looked)
-    }
-
-    /// Takes note that a shard is known now. With the last of them those who are told of prefixes
-    /// forget all: what went between their wish and this is not known.
-    fn count_known(&mut self, tell: &mut impl FnMut(Told<'_>)) -> usize {
-        self.unknown = self.unknown.saturating_sub(1);
-        if self.unknown == 0 {
-            self.tell_all(tell);
+        for (&id, tracker) in &mut self.trackers {
+            if tracker.count_known(number, version) {
+                tell((id, None));
+            }
         }
         self.forget_too_much(tell);
-        1
+        Ok(looked + 1)
     }
 
     /// The entries of a shard that have a prefix that somebody is told of; returns how many entries
@@ -346,7 +391,7 @@ impl Tracking {
         loop {
             cursor = store.scan(cursor, AT_ONCE, |key, meta| {
                 looked += 1;
-                if self.trackers.values().any(|tracker| tracker.has_prefix_of(key)) {
+                if self.trackers.values().any(|tracker| tracker.prefix_of(key).is_some()) {
                     found.push((key.to_vec(), Some((meta.version, meta.expiry_ms))));
                 }
             })?;
@@ -368,7 +413,12 @@ impl Tracking {
     fn forget_too_much(&mut self, tell: &mut impl FnMut(Told<'_>)) {
         if self.known_keys > KEYS_MOST {
             self.forget_known();
-            self.unknown = u32::MAX;
+            let shards = self.count as usize;
+            let broadcast = |tracker: &&mut Tracker| tracker.prefixes.is_some();
+            for tracker in self.trackers.values_mut().filter(broadcast) {
+                // What changes until all is known again is not found out.
+                tracker.pass = Some(Pass::new(std::iter::repeat_n(u64::MAX, shards)));
+            }
             self.tell_all(tell);
         }
     }
@@ -376,6 +426,10 @@ impl Tracking {
     fn tell_all(&self, tell: &mut impl FnMut(Told<'_>)) {
         let all = self.trackers.iter().filter(|(_, tracker)| tracker.prefixes.is_some());
         all.for_each(|(&id, _)| tell((id, None)));
+    }
+
+    fn forget_read(&mut self) {
+        (self.shards, self.keys, self.items) = (BTreeMap::new(), 0, 0);
     }
 
     fn forget_known(&mut self) {
@@ -388,6 +442,7 @@ impl Tracking {
             let Some(key) = shard.keys.keys().next().cloned() else { continue };
             let Some(record) = shard.keys.remove(&key) else { continue };
             self.keys -= 1;
+            self.items -= record.clients.len();
             record.clients.into_iter().for_each(|id| tell((id, Some(&key))));
             return;
         }
@@ -398,11 +453,10 @@ impl Tracking {
     }
 }
 
-impl Tracker {
-    /// Whether it is told of this key by a prefix.
-    fn has_prefix_of(&self, key: &[u8]) -> bool {
-        let Some(prefixes) = &self.prefixes else { return false };
-        prefixes.is_empty() || prefixes.iter().any(|prefix| key.starts_with(prefix))
+impl Known {
+    /// What is known of a shard before it is gone through.
+    fn partial() -> Self {
+        Self { soonest_ms: u64::MAX, is_partial: true, ..Self::default() }
     }
 }
 

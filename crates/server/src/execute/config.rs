@@ -12,7 +12,10 @@ use morecore_wire::{
 };
 
 use super::Answered;
+use crate::caller::Caller;
 use crate::desk::Desk;
+use crate::exchange::Asked;
+use crate::notices::Notices;
 use crate::settings::Settings;
 use crate::shared::{Count, Shared};
 use crate::slow::PLACES;
@@ -20,12 +23,13 @@ use crate::slow::PLACES;
 /// The subcommands of CONFIG.
 pub(super) fn config<'a>(
     asked: Config<'a>,
+    caller: &mut Caller,
     desk: &mut Desk,
     reply: &mut Encoder<'_>,
 ) -> Answered<'a> {
     match asked {
         Config::Get { patterns } => get(patterns, desk, reply),
-        Config::Set { settings } => set(settings, desk, reply),
+        Config::Set { settings } => set(settings, caller, desk, reply),
         Config::ResetStat => {
             desk.shared.reset_counts();
             reply.ok();
@@ -35,8 +39,16 @@ pub(super) fn config<'a>(
     }
 }
 
+/// The one setting that is neither a number nor fixed: letters.
+const NOTICES: &[u8] = b"notify-keyspace-events";
+
 /// CONFIG SET: all of them, or none.
-fn set<'a>(pairs: Pairs<'a>, desk: &mut Desk, reply: &mut Encoder<'_>) -> Answered<'a> {
+fn set<'a>(
+    pairs: Pairs<'a>,
+    caller: &mut Caller,
+    desk: &mut Desk,
+    reply: &mut Encoder<'_>,
+) -> Answered<'a> {
     let present = settings(&desk.shared, &desk.store.stat());
     for (index, (name, value)) in pairs.iter().enumerate() {
         let is_it = |other: &[u8]| name.eq_ignore_ascii_case(other);
@@ -46,6 +58,10 @@ fn set<'a>(pairs: Pairs<'a>, desk: &mut Desk, reply: &mut Encoder<'_>) -> Answer
         let Some((_, old)) = present.iter().find(|(other, _)| is_it(other.as_bytes())) else {
             return Err(Refusal::ConfigUnknown { name }.into());
         };
+        if is_it(NOTICES) {
+            Notices::read(value).ok_or(Refusal::ConfigNotices { name })?;
+            continue;
+        }
         match changeable(name, &desk.shared) {
             // Tools set what they want to be sure of; where it is so already, so be it.
             None if value == old.as_bytes() => {}
@@ -69,6 +85,13 @@ fn set<'a>(pairs: Pairs<'a>, desk: &mut Desk, reply: &mut Encoder<'_>) -> Answer
             }
         }
     }
+    let notices = pairs.iter().find(|(name, _)| name.eq_ignore_ascii_case(NOTICES));
+    if let Some(notices) = notices.and_then(|(_, value)| Notices::read(value)) {
+        desk.shared.clients.exchange.words().notices.store(notices.word(), Relaxed);
+        // Whoever executes commands is to heed it from now on.
+        desk.ask(Asked::EndTurn, caller, reply);
+        desk.heed();
+    }
     desk.watch.begin(desk.shared.settings.slow_us.load(Relaxed).cast_signed());
     reply.ok();
     Ok(())
@@ -91,6 +114,9 @@ fn changeable<'a>(name: &[u8], shared: &'a Shared) -> Option<Changeable<'a>> {
         () if is("maxclients") => (clients_most, 1..=shared.options.clients_most.into()),
         () if is("slowlog-log-slower-than") => (slow_us, -1..=i64::MAX),
         () if is("slowlog-max-len") => (slow_notices_most, 0..=PLACES as i64),
+        () if is("tracking-table-max-keys") => {
+            (&shared.clients.exchange.words().tracked_keys_most, 0..=i64::MAX)
+        }
         () => return None,
     };
     Some(Changeable { word, range, is_of_notices: is("slowlog-max-len") })
@@ -115,25 +141,31 @@ fn get<'a>(patterns: Arguments<'a>, desk: &mut Desk, reply: &mut Encoder<'_>) ->
 fn settings(shared: &Shared, stat: &Stat) -> Vec<(&'static str, String)> {
     let (options, number) = (&shared.options, |word: &Count| word.load(Relaxed).cast_signed());
     let Settings { clients_most, slow_us, slow_notices_most } = &shared.settings;
+    let tracked = &shared.clients.exchange.words().tracked_keys_most;
     let bind: Vec<String> = options.bind.iter().map(ToString::to_string).collect();
     let unix_socket = options.unix_socket.as_ref().map(|path| path.display().to_string());
     let password = options.password.as_deref().map(|password| password.escape_ascii().to_string());
     vec![
         ("appendonly", "no".into()),
         ("bind", bind.join(" ")),
+        ("daemonize", "no".into()),
         ("databases", "1".into()),
         ("maxclients", number(clients_most).to_string()),
         ("maxmemory", stat.memory_bytes.to_string()),
         ("maxmemory-clients", options.buffer_bytes_most.to_string()),
         ("maxmemory-policy", policy_name(stat.evict).into()),
+        ("notify-keyspace-events", shared.clients.exchange.notices().letters()),
         ("port", shared.port.unwrap_or(0).to_string()),
         ("proto-max-bulk-len", options.bulk_bytes_most.to_string()),
+        ("replicaof", String::new()),
         ("requirepass", password.unwrap_or_default()),
         ("save", String::new()),
+        ("slaveof", String::new()),
         ("slowlog-log-slower-than", number(slow_us).to_string()),
         ("slowlog-max-len", number(slow_notices_most).to_string()),
         ("tcp-keepalive", options.keep_alive_s.to_string()),
         ("timeout", options.timeout_s.to_string()),
+        ("tracking-table-max-keys", number(tracked).to_string()),
         ("unixsocket", unix_socket.unwrap_or_default()),
     ]
 }

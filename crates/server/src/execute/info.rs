@@ -107,6 +107,8 @@ fn memory(source: &Source<'_>, text: &mut String) -> std::fmt::Result {
     write!(text, "maxmemory:{}\r\n", stat.memory_bytes)?;
     write!(text, "maxmemory_human:{}\r\n", human(stat.memory_bytes))?;
     write!(text, "maxmemory_policy:{}\r\n", policy_name(stat.evict))?;
+    // What may be evicted is all that is used, and what goes is freed at once.
+    write!(text, "mem_not_counted_for_evict:0\r\nlazyfree_pending_objects:0\r\n")?;
     write!(text, "mem_clients_normal:{}\r\n", source.shared.clients.buffered_bytes())?;
     write!(text, "mem_allocator:morecore\r\n")
 }
@@ -128,6 +130,10 @@ fn stats(source: &Source<'_>, text: &mut String) -> std::fmt::Result {
         ("keyspace_misses", counts.misses),
     ] {
         write!(text, "{name}:{count}\r\n")?;
+    }
+    let tracked = shared.clients.exchange.words().tracked.iter();
+    for (name, count) in ["keys", "items", "prefixes"].iter().zip(tracked) {
+        write!(text, "tracking_total_{name}:{}\r\n", count.load(Relaxed))?;
     }
     write!(text, "expired_keys:{}\r\n", source.stat.expired)?;
     write!(text, "evicted_keys:{}\r\n", source.stat.evictions)

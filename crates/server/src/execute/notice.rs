@@ -1,22 +1,36 @@
-//! What others notice of a command: those who hear of every command, and those who hear of the
-//! keys that change.
+//! What others notice of a command: those who hear of every command, those who hear of the keys
+//! that change, and those who listen to the channels of keyspace notifications.
 //!
 //! Promises: a key is remembered as it was before it is read, and a change is told after it.
 //! Source: `call` of Redis 7.0.15, tracking.c and replication.c for the borders.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use morecore_wire::{Arguments, Choice, Encoder, Row};
+use morecore_wire::{Arguments, Channels, Choice, Encoder, PubSub, Row};
 
+use super::events::Effect;
 use super::{After, run};
 use crate::caller::Caller;
 use crate::desk::Desk;
 use crate::exchange::{Asked, Changed};
+use crate::notices::Notices;
 use crate::transaction::Seen;
 
-/// Keys as they were before a command that may change them.
+/// Keys as they were before a command that may change them, and the versions of their shards.
 #[derive(Default)]
-pub(super) struct Before(Vec<(Vec<u8>, Seen)>);
+pub(super) struct Before(Vec<(Vec<u8>, Seen, u64)>);
+
+/// Commits that the set of a new key takes at most, where the table has to make room for it.
+const COMMITS_OF_NEW: u64 = 3;
+
+/// What is to be said in channels when it has happened.
+#[derive(Default)]
+pub(super) struct News {
+    /// Events, each with its key.
+    events: Vec<(&'static str, Vec<u8>)>,
+    /// When keys expire that did not before, or then.
+    dying: Vec<(Vec<u8>, Option<u64>)>,
+}
 
 /// Executes a command, and has noticed what is to be.
 pub(super) fn run_noticed(
@@ -29,7 +43,10 @@ pub(super) fn run_noticed(
     let before = look(row, arguments, desk);
     remember(row, arguments, caller, desk);
     let after = run(row, arguments, caller, desk, reply);
-    tell(&before, caller, desk);
+    tell(&before, before.commits(), caller, desk);
+    let mut news = News::default();
+    news.gather(row, arguments, &before, desk);
+    news.publish(caller, desk);
     if matches!(row.name, "flushdb" | "flushall") {
         tell_all(caller, desk);
     }
@@ -40,27 +57,84 @@ pub(super) fn run_noticed(
 /// What the keys of a command are before it changes them, if anybody wants to hear of that.
 pub(super) fn look(row: &Row, arguments: Arguments<'_>, desk: &mut Desk) -> Before {
     let mut before = Before::default();
-    if desk.attention.has_trackers() && row.flags.is_write() {
-        row.each_key(arguments, |key| before.0.push((key.to_vec(), seen(key, desk))));
+    let is_heeded = desk.attention.has_trackers() || desk.attention.has_notices();
+    if is_heeded && row.flags.is_write() {
+        row.each_key(arguments, |key| {
+            let version = desk.store.shard(key).1;
+            before.0.push((key.to_vec(), seen(key, desk), version));
+        });
     }
     before
 }
 
-/// Tells of those keys that have changed since.
-pub(super) fn tell(before: &Before, caller: &Caller, desk: &mut Desk) {
-    for (key, was) in &before.0 {
+/// Tells of those keys that have changed since, in so many commits at most.
+pub(super) fn tell(before: &Before, commits: u64, caller: &Caller, desk: &mut Desk) {
+    if !desk.attention.has_trackers() {
+        return;
+    }
+    for (key, was, version) in &before.0 {
+        let (shard, after) = desk.store.shard(key);
         let seen = seen(key, desk);
-        if seen != *was {
-            let shard = desk.store.shard(key).0;
-            let changed = Changed { key, shard, seen, by: Some(caller.place.id) };
+        // Where it expired within the turn that it was set in, only its shard tells.
+        if seen != *was || (seen.is_none() && after != *version) {
+            let (by, moved) = (Some(caller.place.id), [*version, after]);
+            let changed = Changed { key, shard, seen, by, moved, commits };
             desk.tell(Asked::Changed(changed), caller);
+            desk.has_told_changes = true;
+        }
+    }
+}
+
+impl Before {
+    /// How many commits the command can have taken at most. All of them move each of its shards.
+    pub(super) fn commits(&self) -> u64 {
+        self.0.iter().map(|(_, was, _)| if was.is_none() { COMMITS_OF_NEW } else { 1 }).sum()
+    }
+}
+
+impl News {
+    /// Takes note of what a command has done to keys that were so before.
+    pub(super) fn gather(
+        &mut self,
+        row: &Row,
+        arguments: Arguments<'_>,
+        before: &Before,
+        desk: &mut Desk,
+    ) {
+        if !desk.attention.has_notices() {
+            return;
+        }
+        let wanted = desk.shared.clients.exchange.notices();
+        for (key, before, _) in &before.0 {
+            let after = seen(key, desk);
+            let effect = Effect { row, arguments, before: *before, after };
+            effect.each_event(wanted, |event| self.events.push((event, key.clone())));
+            let expiry = |seen: Seen| seen.and_then(|(_, expiry_ms)| expiry_ms);
+            if wanted.has(Notices::EXPIRED) && expiry(*before) != expiry(after) {
+                self.dying.push((key.clone(), expiry(after)));
+            }
+        }
+    }
+
+    /// Says it.
+    pub(super) fn publish(self, caller: &Caller, desk: &mut Desk) {
+        for (key, expiry_ms) in self.dying {
+            desk.tell(Asked::Dies { key: &key, expiry_ms }, caller);
+        }
+        let wanted = desk.shared.clients.exchange.notices();
+        for (event, key) in self.events {
+            wanted.each_channel(event, &key, |name, message| {
+                let channels = Channels::Named;
+                let asked = PubSub::Publish { channels, name, message };
+                desk.tell(Asked::PubSub(asked), caller);
+            });
         }
     }
 }
 
 /// Tells that every key has changed, if anybody wants to hear of that.
 pub(super) fn tell_all(caller: &Caller, desk: &mut Desk) {
-    if desk.attention.has_trackers() {
+    if desk.attention.has_trackers() || desk.attention.has_notices() {
         desk.tell(Asked::AllChanged, caller);
     }
 }

@@ -7,7 +7,7 @@ use morecore_wire::{Choice, Encoder, Refusal, Track};
 use super::Answered;
 use crate::caller::{Caller, Tracking};
 use crate::desk::Desk;
-use crate::exchange::Asked;
+use crate::exchange::{Asked, spell};
 
 const NO_SUCH_CLIENT: &str = "ERR The client ID you want redirect to does not exist";
 const OTHER_MODE: &str = "ERR You can't switch BCAST mode on/off before disabling tracking for \
@@ -56,7 +56,9 @@ pub(super) fn track<'a>(
     } else {
         caller.extras().tracking = None;
     }
-    desk.ask(Asked::Track(asked), caller, reply);
+    let is_about_prefixes = asked.is_on && asked.is_broadcast;
+    let versions = if is_about_prefixes { desk.store.shard_versions() } else { Vec::new() };
+    desk.ask(Asked::Track { asked, versions: &spell(&versions) }, caller, reply);
     reply.ok();
     Ok(())
 }
@@ -148,8 +150,12 @@ pub(super) fn info<'a>(caller: &mut Caller, desk: &Desk, reply: &mut Encoder<'_>
     reply.bulk(b"redirect");
     reply.integer(redirect);
     reply.bulk(b"prefixes");
-    let prefixes = tracking.and_then(|tracking| tracking.prefixes).unwrap_or_default();
+    let mut prefixes = tracking.and_then(|tracking| tracking.prefixes);
     // One who is told of all keys has one prefix, which is empty.
+    if let Some(prefixes) = prefixes.as_mut().filter(|prefixes| prefixes.is_empty()) {
+        prefixes.push(Vec::new());
+    }
+    let prefixes = prefixes.unwrap_or_default();
     reply.array(prefixes.len());
     prefixes.iter().for_each(|prefix| reply.bulk(prefix));
     Ok(())

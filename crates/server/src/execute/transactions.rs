@@ -97,9 +97,10 @@ pub(super) fn exec<'a>(
         }
     }
     let before = look_at_all(&transaction, desk);
-    let replies = run_all(&transaction, caller, desk);
+    let (replies, news) = run_all(&transaction, caller, desk);
     desk.store.commit()?;
     tell_of_all(&transaction, &before, caller, desk);
+    news.publish(caller, desk);
     reply.set_version(caller.version);
     reply.array(transaction.count());
     reply.encoded(&replies);
@@ -141,19 +142,25 @@ fn is_as_it_was(watched: &Watched, desk: &mut Desk) -> Result<bool, store::Error
     Ok(true)
 }
 
-/// Executes all commands; returns their replies.
-fn run_all(transaction: &Transaction, caller: &mut Caller, desk: &mut Desk) -> Vec<u8> {
-    let mut replies = Vec::new();
+/// Executes all commands; returns their replies, and what is to be said of them.
+fn run_all(
+    transaction: &Transaction,
+    caller: &mut Caller,
+    desk: &mut Desk,
+) -> (Vec<u8>, notice::News) {
+    let (mut replies, mut news) = (Vec::new(), notice::News::default());
     transaction.each(|arguments| {
         let mut reply = Encoder::new(&mut replies, caller.version);
         if let Ok(row) = find(arguments) {
             desk.counts.commands += 1;
             // None of those that end a connection is put into a transaction.
             notice::remember(row, arguments, caller, desk);
+            let before = notice::look(row, arguments, desk);
             let _goes_on = run(row, arguments, caller, desk, &mut reply);
+            news.gather(row, arguments, &before, desk);
         }
     });
-    replies
+    (replies, news)
 }
 
 /// What all keys of the commands are before.
@@ -184,5 +191,6 @@ fn tell_of_all(
         }
         notice::feed(row, arguments, caller, desk);
     });
-    before.iter().for_each(|before| notice::tell(before, caller, desk));
+    let commits = before.iter().map(notice::Before::commits).sum();
+    before.iter().for_each(|before| notice::tell(before, commits, caller, desk));
 }

@@ -13,6 +13,10 @@ use super::{is_met, meta_of};
 /// How often a random key of the store is asked for that was not removed, before any will do.
 const RANDOM_TRIES: u32 = 100;
 
+/// What tells a version of a transaction's own from all of the store, which have 48 bits: each
+/// change has another, so that one can be told from none.
+const OWN: u64 = 1 << 63;
+
 /// What a transaction has changed so far.
 #[derive(Default)]
 pub(super) struct Overlay {
@@ -20,6 +24,8 @@ pub(super) struct Overlay {
     is_cleared: bool,
     /// Each key that was changed, and what stands there now.
     changed: HashMap<Vec<u8>, Option<Stored>>,
+    /// How many changes there were.
+    changes: u64,
 }
 
 /// An entry that is to be set.
@@ -162,7 +168,8 @@ impl Overlay {
         if bytes > most {
             return Err(Error::ValueTooLong { bytes, most });
         }
-        let meta = meta_of(&value, expiry, flags);
+        self.changes += 1;
+        let meta = Meta { version: OWN | self.changes, ..meta_of(&value, expiry, flags) };
         self.changed.insert(key.to_vec(), Some(Stored { value, meta }));
         Ok(())
     }

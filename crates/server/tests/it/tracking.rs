@@ -1,9 +1,9 @@
 //! Who hears of what: changed keys, commands, and the ends of connections.
 
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use morecore_server::Options;
-use morecore_store::{Create, Set};
+use morecore_store::{Create, Expiry, Set};
 
 use crate::house::{House, under_every_model};
 use crate::talk::Talk;
@@ -76,8 +76,11 @@ fn one_who_is_told_of_prefixes_hears_of_them_by_any_door() {
         local.set(b"a:old", b"0", &always).unwrap();
         let mut reader = talk(&house, "CLIENT TRACKING ON BCAST PREFIX a: PREFIX b: NOLOOP");
         let mut writer = Talk::to(house.address);
-        // What went before all was known may be forgotten as a whole.
-        assert_eq!(reader.reply(), ">[\"invalidate\", nil]");
+        // What another process does before all is known may have everything forgotten.
+        local.set(b"a:probe", b"0", &always).unwrap();
+        while reader.reply() != told("a:probe") {
+            local.set(b"a:probe", b"0", &always).unwrap();
+        }
         assert_eq!(writer.ask("MSET c:1 x a:1 x"), "+OK");
         assert_eq!(reader.reply(), told("a:1"));
         local.set(b"b:1", b"0", &always).unwrap();
@@ -92,6 +95,115 @@ fn one_who_is_told_of_prefixes_hears_of_them_by_any_door() {
         assert_eq!(writer.ask("DEL a:1"), ":1");
         assert_eq!(reader.reply(), told("a:1"));
         assert_eq!(reader.ask("PING"), "+PONG");
+    });
+}
+
+#[test]
+fn the_keys_of_a_turn_are_told_together_to_one_who_is_told_of_prefixes() {
+    under_every_model(|options| {
+        let house = House::open(options);
+        let mut reader = talk(&house, "CLIENT TRACKING ON BCAST PREFIX a: PREFIX b:");
+        let mut writer = Talk::to(house.address);
+        // Clients alone change keys, so nothing has to be forgotten at the beginning.
+        assert_eq!(writer.ask("MSET a:2 x b:1 x c:1 x a:1 x"), "+OK");
+        assert_eq!(reader.reply(), ">[\"invalidate\", [\"a:1\", \"a:2\"]]");
+        assert_eq!(reader.reply(), told("b:1"));
+        for command in ["MULTI", "INCR a:n", "INCR a:n", "DEL a:1", "SET c:1 y", "EXEC"] {
+            writer.ask(command);
+        }
+        assert_eq!(reader.reply(), ">[\"invalidate\", [\"a:1\", \"a:n\"]]");
+        // Its own come with its reply, whole.
+        assert_eq!(reader.ask("MSET b:1 y b:2 y"), "+OK");
+        assert_eq!(reader.reply(), ">[\"invalidate\", [\"b:1\", \"b:2\"]]");
+        assert_eq!(writer.ask("SET a:dies v PX 100"), "+OK");
+        assert_eq!(reader.reply(), told("a:dies"));
+        assert_eq!(reader.reply(), told("a:dies"));
+        assert_eq!(reader.ask("PING"), "+PONG");
+    });
+}
+
+#[test]
+fn no_more_keys_are_remembered_than_the_setting_says() {
+    under_every_model(|options| {
+        let house = House::open(options);
+        let mut reader = talk(&house, "CLIENT TRACKING ON");
+        assert_eq!(reader.ask("MGET a b c"), "[nil, nil, nil]");
+        let counts = "tracking_total_keys:3\\r\\ntracking_total_items:3\\r\\n\
+                      tracking_total_prefixes:0";
+        let mut keeper = Talk::to(house.address);
+        let info = keeper.ask("INFO stats");
+        assert!(info.contains(counts), "{info}");
+        assert_eq!(keeper.ask("CONFIG SET tracking-table-max-keys 1"), "+OK");
+        let mut forgotten = [reader.reply(), reader.reply()];
+        forgotten.sort();
+        assert!([["a", "b"], ["a", "c"], ["b", "c"]].map(|two| two.map(told)).contains(&forgotten));
+        assert!(keeper.ask("INFO stats").contains("tracking_total_keys:1"));
+    });
+}
+
+#[test]
+fn keyspace_notifications_tell_what_commands_and_time_did() {
+    under_every_model(|options| {
+        let (house, mut local) = House::shared(options);
+        let mut listener = Talk::to(house.address);
+        assert!(listener.ask("PSUBSCRIBE __key*@0__:*").starts_with("[\"psubscribe\""));
+        let mut writer = Talk::to(house.address);
+        assert_eq!(writer.ask("SET k before"), "+OK");
+        assert_eq!(writer.ask("CONFIG SET notify-keyspace-events EA"), "+OK");
+        let mut expect = |command: &str, reply: &str, events: &[[&str; 2]]| {
+            assert_eq!(writer.ask(command), reply, "{command}");
+            for [event, key] in events {
+                let told = format!(
+                    "[\"pmessage\", \"__key*@0__:*\", \"__keyevent@0__:{event}\", \"{key}\"]"
+                );
+                assert_eq!(listener.reply(), told, "{command}");
+            }
+        };
+        expect("SET k 1", "+OK", &[["set", "k"]]);
+        expect("SET k 1 NX", "nil", &[]);
+        expect("SET k 1 EX 100", "+OK", &[["set", "k"], ["expire", "k"]]);
+        expect("SET k 1 KEEPTTL", "+OK", &[["set", "k"]]);
+        expect("PERSIST k", ":1", &[["persist", "k"]]);
+        expect("INCR k", ":2", &[["incrby", "k"]]);
+        expect("INCRBYFLOAT k 1", "\"3\"", &[["incrbyfloat", "k"]]);
+        expect("APPEND k a", ":2", &[["append", "k"]]);
+        expect("SETRANGE k 1 b", ":2", &[["setrange", "k"]]);
+        expect("SETBIT bits 1 1", ":0", &[["setbit", "bits"]]);
+        expect("BITFIELD bits SET u8 0 1", "[:64]", &[["setbit", "bits"]]);
+        expect("BITOP OR bits absent", ":0", &[["del", "bits"]]);
+        expect("MSET a 1 b 2", "+OK", &[["set", "a"], ["set", "b"]]);
+        expect("RENAME a c", "+OK", &[["rename_from", "a"], ["rename_to", "c"]]);
+        expect("COPY c d", ":1", &[["copy_to", "d"]]);
+        expect("GETEX d EX 100", "\"1\"", &[["expire", "d"]]);
+        expect("GETDEL d", "\"1\"", &[["del", "d"]]);
+        expect("DEL b absent c", ":2", &[["del", "b"], ["del", "c"]]);
+        expect("EXPIRE k 100", ":1", &[["expire", "k"]]);
+        expect("EXPIRE k -1", ":1", &[["del", "k"]]);
+        expect("MULTI", "+OK", &[]);
+        expect("INCR n", "+QUEUED", &[]);
+        expect("INCR n", "+QUEUED", &[]);
+        expect("DEL n", "+QUEUED", &[]);
+        let events = [["incrby", "n"], ["incrby", "n"], ["del", "n"]];
+        expect("EXEC", "[:1, :2, :1]", &events);
+        expect("SET k v PX 50", "+OK", &[["set", "k"], ["expire", "k"], ["expired", "k"]]);
+        let now_ms = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() as u64;
+        let how = Set { expiry: Expiry::At(now_ms + 1500), ..Set::default() };
+        local.set(b"found", b"v", &how).unwrap();
+        expect("CONFIG SET notify-keyspace-events nKg", "+OK", &[]);
+        expect("CONFIG SET notify-keyspace-events Ex", "+OK", &[["expired", "found"]]);
+        expect("CONFIG SET notify-keyspace-events En", "+OK", &[]);
+        expect("SET new 1", "+OK", &[["new", "new"]]);
+        expect(
+            "CONFIG SET notify-keyspace-events \"\"",
+            "-ERR CONFIG SET failed (possibly related \
+            to argument 'notify-keyspace-events') - Invalid event class character. Use \
+            'Ag$lshzxeKEtmdn'.",
+            &[],
+        );
+        expect("CONFIG SET notify-keyspace-events Kg", "+OK", &[]);
+        expect("UNLINK new", ":1", &[]);
+        let told = "[\"pmessage\", \"__key*@0__:*\", \"__keyspace@0__:new\", \"del\"]";
+        assert_eq!(listener.reply(), told);
     });
 }
 
