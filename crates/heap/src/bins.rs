@@ -44,6 +44,7 @@ pub(crate) const BINS_WORDS: u64 = BITMAP_WORDS + BINS;
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Bins {
     state: Offset,
+    bounds: Offset,
 }
 
 /// The bin of chunks of `bytes` bytes.
@@ -64,12 +65,6 @@ pub(crate) const fn is_exact(bin: u64) -> bool {
     bin < EXACT_BELOW / GRANULE
 }
 
-/// The chunk after `begin` in its bin.
-#[inline(always)]
-pub(crate) fn next<J: Journal>(core: &Core<J>, begin: Offset) -> Offset {
-    Offset(core.read(next_at(begin)))
-}
-
 /// Where a free chunk keeps the chunk after it in its bin.
 #[inline(always)]
 pub(crate) fn next_at(begin: Offset) -> Offset {
@@ -83,9 +78,31 @@ pub(crate) fn previous_at(begin: Offset) -> Offset {
 }
 
 impl Bins {
+    /// The bins whose state stands at `state`; at `bounds` stand two words, before which no chunk
+    /// begins and behind which none ends.
     #[inline(always)]
-    pub(crate) const fn at(state: Offset) -> Self {
-        Self { state }
+    pub(crate) const fn at(state: Offset, bounds: Offset) -> Self {
+        Self { state, bounds }
+    }
+
+    /// The chunk after `begin` in its bin.
+    #[inline(always)]
+    pub(crate) fn next<J: Journal>(self, core: &Core<J>, begin: Offset) -> Offset {
+        self.link(core, begin, next_at(begin))
+    }
+
+    /// What stands in a link of the free chunk at `begin`: none, or a place where a chunk may begin.
+    /// Links lie in what was somebody's payload, and who writes into that after its free must not
+    /// lead us out of the core.
+    #[inline(always)]
+    fn link<J: Journal>(self, core: &Core<J>, begin: Offset, at: Offset) -> Offset {
+        let linked = core.read(at);
+        let (low, high) = (core.read(self.bounds), core.read(self.bounds.word(1)));
+        let is_inside = linked.wrapping_sub(low) < high.wrapping_sub(low);
+        if linked != 0 && !(is_inside && linked % GRANULE == begin.0 % GRANULE) {
+            broken("doubly", begin);
+        }
+        Offset(linked)
     }
 
     /// The first chunk of a bin.
@@ -126,7 +143,7 @@ impl Bins {
                 bin = found + 1;
             }
             let chunk = Chunk::at(core, begin);
-            begin = next(core, begin);
+            begin = self.next(core, begin);
             Some(chunk)
         })
         .filter(move |chunk| chunk.bytes >= bytes)
@@ -157,8 +174,8 @@ impl Bins {
     /// Takes a free chunk out of its bin.
     #[inline]
     pub(crate) fn unlink<J: Journal>(self, core: &mut Core<J>, chunk: Chunk) {
-        let next = Offset(core.read(next_at(chunk.begin)));
-        let previous = Offset(core.read(previous_at(chunk.begin)));
+        let next = self.link(core, chunk.begin, next_at(chunk.begin));
+        let previous = self.link(core, chunk.begin, previous_at(chunk.begin));
         // Its links become payload, which is written unlogged: to roll back must find them whole.
         core.keep(next_at(chunk.begin));
         core.keep(previous_at(chunk.begin));

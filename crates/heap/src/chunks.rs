@@ -28,7 +28,7 @@ const FENCE: u64 = 2;
 const REGIONS: u64 = 3;
 const CORE_BYTES: u64 = 4;
 const LOW: u64 = 5;
-const HIGH: u64 = 6;
+const HIGH: u64 = LOW + 1;
 
 /// One more word is spare, so that the bitmap begins a line of its own if the state does.
 const HEAD_WORDS: u64 = 8;
@@ -304,7 +304,7 @@ impl Chunks {
 
     #[inline(always)]
     pub(crate) fn bins(self) -> Bins {
-        Bins::at(self.state.word(HEAD_WORDS))
+        Bins::at(self.state.word(HEAD_WORDS), self.state.word(LOW))
     }
 
     #[inline(always)]

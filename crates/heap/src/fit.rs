@@ -14,7 +14,7 @@
 //! Promises: `Bins` takes a bounded number of steps.
 //! Knows nothing of splitting, nor of the top.
 
-use crate::bins::{self, Bins, bin_of, is_exact};
+use crate::bins::{Bins, bin_of, is_exact};
 use crate::chunk::{CHUNK_LEAST, Chunk};
 use crate::core::Core;
 use crate::journal::Journal;
@@ -198,7 +198,7 @@ fn best_of<J: Journal>(
             }
             best = Some(chunk);
         }
-        begin = bins::next(core, begin);
+        begin = bins.next(core, begin);
     }
     best
 }
@@ -216,7 +216,7 @@ fn fitting<J: Journal>(
             return None;
         }
         let chunk = Chunk::at(core, begin);
-        begin = bins::next(core, begin);
+        begin = bins.next(core, begin);
         Some(chunk)
     })
     .filter(move |chunk| request.seat_in(*chunk).is_some())

@@ -215,6 +215,33 @@ fn a_write_past_the_end_is_seen_at_free() {
     assert_eq!((misuse.wrong, misuse.bytes), (Wrong::Overrun, 96));
 }
 
+/// Whoever writes into a payload after its free writes into links, which must not be followed.
+fn write_into_links(link: u64, value: u64) {
+    let mut tier = Tier::new(Fit::Bins, 2048);
+    ["a=96", "b=96", "c=96", "d=96", "-a", "-c"].into_iter().for_each(|step| tier.step(step));
+    let mut core = tier.array.plain();
+    core.write(tier.named["c"].word(link), value);
+    let _ = tier.chunks.allocate(&mut core, 96, 16);
+}
+
+#[test]
+#[should_panic(expected = "invariant `doubly` broken")]
+fn a_link_that_leads_out_of_the_core_is_not_followed() {
+    write_into_links(0, 0x4141_4141_4141_4141);
+}
+
+#[test]
+#[should_panic(expected = "invariant `doubly` broken")]
+fn a_link_back_that_leads_out_of_the_core_is_not_followed() {
+    write_into_links(1, 0x0041_4141_4141_4148);
+}
+
+#[test]
+#[should_panic(expected = "invariant `doubly` broken")]
+fn a_link_to_where_no_chunk_begins_is_not_followed() {
+    write_into_links(0, UNIT + 2);
+}
+
 #[test]
 fn a_region_that_borders_on_another_extends_it() {
     let mut tier = Tier::new(Fit::Bins, 1024);

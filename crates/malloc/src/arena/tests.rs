@@ -1,8 +1,10 @@
 //! The heap of this test program, proven whole after many threads used it. (The program itself
-//! allocates elsewhere, so all that is here is these tests' own.)
+//! allocates elsewhere, so all that is here is these tests' own: each is run by a process of its
+//! own, for a heap that others change meanwhile proves nothing.)
 
 mod stress;
 
+use std::string::String;
 use std::sync::Mutex;
 use std::thread;
 use std::vec::Vec;
@@ -95,8 +97,30 @@ fn each_record(arena: &Arena, mut visit: impl FnMut(&Thread)) {
     }
 }
 
+/// The variable that says to a child that it is one.
+const ALONE: &str = "MORECORE_TEST_ALONE";
+
+/// Runs `work` in a child of its own, so that no other test uses the heap meanwhile: the test called
+/// `name` is run again, alone, and then does `work` itself.
+fn alone(name: &str, work: impl FnOnce()) {
+    if std::env::var_os(ALONE).is_some() {
+        return work();
+    }
+    // By this name it is found also if it was built anew meanwhile.
+    let mut child = std::process::Command::new("/proc/self/exe");
+    let name = std::format!("arena::tests::{name}");
+    child.args(["--exact", &name, "--include-ignored", "--nocapture"]).env(ALONE, "1");
+    let output = child.output().expect("this program can be started again");
+    let told = [output.stdout, output.stderr].concat();
+    assert!(output.status.success(), "{}: {}", output.status, String::from_utf8_lossy(&told));
+}
+
 #[test]
 fn after_threads_that_freed_what_others_made_every_byte_is_accounted_for() {
+    alone("after_threads_that_freed_what_others_made_every_byte_is_accounted_for", account_for_all);
+}
+
+fn account_for_all() {
     let seed = std::env::var("SEED").map_or_else(|_| fastrand::u64(..), |s| s.parse().unwrap());
     std::println!("SEED={seed}");
     let mut random = fastrand::Rng::with_seed(seed);
