@@ -42,6 +42,9 @@ struct Cli {
 }
 
 fn main() -> ExitCode {
+    if let Some(status) = commands::play_if_asked() {
+        return status;
+    }
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => return usage(&error),

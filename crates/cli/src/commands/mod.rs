@@ -22,6 +22,7 @@ mod stat;
 mod ttl;
 mod verify;
 
+pub(crate) use self::bench::play_if_asked;
 use crate::failure::Failure;
 use crate::output::Out;
 

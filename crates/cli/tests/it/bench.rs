@@ -49,7 +49,7 @@ fn what_is_not_there_is_said() {
 
 #[test]
 fn a_workload_prints_the_same_on_every_malloc() {
-    let play = "bench malloc --play server --part 100";
+    let play = ":play workload server 1 100";
     let ours = ask(&format!("run -- {} {play}", env!("CARGO_BIN_EXE_morecore")));
     assert_eq!(told(&ours), told(&ask(play)));
 }

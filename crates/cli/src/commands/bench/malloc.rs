@@ -3,11 +3,13 @@
 //! ```text
 //! subject (a workload of the lab, or a program) x contestant (a library in LD_PRELOAD)
 //!     --> a process --wait4--> processor time, time, peak of resident memory
+//!         (of a workload: this program again, as a player)
 //! ```
 //!
 //! Promises: every contestant is preloaded, the system's own malloc too, so none is spared what the
 //! loader does; and what a process prints must be the same on all, or the contestant has failed.
 
+mod player;
 mod process;
 mod programs;
 mod replay;
@@ -17,18 +19,17 @@ mod subject;
 
 use std::env;
 use std::fs::File;
-use std::io::Write;
 use std::path::PathBuf;
 
+pub(crate) use self::player::play_if_asked;
 use self::process::Used;
 use self::report::Report;
-use self::show::{Point, Show};
+use self::show::Show;
 use self::subject::Subject;
 use super::contestant::{self, Contestant};
 use super::rounds::{Effort, Progress, interleave};
 use crate::failure::Failure;
-use crate::lab::recorded;
-use crate::lab::workloads::{Measure, WORKLOADS, Workload};
+use crate::lab::workloads::Measure;
 use crate::library;
 use crate::mess::Mess;
 use crate::output::Out;
@@ -56,25 +57,12 @@ pub(crate) struct Malloc {
     /// Instead, show how something changes as another thing grows or passes
     #[arg(long, value_name = "WHAT")]
     show: Option<Show>,
-    /// The point of a show that this process plays, for the bench that started it
-    #[arg(long, hide = true)]
-    point: Option<Point>,
     /// One JSON object
     #[arg(long)]
     json: bool,
     /// The archive of a recorded program's calls, which are replayed
     #[arg(long, value_name = "ZIP", default_value = replay::RECORDING)]
     recording: PathBuf,
-    /// The recording that this process replays, for the bench that started it
-    #[arg(long, hide = true, value_name = "FILE")]
-    replay: Option<PathBuf>,
-    /// The workload that this process plays, for the bench that started it
-    #[arg(long, hide = true, value_parser = workload)]
-    play: Option<&'static Workload>,
-    /// What part of that
-    #[arg(long, hide = true, default_value_t = 1)]
-    #[arg(value_parser = clap::value_parser!(u32).range(1..))]
-    part: u32,
     /// What everything random is made from
     #[arg(long, env = "SEED", default_value_t = 1)]
     seed: u64,
@@ -87,28 +75,13 @@ struct Outcome {
 }
 
 impl Malloc {
-    /// Measures everything, or plays the one workload that this process is asked for.
+    /// Measures everything, or what a show asks for.
     pub(crate) fn run(self, out: &mut Out) -> Result<(), Failure> {
-        let measure = Measure { seed: self.seed, part: self.part() };
-        if let Some(workload) = self.play {
-            return Ok(writeln!(out, "{}", workload.play(measure))?);
-        }
-        if let Some(point) = self.point {
-            return point.play(measure, out);
-        }
-        if let Some(show) = self.show {
-            let (contestants, _) = contestant::all(&self.peers)?;
-            return show.run(&contestants, self.effort, measure, self.json, out);
-        }
-        if let Some(path) = &self.replay {
-            let times = (replay::TIMES / measure.part).max(1);
-            return Ok(writeln!(out, "{}", recorded::play(path, times)?)?);
-        }
-        self.compete(measure, out)
-    }
-
-    fn part(&self) -> u32 {
-        if self.effort.quick { QUICK_PART } else { self.part }
+        let part = if self.effort.quick { QUICK_PART } else { 1 };
+        let measure = Measure { seed: self.seed, part };
+        let Some(show) = self.show else { return self.compete(measure, out) };
+        let (contestants, _) = contestant::all(&self.peers)?;
+        show.run(&contestants, self.effort, measure, self.json, out)
     }
 
     fn compete(self, measure: Measure, out: &mut Out) -> Result<(), Failure> {
@@ -155,10 +128,4 @@ impl Malloc {
         }
         Ok(outcomes)
     }
-}
-
-/// The workload of this name.
-fn workload(name: &str) -> Result<&'static Workload, String> {
-    let found = WORKLOADS.iter().find(|workload| workload.name == name);
-    found.ok_or_else(|| format!("no workload is called {name}"))
 }

@@ -1,7 +1,7 @@
 //! One process under one malloc, and what it used.
 
 use std::io::{self, PipeReader, Read};
-use std::os::unix::process::ExitStatusExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Instant;
 
@@ -59,11 +59,17 @@ pub(super) fn measure(
 }
 
 /// Starts the process; both of its outputs go into one pipe, whose other end is given as well.
+///
+/// The peak that the system tells of a process counts from before it executes its program: one that
+/// shares this program's memory until then (vfork) would begin with all that we have resident. One
+/// that is forked begins with our private pages alone, a megabyte or less. To be told its group,
+/// which is the one that it has, makes it a forked one.
 fn start_process(subject: &Subject, contestant: &Contestant) -> io::Result<(Child, PipeReader)> {
     let (reader, writer) = io::pipe()?;
     let mut command = Command::new(&subject.program);
     command.args(&subject.arguments).envs(subject.environment.iter().copied());
     command.env("LD_PRELOAD", &contestant.library).env_remove("MORECORE_CONF");
+    command.gid(nix::unistd::getegid().as_raw());
     command.stdin(Stdio::null()).stdout(writer.try_clone()?).stderr(writer);
     // The command, and with it our ends of the pipe for writing, goes before anyone reads.
     Ok((command.spawn()?, reader))

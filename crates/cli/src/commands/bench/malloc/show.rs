@@ -15,6 +15,7 @@ use std::str::FromStr;
 
 use serde_json::{Value, json};
 
+use super::player::Piece;
 use crate::commands::bench::contestant::Contestant;
 use crate::commands::bench::rounds::{Effort, Progress, Spread, interleave};
 use crate::failure::Failure;
@@ -25,7 +26,8 @@ use crate::output::{Color, Out};
 /// What is shown.
 #[derive(Clone, Copy, clap::ValueEnum)]
 pub(super) enum Show {
-    /// The cost of an operation with 1 to 1000 threads, and with 10^3 to 10^7 live payloads
+    /// The cost of an operation with 1 to 1000 threads, with 10^3 to 10^7 live payloads, and with
+    /// 10^3 to 10^8 of 16 bytes
     Scaling,
     /// What is resident as the live payloads rise and fall
     Footprint,
@@ -38,6 +40,8 @@ pub(super) enum Point {
     Threads(usize),
     /// Operations while so many payloads live.
     Live(usize),
+    /// Operations while so many payloads of 16 bytes live.
+    Tiny(usize),
     /// The rise and fall.
     Footprint,
 }
@@ -48,19 +52,20 @@ impl Point {
         match self {
             Point::Threads(count) => format!("threads:{count}"),
             Point::Live(count) => format!("live:{count}"),
+            Point::Tiny(count) => format!("tiny:{count}"),
             Point::Footprint => "footprint".to_string(),
         }
     }
 
     /// Plays it in this process and tells the numbers, one or more a line, behind their name.
-    pub(super) fn play(self, measure: Measure, out: &mut Out) -> Result<(), Failure> {
+    pub(super) fn play(self, measure: Measure) -> Result<(), Failure> {
         let nanoseconds = match self {
             Point::Threads(count) => scaling::in_threads(measure, count),
             Point::Live(count) => scaling::with_live(measure, count),
             Point::Footprint => {
                 for moment in footprint::play(measure)? {
                     let footprint::Moment { name, live_bytes, resident_bytes } = moment;
-                    writeln!(out, "{name}:{live_bytes}:{resident_bytes}")?;
+                    println!("{name}:{live_bytes}:{resident_bytes}");
                 }
                 return Ok(());
             }
@@ -70,7 +75,8 @@ impl Point {
             Point::Live(count) => ("live", count),
             Point::Footprint => return Ok(()),
         };
-        Ok(writeln!(out, "{count} {what}::{nanoseconds}")?)
+        println!("{count} {what}::{nanoseconds}");
+        Ok(())
     }
 }
 
@@ -184,8 +190,7 @@ fn played(point: Point, contestant: &Contestant, measure: Measure) -> Result<Tol
         Failure::new(format!("{} on {}: {what}", point.name(), contestant.name))
     };
     let mut command = Command::new(std::env::current_exe()?);
-    command.args(["bench", "malloc", "--point", &point.name()]);
-    command.args(["--seed", &measure.seed.to_string(), "--part", &measure.part.to_string()]);
+    command.args(Piece::Point.arguments(point.name(), measure));
     command.env("LD_PRELOAD", &contestant.library).env_remove("MORECORE_CONF");
     let output = command.stdin(Stdio::null()).stderr(Stdio::null()).output()?;
     if !output.status.success() {

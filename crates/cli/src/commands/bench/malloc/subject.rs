@@ -4,6 +4,7 @@
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
+use super::player::Piece;
 use super::programs::{self, PROGRAMS, Program};
 use super::replay;
 use crate::commands::bench::contestant::Missing;
@@ -33,27 +34,23 @@ pub(super) fn all(
     recording: &Path,
     directory: &Path,
 ) -> Result<(Vec<Subject>, Vec<Missing>), Failure> {
-    let ours = |name, about, what: [OsString; 2]| {
-        let seed = ["--seed".into(), measure.seed.to_string().into()];
-        let part = ["--part".into(), measure.part.to_string().into()];
-        Subject {
-            name,
-            about,
-            is_program: false,
-            program: ourselves.to_path_buf(),
-            arguments: [["bench".into(), "malloc".into()], what, seed, part].concat(),
-            environment: Vec::new(),
-            load: None,
-        }
+    let ours = |name, about, arguments| Subject {
+        name,
+        about,
+        is_program: false,
+        program: ourselves.to_path_buf(),
+        arguments,
+        environment: Vec::new(),
+        load: None,
     };
     let mut subjects: Vec<Subject> = WORKLOADS
         .iter()
-        .map(|found| ours(found.name, found.about, ["--play".into(), found.name.into()]))
+        .map(|found| ours(found.name, found.about, Piece::Workload.arguments(found.name, measure)))
         .collect();
     let mut missing = Vec::new();
     if recording.is_file() {
-        let calls = directory.join(replay::CALLS).into();
-        subjects.push(ours(replay::NAME, replay::ABOUT, ["--replay".into(), calls]));
+        let arguments = Piece::Recording.arguments(directory.join(replay::CALLS), measure);
+        subjects.push(ours(replay::NAME, replay::ABOUT, arguments));
     } else {
         let remedy = format!("no file {}: --recording names it", recording.display());
         missing.push(Missing { name: replay::NAME.to_string(), remedy });
