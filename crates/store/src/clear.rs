@@ -29,8 +29,8 @@ impl Session {
         Ok(())
     }
 
-    /// Gives the tables of those of the next few shards back that have no entry any more: they stand
-    /// between what was freed. It waits for nobody.
+    /// Gives the tables of those of the next few shards back that have no entry any more: they
+    /// stand between what was freed. It waits for nobody.
     pub(crate) fn drop_empty_shards(&mut self) -> Result<(), Error> {
         let first = self.view.word(header::SHARD_HAND_AT).fetch_add(SHARDS_LOOKED_AT, Relaxed);
         for step in 0..SHARDS_LOOKED_AT.min(self.plan.shards) {

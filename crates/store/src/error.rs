@@ -2,6 +2,8 @@
 
 use std::{fmt, io};
 
+use crate::layout::BYTES_MOST;
+
 /// Why the store said no. Each case is something a caller can act on; a broken invariant is not
 /// one of them: that aborts.
 #[derive(Debug)]
@@ -53,7 +55,7 @@ pub enum Error {
         /// Its maker.
         by_pid: u32,
     },
-    /// The memory asked for is less than the smallest store needs.
+    /// The memory asked for is less than the smallest store needs, or more than the largest has.
     TooSmall {
         /// What was asked for.
         bytes: u64,
@@ -164,6 +166,9 @@ impl fmt::Display for Error {
             }
             Error::NotReady { name, by_pid } => {
                 write!(f, "store {name:?} is still being made by process {by_pid}")
+            }
+            Error::TooSmall { bytes, least } if bytes >= least => {
+                write!(f, "a store of {bytes} bytes is too large, it has at most {BYTES_MOST}")
             }
             Error::TooSmall { bytes, least } => {
                 write!(f, "a store of {bytes} bytes is too small, it needs at least {least}")

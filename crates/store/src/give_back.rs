@@ -52,8 +52,8 @@ const STAYS: u8 = 255;
 /// What goes back under one hold of the heap: 512 pages, in some dozen microseconds.
 const BATCH_BYTES: u64 = HUGE_PAGE_BYTES;
 
-/// How many chunks are looked at under one hold: a hundred microseconds, once in an epoch, if a heap
-/// is all in pieces.
+/// How many chunks are looked at under one hold: a hundred microseconds, once in an epoch, if a
+/// heap is all in pieces.
 const LOOKS_MOST: usize = 1024;
 
 /// The least part of a huge page that is worth it that the rest becomes small pages, which take the

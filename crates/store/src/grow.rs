@@ -29,9 +29,10 @@ use crate::{Error, Evict};
 /// microseconds.
 const LINES_SPLIT: u64 = 128;
 
-/// Room for a group of so many lines is made when one can neither grow nor drop what is in the way:
-/// as many as a group has before it is split, and a first part more.
-const ROOM_LINES: u64 = LINES_SPLIT + BUCKETS_LEAST;
+/// Room for so many lines is made when a group can neither grow nor drop what is in the way: for
+/// two halves, each with a first part of what is lacking, and a directory that names them. With
+/// less, what is free could be enough to say that there is room, and not for all that is needed.
+const ROOM_LINES: u64 = 2 * (LINES_SPLIT + BUCKETS_LEAST);
 
 /// A part of a group grows by this part of itself: the less, the higher its load is, and the more
 /// often its entries are copied.

@@ -141,7 +141,7 @@ impl Observer {
     /// user. It asks for every page: some milliseconds for each GiB.
     #[must_use]
     pub fn resident_bytes(&self) -> Option<u64> {
-        report::resident_bytes(&self.view)
+        report::resident_bytes(&self.view, false)
     }
 
     /// The store's name.

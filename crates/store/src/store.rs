@@ -426,7 +426,7 @@ impl Store {
     /// user. It asks for every page: some milliseconds for each GiB.
     #[must_use]
     pub fn resident_bytes(&self) -> Option<u64> {
-        report::resident_bytes(&self.session.view)
+        report::resident_bytes(&self.session.view, true)
     }
 
     /// The store's name; empty if it has none.

@@ -4,6 +4,7 @@
 
 mod basics;
 mod deaths;
+mod eviction;
 mod expiry;
 mod files;
 mod give_back;
