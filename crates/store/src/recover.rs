@@ -10,6 +10,8 @@
 //!
 //! Promises: every step can be done twice, so a rescuer may die anywhere and the next one begins
 //! again; one rescuer at a time works on a slot; a journal that no store writes is refused whole.
+//! That a rescuer of another pid namespace is dead, its seats tell: that of its own slot, or while
+//! it has none, the dead one's, on which it sits down first.
 
 use crate::Error;
 use crate::atomic::{Acquire, Relaxed, Release};
@@ -37,7 +39,7 @@ impl Session {
     /// hold nothing ourselves.
     pub(crate) fn recover_if_dead(&mut self, slot: u64) -> Result<(), Error> {
         let owner = self.identity_of(slot);
-        if slot == self.slot || !self.is_gone(slot, owner) || !self.become_rescuer(slot) {
+        if slot == self.slot || !self.is_gone(slot, owner) || !self.become_its_rescuer(slot) {
             return Ok(());
         }
         let mut recovered = Ok(());
@@ -111,7 +113,7 @@ impl Session {
             return;
         }
         for slot in std::mem::take(&mut self.unfinished) {
-            if !self.is_gone(slot, self.identity_of(slot)) || !self.become_rescuer(slot) {
+            if !self.is_gone(slot, self.identity_of(slot)) || !self.become_its_rescuer(slot) {
                 continue;
             }
             let owner = self.identity_of(slot);
@@ -139,36 +141,112 @@ impl Session {
     ) -> Option<(u64, Identity)> {
         (0..self.plan.slots).find_map(|slot| {
             let owner = self.identity_of(slot);
-            if !self.is_gone_as(presence, slot, owner) || !self.become_rescuer(slot) {
+            if !self.is_gone_as(presence, slot, owner) {
                 return None;
             }
-            // From here on its lock is ours: whoever had it is gone.
-            let has_sat = presence.is_none_or(|presence| presence.sit(slot));
+            // From here on its seat is ours: whoever had it is gone.
+            if !presence.is_none_or(|presence| presence.sit(slot)) {
+                return None;
+            }
             let mut is_ours = false;
-            if has_sat && self.identity_of(slot) == owner && self.roll_back(slot).is_ok() {
+            let is_rescuer = self.become_rescuer(presence, slot, true);
+            if is_rescuer && self.identity_of(slot) == owner && self.roll_back(slot).is_ok() {
                 let word = self.view.word(self.plan.slot_at(slot) + slot::IDENTITY);
                 let own = self.me.identity.0;
                 is_ours = word.compare_exchange(owner.0, own, Acquire, Relaxed).is_ok();
             }
-            if let (true, false, Some(presence)) = (has_sat, is_ours, presence) {
+            if is_rescuer {
+                self.end_rescue(slot);
+            }
+            if let (false, Some(presence)) = (is_ours, presence) {
                 presence.rise(slot);
             }
-            self.end_rescue(slot);
             is_ours.then_some((slot, owner))
         })
     }
 
+    /// Becomes the one who works on a dead owner's slot; we have one of our own.
+    fn become_its_rescuer(&self, slot: u64) -> bool {
+        let presence = self.seat.as_ref().and_then(|seat| seat.presence.as_ref());
+        self.become_rescuer(presence, slot, false)
+    }
+
     /// Becomes the one who works on a dead owner's slot: if nobody is, or who was is dead too.
-    fn become_rescuer(&self, slot: u64) -> bool {
+    /// `has_sat` says that we sit on it ourselves.
+    fn become_rescuer(&self, presence: Option<&Presence>, slot: u64, has_sat: bool) -> bool {
         let word = self.view.word(self.plan.slot_at(slot) + slot::RESCUER);
-        let other = word.load(Relaxed);
-        let is_open = other == 0 || self.me.knows_dead(Identity(other));
+        let other = Identity(word.load(Relaxed));
+        let has_left = |presence| self.has_left_its_seats(presence, slot, has_sat, other);
+        let is_open = other.is_nobody()
+            || self.me.knows_dead(other)
+            || self.me.is_foreign(other) && presence.is_some_and(has_left);
         // Acquire pairs with the Release of whoever did it before us.
-        is_open && word.compare_exchange(other, self.me.identity.0, Acquire, Relaxed).is_ok()
+        is_open && word.compare_exchange(other.0, self.me.identity.0, Acquire, Relaxed).is_ok()
+    }
+
+    /// Whether nobody sits where a rescuer of `slot`, who is `other`, would: on any slot that is
+    /// its own, and on this one.
+    fn has_left_its_seats(
+        &self,
+        presence: &Presence,
+        slot: u64,
+        has_sat: bool,
+        other: Identity,
+    ) -> bool {
+        let mut own = (0..self.plan.slots).filter(|&own| self.identity_of(own) == other);
+        (has_sat || presence.is_gone(slot)) && own.all(|own| presence.is_gone(own))
     }
 
     fn end_rescue(&self, slot: u64) {
         let word = self.view.word(self.plan.slot_at(slot) + slot::RESCUER);
         let _ = word.compare_exchange(self.me.identity.0, 0, Release, Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Create, Store};
+
+    /// Two slots that nobody has, and bits of an identity: a start time's, and a namespace's.
+    const DEAD: u64 = 5;
+    const THEIRS: u64 = 6;
+    const OTHER_START: u64 = 1 << 63;
+    const OTHER_NAMESPACE: u64 = 1 << 22;
+
+    /// A rescuer of another namespace stands in a dead one's slot, and `sits` on some; whether the
+    /// dead one is cleared up, then, and once nobody sits there any more.
+    fn check(has_slot: bool, sits: Option<u64>, expected: bool) {
+        let mut store =
+            Store::memfd(&Create { memory_bytes: 1 << 20, ..Create::default() }).unwrap();
+        let (view, plan) = (store.session.view, store.session.plan);
+        let own = store.session.me.identity.0;
+        view.store(plan.slot_at(DEAD) + slot::IDENTITY, own ^ OTHER_START);
+        view.store(plan.slot_at(DEAD) + slot::RESCUER, own ^ OTHER_NAMESPACE);
+        if has_slot {
+            view.store(plan.slot_at(THEIRS) + slot::IDENTITY, own ^ OTHER_NAMESPACE);
+        }
+        let theirs = Presence::begin(&store.session.mapping).unwrap().unwrap();
+        theirs.end_turn().unwrap();
+        if let Some(seat) = sits {
+            assert!(theirs.sit(seat));
+        }
+        let is_cleared = |store: &mut Store| {
+            store.tidy().unwrap();
+            view.load(plan.slot_at(DEAD) + slot::IDENTITY) == 0
+        };
+        assert_eq!(is_cleared(&mut store), expected, "{has_slot} {sits:?}");
+        drop(theirs);
+        assert!(is_cleared(&mut store));
+        store.tidy().unwrap();
+        assert_eq!(store.stat().participants.len(), 1);
+    }
+
+    #[test]
+    fn a_rescuer_of_another_namespace_is_dead_when_it_sits_nowhere() {
+        check(false, None, true);
+        check(true, None, true);
+        check(true, Some(THEIRS), false);
+        check(false, Some(DEAD), false);
     }
 }

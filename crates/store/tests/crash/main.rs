@@ -3,8 +3,8 @@
 //!
 //! `cargo test -p morecore-store --test crash` explores every case, with each image that the child
 //! leaves handed to one rescuer. `cargo xtask crash` (CRASH=full) also stops and abandons the
-//! rescuer after each instruction with which *it* writes to the segment, and hands what is left to a
-//! second one.
+//! rescuer after each instruction with which *it* writes to the segment, and hands what is left to
+//! a second one.
 //!
 //! What goes where: `tracer.rs` stops a child; `image.rs` copies a segment; `explore.rs` says what
 //! must hold at a stop; `cases.rs` lists the operations, one line each.

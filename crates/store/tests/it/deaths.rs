@@ -7,6 +7,20 @@ use morecore_store::{Change, Create, Error, Evict, Store};
 
 use crate::{ALWAYS, chance, prove, value_of};
 
+/// How long a child may take for its part of a test on a machine that has much else to do.
+const SOON: Duration = Duration::from_secs(100);
+
+/// Has this child of fork end when the thread that started it does, and with it the test.
+pub(crate) fn die_with_parent(parent: u32) {
+    // SAFETY: no pointers are passed.
+    unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) };
+    // It may have ended before that.
+    if std::os::unix::process::parent_id() != parent {
+        // SAFETY: leaving at once is always allowed.
+        unsafe { libc::_exit(101) }
+    }
+}
+
 /// A child that works on the store until it is killed.
 pub(crate) struct Child {
     pid: i32,
@@ -15,15 +29,44 @@ pub(crate) struct Child {
 impl Child {
     /// Forks a child that calls `work` until it dies.
     pub(crate) fn start(store: &mut Store, mut work: impl FnMut(&mut Store)) -> Self {
+        let parent = std::process::id();
         // SAFETY: the child uses its own copy of all, and leaves by `_exit` or a signal.
         let pid = unsafe { libc::fork() };
         assert!(pid >= 0);
         if pid == 0 {
-            loop {
-                work(store);
-            }
+            die_with_parent(parent);
+            // A panic that went on would come out in a test that has no other threads any more.
+            let _panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+                loop {
+                    work(store);
+                }
+            }));
+            // SAFETY: leaving at once is always allowed.
+            unsafe { libc::_exit(101) }
         }
         Self { pid }
+    }
+
+    /// Waits until something is so; it must be soon, and this child must live.
+    #[track_caller]
+    pub(crate) fn wait_until(&self, mut is_so: impl FnMut() -> bool) {
+        let begin = Instant::now();
+        while !is_so() {
+            assert!(!self.has_ended(), "the child ended early");
+            assert!(begin.elapsed() < SOON, "nothing came in {SOON:?}");
+            std::thread::yield_now();
+        }
+    }
+
+    /// Whether it runs no more; it is still to be waited for.
+    fn has_ended(&self) -> bool {
+        // SAFETY: plain numbers, for which all zero is a value.
+        let mut told: libc::siginfo_t = unsafe { std::mem::zeroed() };
+        let how = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
+        // SAFETY: our own child, and a structure that is ours to write.
+        let failed = unsafe { libc::waitid(libc::P_PID, self.pid as u32, &raw mut told, how) };
+        assert_eq!(failed, 0);
+        told.si_signo != 0
     }
 
     fn signal(&self, signal: i32) {
@@ -241,9 +284,10 @@ fn processes_that_write_the_same_keys_keep_them_whole() {
             })
         })
         .collect();
-    while done[0].load(std::sync::atomic::Ordering::Acquire) < 3 {
+    children[0].wait_until(|| {
         disturb(&mut store, &mut chance);
-    }
+        done[0].load(std::sync::atomic::Ordering::Acquire) == 3
+    });
     assert_eq!(value_of(&mut store, b"count").unwrap(), b"6000");
     assert_eq!(store.stat().participants.len(), 4);
     children.into_iter().for_each(Child::kill);
@@ -258,9 +302,7 @@ fn a_child_of_fork_is_a_participant_of_its_own() {
         store.set(b"child", b"was here", &ALWAYS).unwrap();
         done[0].store(1, std::sync::atomic::Ordering::Release);
     });
-    while done[0].load(std::sync::atomic::Ordering::Acquire) == 0 {
-        std::thread::yield_now();
-    }
+    child.wait_until(|| done[0].load(std::sync::atomic::Ordering::Acquire) != 0);
     let mut pids: Vec<_> = store.stat().participants.iter().map(|one| one.pid).collect();
     let mut expected = vec![std::process::id(), child.pid as u32];
     pids.sort_unstable();

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use morecore_store::{Create, Error, Evict, Name, Store};
 
-use crate::deaths::{Child, shared_words};
+use crate::deaths::{Child, die_with_parent, shared_words};
 use crate::{ALWAYS, prove, value_of};
 
 /// A folder of this test alone, which is removed also when the test fails.
@@ -112,9 +112,7 @@ fn what_the_killed_left_in_a_file_is_recovered_and_closed_by_the_next() {
             std::thread::park();
         }
     });
-    while done[0].load(Acquire) == 0 {
-        std::thread::yield_now();
-    }
+    child.wait_until(|| done[0].load(Acquire) != 0);
     child.kill();
     let mut store = Store::attach(&name).unwrap();
     store.set(b"k", &[2; 5000], &ALWAYS).unwrap();
@@ -144,6 +142,7 @@ fn what_is_no_store_is_named_and_left() {
 
 /// Runs `work` as a user who owns nothing; false where this process may not become one.
 fn as_nobody(work: impl FnOnce() -> bool) -> bool {
+    let parent = std::process::id();
     // SAFETY: the child uses its own copy of all, and leaves by `_exit`.
     let pid = unsafe { libc::fork() };
     assert!(pid >= 0);
@@ -152,6 +151,8 @@ fn as_nobody(work: impl FnOnce() -> bool) -> bool {
         let is_of_nobody = unsafe { libc::setgid(65_534) } == 0;
         // SAFETY: no pointers are passed.
         let is_nobody = is_of_nobody && unsafe { libc::setuid(65_534) } == 0;
+        // Who becomes another must say so again.
+        die_with_parent(parent);
         let is_right = is_nobody && work();
         // SAFETY: leaving at once is always allowed.
         unsafe { libc::_exit(i32::from(!is_right)) }
@@ -212,15 +213,16 @@ fn memory_is_handed_over_a_socket() {
             std::thread::park();
         }
     });
+    listener.set_nonblocking(true).unwrap();
     for is_read_only in [false, true, true] {
-        let (stream, _) = listener.accept().unwrap();
-        store.hand_over(&stream, is_read_only).unwrap();
+        let mut accepted = None;
+        child.wait_until(|| {
+            accepted = listener.accept().ok();
+            accepted.is_some()
+        });
+        store.hand_over(&accepted.unwrap().0, is_read_only).unwrap();
     }
-    let begin = Instant::now();
-    while value_of(&mut store, b"seen") != Some(vec![1; 9]) {
-        assert!(begin.elapsed() < Duration::from_secs(20));
-        std::thread::yield_now();
-    }
+    child.wait_until(|| value_of(&mut store, b"seen") == Some(vec![1; 9]));
     assert_eq!(store.stat().participants.len(), 2);
     child.kill();
     store.tidy().unwrap();
@@ -255,6 +257,8 @@ fn check_foreign_death(attach: impl Fn() -> Store) {
         // SAFETY: the child uses its own copy of all, and leaves by a signal.
         let pid = unsafe { libc::fork() };
         if pid == 0 {
+            // Its parent's number means nothing in its namespace.
+            die_with_parent(0);
             let mut theirs = attach();
             theirs.hold_keys(&[b"k"]).unwrap();
             words[1].store(1, Release);
@@ -270,20 +274,17 @@ fn check_foreign_death(attach: impl Fn() -> Store) {
             std::thread::park();
         }
     });
-    while words[0].load(Acquire) == 0 || words[1].load(Acquire) == 0 {
-        if words[0].load(Acquire) == u64::MAX {
-            eprintln!("no new pid namespace may be made here");
-            return;
-        }
-        std::thread::yield_now();
+    let told = || [0, 1].map(|word: usize| words[word].load(Acquire));
+    outer.wait_until(|| told()[0] == u64::MAX || !told().contains(&0));
+    if told()[0] == u64::MAX {
+        eprintln!("no new pid namespace may be made here");
+        return;
     }
     store.tidy().unwrap();
     assert_eq!(store.stat().participants.len(), 2, "it lives");
     // SAFETY: a process that our child started, and has not waited for yet.
     unsafe { libc::kill(words[0].load(Acquire) as i32, libc::SIGKILL) };
-    while words[1].load(Acquire) != 2 {
-        std::thread::yield_now();
-    }
+    outer.wait_until(|| told()[1] == 2);
     let begin = Instant::now();
     store.set(b"k", b"new", &ALWAYS).unwrap();
     assert!(begin.elapsed() < Duration::from_secs(2), "{:?}", begin.elapsed());

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use morecore_store::{Create, Error, Evict, Set, Store};
 
+use crate::deaths::die_with_parent;
 use crate::{ALWAYS, chance};
 
 /// Memory aligned to a page, for a copy of a segment.
@@ -114,10 +115,12 @@ enum End {
 fn write_in_child(input: &[u8], memory: &mut body::Fenced) -> End {
     let base = &body::bases()[usize::from(input[0]) % body::bases().len()];
     let bytes = base.mutate(&input[1..], memory);
+    let parent = std::process::id();
     // SAFETY: the child uses its own copy of all, and leaves by `_exit` or a signal.
     let pid = unsafe { libc::fork() };
     assert!(pid >= 0);
     if pid == 0 {
+        die_with_parent(parent);
         std::panic::set_hook(Box::new(|info| {
             let message = info.payload_as_str().unwrap_or_default();
             // A debug build finds some of what the heap lies about in its arithmetic, before the

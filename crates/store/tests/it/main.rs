@@ -9,6 +9,7 @@ mod expiry;
 mod files;
 mod give_back;
 mod hostile;
+mod leases;
 mod many;
 mod model;
 mod segments;

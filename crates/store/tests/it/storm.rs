@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 use fastrand::Rng;
 use morecore_store::{Change, Create, Error, Evict, Expiry, Set, Store};
 
-use crate::deaths::shared_words;
+use crate::deaths::{die_with_parent, shared_words};
 use crate::{ALWAYS, chance, prove};
 
 const WORKERS: usize = 8;
@@ -277,14 +277,15 @@ fn start(store: &mut Store, mut worker: Worker, wanted: Option<i32>) -> i32 {
         // The next process gets the number behind the last one's. Another may come between.
         let _ = std::fs::write("/proc/sys/kernel/ns_last_pid", format!("{}", wanted - 1));
     }
+    let maker = std::process::id();
     // SAFETY: the child uses its own copy of all, and leaves by `_exit` or a signal.
     let pid = unsafe { libc::fork() };
     assert!(pid >= 0);
     if pid != 0 {
         return pid;
     }
-    // SAFETY: plain numbers; whoever made the storm may fail, and then it is over for all.
-    unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) };
+    // Whoever made the storm may fail, and then it is over for all.
+    die_with_parent(maker);
     let work = std::panic::AssertUnwindSafe(|| {
         loop {
             worker.step(store);

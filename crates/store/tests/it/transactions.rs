@@ -1,6 +1,6 @@
 //! Changes whose keys are held first, and looked at for as long as it takes.
 
-use morecore_store::{Change, Evict, Store};
+use morecore_store::{Change, Error, Evict, Store};
 
 use crate::{ALWAYS, prove, small, value_of};
 
@@ -89,4 +89,39 @@ fn what_does_not_fit_changes_nothing() {
     assert!(store.commit_held(false, &changes).is_err());
     assert_eq!((value_of(&mut store, b"a").unwrap(), store.len()), (b"old".to_vec(), 1));
     prove(&mut store);
+}
+
+/// More keys at once than can be taken back, or claimed: nothing of them is there.
+fn check_too_many(keys: usize, bytes: usize) {
+    let how = morecore_store::Create { memory_bytes: 16 << 20, ..Default::default() };
+    let mut store = Store::anonymous(&how).unwrap();
+    store.set(b"0", b"old", &ALWAYS).unwrap();
+    let names: Vec<Vec<u8>> = (0..keys).map(|number| number.to_string().into_bytes()).collect();
+    let names: Vec<&[u8]> = names.iter().map(Vec::as_slice).collect();
+    let mut set = |keys: &[&[u8]]| {
+        let all = || keys.iter().map(|_| put(&vec![b'v'; bytes])).collect();
+        let done = store.update_many(keys, |_| (all(), ()));
+        let verified = prove(&mut store);
+        assert_eq!((verified.claimed, verified.pending), (0, 0));
+        (done, verified.entries, value_of(&mut store, b"0").unwrap().len())
+    };
+    match set(&names) {
+        (Err(Error::TooManyKeys { keys: told, most }), 1, 3) => {
+            assert!(most < told && told <= keys as u64, "{told} keys, at most {most}");
+        }
+        other => panic!("{other:?}"),
+    }
+    // Half of what there may be is possible at once.
+    let half = &names[..200];
+    assert!(matches!(set(half), (Ok(()), 200, length) if length == bytes));
+}
+
+#[test]
+fn more_keys_than_can_be_taken_back_change_nothing() {
+    check_too_many(3000, 3);
+}
+
+#[test]
+fn more_keys_than_can_be_claimed_change_nothing() {
+    check_too_many(600, 200);
 }

@@ -1,7 +1,8 @@
 //! Models: every order of steps that the memory model allows, tried by loom.
 //!
 //! The holds are the store's own code, on loom's atomics. Versions are read and changed step by
-//! step as `session.rs` and `reader.rs` do it, on a shard of two words.
+//! step as `session.rs` and `reader.rs` do it, on a shard of two words; leases are taken and end as
+//! in `lease.rs`.
 //!
 //! `cargo xtask loom`, or `RUSTFLAGS="--cfg loom" cargo test --release --test loom`; without that
 //! flag there is nothing here.
@@ -10,7 +11,7 @@
 mod atomic {
     //! What `src/atomic.rs` gives, by loom. Whoever sleeps may wake at any time, so a nap is none.
 
-    pub(crate) use loom::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+    pub(crate) use loom::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
     pub(crate) use loom::sync::atomic::{AtomicU32, AtomicU64, fence};
 
     pub(crate) fn wait(_word: &AtomicU32, _expected: u32, _nap: std::time::Duration) {
@@ -21,7 +22,9 @@ mod atomic {
 }
 
 #[path = "../../src/hold.rs"]
+#[allow(dead_code, reason = "models ask less of a hold than the store does")]
 mod hold;
+mod leases;
 mod versions;
 
 use atomic::AtomicU32;
