@@ -91,9 +91,9 @@ impl Bins {
         self.link(core, begin, next_at(begin))
     }
 
-    /// What stands in a link of the free chunk at `begin`: none, or a place where a chunk may begin.
-    /// Links lie in what was somebody's payload, and who writes into that after its free must not
-    /// lead us out of the core.
+    /// What stands in a link of the free chunk at `begin`: none, or a place where a chunk may
+    /// begin. Links lie in what was somebody's payload, and who writes into that after its free
+    /// must not lead us out of the core.
     #[inline(always)]
     fn link<J: Journal>(self, core: &Core<J>, begin: Offset, at: Offset) -> Offset {
         let linked = core.read(at);

@@ -98,8 +98,8 @@ impl Warm {
         set_note(free, self.epoch);
     }
 
-    /// Takes down that `chunk` is used now, cut out of a free one, and was never touched from `fresh`
-    /// on. Returns those of its pages that are known to be zero, because they had gone back.
+    /// Takes down that `chunk` is used now, cut out of a free one, and was never touched from
+    /// `fresh` on. Returns those of its pages that are known to be zero, for they had gone back.
     pub(crate) fn taken(&mut self, chunk: Chunk, fresh: Offset) -> Option<Region> {
         let (front, rest) = (chunk.free_before(&core()), chunk.free_after(&core()));
         let begin = front.map_or(chunk.begin, |front| front.begin);
@@ -169,8 +169,8 @@ impl Warm {
         0
     }
 
-    /// Gives back early what is warm of the free chunks `all` that are noted. `fresh` says of a chunk
-    /// from where on it was never touched.
+    /// Gives back early what is warm of the free chunks `all` that are noted. `fresh` says of a
+    /// chunk from where on it was never touched.
     pub(crate) fn give_back_early(
         &mut self,
         all: impl Iterator<Item = Chunk>,

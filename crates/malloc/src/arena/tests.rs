@@ -100,8 +100,8 @@ fn each_record(arena: &Arena, mut visit: impl FnMut(&Thread)) {
 /// The variable that says to a child that it is one.
 const ALONE: &str = "MORECORE_TEST_ALONE";
 
-/// Runs `work` in a child of its own, so that no other test uses the heap meanwhile: the test called
-/// `name` is run again, alone, and then does `work` itself.
+/// Runs `work` in a child of its own, so that no other test uses the heap meanwhile: the test
+/// called `name` is run again, alone, and then does `work` itself.
 fn alone(name: &str, work: impl FnOnce()) {
     if std::env::var_os(ALONE).is_some() {
         return work();
