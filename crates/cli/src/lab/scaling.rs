@@ -10,7 +10,7 @@
 use std::hint::black_box;
 use std::sync::Barrier;
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::workloads::{Measure, give_back, payload, small};
 
@@ -20,6 +20,16 @@ pub(crate) const THREADS: [usize; 5] = [1, 2, 8, 64, 1000];
 
 /// Numbers of live payloads to show: from what fits into the nearest cache to more than any cache.
 pub(crate) const LIVE: [usize; 5] = [1_000, 10_000, 100_000, 1_000_000, 10_000_000];
+
+/// Numbers of live payloads of 16 bytes to show, which fit by the hundred million.
+pub(crate) const TINY: [usize; 6] = [1_000, 10_000, 100_000, 1_000_000, 10_000_000, TINY_MOST];
+
+/// The largest of them.
+pub(crate) const TINY_MOST: usize = 100_000_000;
+
+/// What that needs with the most wasteful of mallocs: a word of the table, and a payload and 16
+/// bytes beside it.
+pub(crate) const TINY_MOST_BYTES: u64 = TINY_MOST as u64 * (8 + 32);
 
 /// Operations in all: half a second or more.
 const COUNT: usize = 4_000_000;
@@ -59,6 +69,28 @@ pub(crate) fn with_live(measure: Measure, live: usize) -> f64 {
     begin.elapsed().as_secs_f64() * 1e9 / count as f64
 }
 
+/// Nanoseconds that a payload of 16 bytes takes while `live` of them are asked for, none freed; and
+/// those that an operation takes while they live.
+pub(crate) fn with_tiny(measure: Measure, live: usize) -> (f64, f64) {
+    let (mut rng, count) = (measure.rng(0), measure.share(COUNT));
+    let tiny = |turn: usize| black_box(Box::new([turn as u8; 16]));
+    // The table's own pages are there before the clock runs.
+    let mut all: Vec<Option<Box<[u8; 16]>>> = Vec::new();
+    all.resize_with(live, || None);
+    let begin = Instant::now();
+    all.iter_mut().enumerate().for_each(|(turn, one)| *one = Some(tiny(turn)));
+    let filled = Instant::now();
+    let mut sum = 0;
+    for turn in 0..count {
+        let next = tiny(turn);
+        let old = all[rng.usize(..live)].replace(next);
+        sum += old.map_or(0, |old| u64::from(old[0]));
+    }
+    black_box(sum);
+    let nanoseconds = |time: Duration, count: usize| time.as_secs_f64() * 1e9 / count as f64;
+    (nanoseconds(filled - begin, live), nanoseconds(filled.elapsed(), count))
+}
+
 /// What one thread has.
 struct Work {
     rng: fastrand::Rng,
@@ -94,5 +126,7 @@ mod tests {
             assert!(in_threads(measure, threads) > 0.0);
         }
         assert!(with_live(measure, 1000) > 0.0);
+        let (fill, operation) = with_tiny(measure, 1000);
+        assert!(fill > 0.0 && operation > 0.0);
     }
 }

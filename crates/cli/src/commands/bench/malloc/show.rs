@@ -59,23 +59,25 @@ impl Point {
 
     /// Plays it in this process and tells the numbers, one or more a line, behind their name.
     pub(super) fn play(self, measure: Measure) -> Result<(), Failure> {
-        let nanoseconds = match self {
-            Point::Threads(count) => scaling::in_threads(measure, count),
-            Point::Live(count) => scaling::with_live(measure, count),
+        match self {
+            Point::Threads(count) => {
+                println!("{count} threads::{}", scaling::in_threads(measure, count));
+            }
+            Point::Live(count) => {
+                println!("{count} live::{}", scaling::with_live(measure, count));
+            }
+            Point::Tiny(count) => {
+                let (fill, operation) = scaling::with_tiny(measure, count);
+                println!("{count} tiny, to fill::{fill}");
+                println!("{count} tiny::{operation}");
+            }
             Point::Footprint => {
                 for moment in footprint::play(measure)? {
                     let footprint::Moment { name, live_bytes, resident_bytes } = moment;
                     println!("{name}:{live_bytes}:{resident_bytes}");
                 }
-                return Ok(());
             }
-        };
-        let (what, count) = match self {
-            Point::Threads(count) => ("threads", count),
-            Point::Live(count) => ("live", count),
-            Point::Footprint => return Ok(()),
-        };
-        println!("{count} {what}::{nanoseconds}");
+        }
         Ok(())
     }
 }
@@ -103,7 +105,9 @@ impl Show {
         match self {
             Show::Scaling => {
                 let threads = scaling::THREADS.into_iter().map(Point::Threads);
-                threads.chain(scaling::LIVE.into_iter().map(Point::Live)).collect()
+                let live = scaling::LIVE.into_iter().map(Point::Live);
+                let tiny = scaling::TINY.into_iter().map(Point::Tiny);
+                threads.chain(live).chain(tiny).collect()
             }
             Show::Footprint => vec![Point::Footprint],
         }
@@ -120,7 +124,13 @@ impl Show {
     ) -> Result<(), Failure> {
         let progress = Progress::new();
         let mut rows = Vec::new();
+        let free_bytes = available_bytes();
         for point in self.points() {
+            let is_most = matches!(point, Point::Tiny(scaling::TINY_MOST));
+            if is_most && free_bytes.is_some_and(|bytes| bytes < scaling::TINY_MOST_BYTES) {
+                progress.say(format_args!("{} needs more memory than is free", point.name()));
+                continue;
+            }
             let samples = interleave(contestants, effort, |contestant| {
                 progress.say(format_args!("{} on {}", point.name(), contestant.name));
                 played(point, contestant, measure)
@@ -179,6 +189,15 @@ impl Show {
         let rows: Vec<Value> = rows.iter().map(row).collect();
         json!({ "rounds": effort.rounds(), "unit": unit, "rows": rows })
     }
+}
+
+/// The bytes that programs can still get without anything being written to a disk, if the system
+/// tells; proc(5).
+fn available_bytes() -> Option<u64> {
+    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
+    let kib: u64 = line.split_whitespace().next()?.parse().ok()?;
+    Some(kib << 10)
 }
 
 /// What a process told: a name, live bytes if it knows any, and the number that counts.
