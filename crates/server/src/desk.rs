@@ -17,6 +17,7 @@ use crate::execute::each_key;
 use crate::keyspace::Keyspace;
 use crate::shared::{Counts, Shared, now_ms};
 use crate::slow::Watch;
+use crate::tally::Tally;
 
 /// What executes commands: one for each loop, or a few that many threads share.
 pub(crate) struct Desk {
@@ -197,6 +198,11 @@ impl Desk {
             }
         }
         done
+    }
+
+    /// Counts what a client of memcached met with.
+    pub(crate) const fn count(&mut self, tally: Tally) {
+        self.counts.tallies[tally as usize] += 1;
     }
 
     /// Counts whether a key that was asked for was there.

@@ -41,6 +41,7 @@ mod serve;
 mod settings;
 mod shared;
 mod slow;
+mod tally;
 mod tidy;
 mod transaction;
 

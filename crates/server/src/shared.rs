@@ -3,6 +3,7 @@
 //! Promises: counting costs a thread a few plain additions to its own line of memory a turn, and
 //! nothing that another thread could feel.
 
+use std::array::from_fn;
 use std::hash::{BuildHasher, RandomState};
 use std::ops::Deref;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -20,10 +21,11 @@ use crate::log::Log;
 use crate::options::{Model, Options};
 use crate::settings::Settings;
 use crate::slow::SlowLog;
+use crate::tally::TALLIES;
 
-/// Words that one thread or process counts in, 128 bytes: two lines, because processors fetch
-/// pairs.
-const BLOCK: usize = 16;
+/// Words that one thread or process counts in, 256 bytes: two pairs of lines, because processors
+/// fetch pairs.
+const BLOCK: usize = 32;
 
 /// What every connection of a server shares.
 #[derive(Debug)]
@@ -73,6 +75,8 @@ pub(crate) struct Counts {
     pub(crate) flushes: u64,
     pub(crate) in_bytes: u64,
     pub(crate) out_bytes: u64,
+    /// What clients of memcached met with, by [`Tally`].
+    pub(crate) tallies: [u64; TALLIES],
 }
 
 /// What one desk counted since the start: only it writes them, so that nobody has to lock a line;
@@ -87,6 +91,7 @@ pub(crate) struct Totals {
     pub(crate) flushes: Count,
     pub(crate) in_bytes: Count,
     pub(crate) out_bytes: Count,
+    pub(crate) tallies: [Count; TALLIES],
 }
 
 impl Shared {
@@ -167,6 +172,7 @@ impl Shared {
             flushes: since(all.flushes, &before.flushes),
             in_bytes: since(all.in_bytes, &before.in_bytes),
             out_bytes: since(all.out_bytes, &before.out_bytes),
+            tallies: from_fn(|kind| since(all.tallies[kind], &before.tallies[kind])),
         }
     }
 
@@ -185,6 +191,9 @@ impl Shared {
         ] {
             before.store(all, Relaxed);
         }
+        for (before, all) in before.tallies.iter().zip(all.tallies) {
+            before.store(all, Relaxed);
+        }
     }
 
     fn all_counts(&self) -> Counts {
@@ -197,6 +206,7 @@ impl Shared {
             flushes: self.sum(|totals| &totals.flushes),
             in_bytes: self.sum(|totals| &totals.in_bytes),
             out_bytes: self.sum(|totals| &totals.out_bytes),
+            tallies: from_fn(|kind| self.sum(|totals| &totals.tallies[kind])),
         }
     }
 
@@ -248,6 +258,7 @@ impl Totals {
             flushes: count(5),
             in_bytes: count(6),
             out_bytes: count(7),
+            tallies: from_fn(|kind| count(8 + kind)),
         }
     }
 
@@ -264,6 +275,11 @@ impl Totals {
             (&self.in_bytes, counts.in_bytes),
             (&self.out_bytes, counts.out_bytes),
         ] {
+            if count > 0 {
+                total.store(total.load(Relaxed) + count, Relaxed);
+            }
+        }
+        for (total, count) in self.tallies.iter().zip(counts.tallies) {
             if count > 0 {
                 total.store(total.load(Relaxed) + count, Relaxed);
             }

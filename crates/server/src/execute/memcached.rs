@@ -27,6 +27,7 @@ use super::After;
 use super::connection::authenticate;
 use crate::caller::Caller;
 use crate::desk::Desk;
+use crate::tally::Tally;
 
 /// The version of memcached whose commands, words and borders ours are.
 const MEMCACHED_VERSION: &str = "1.6.18";
@@ -142,6 +143,7 @@ fn answer(
                 Some(_) => (change, true),
                 None => (Change::Keep, false),
             })?;
+            desk.count(if is_there { Tally::TouchHit } else { Tally::TouchMiss });
             reply.touched(is_there, is_quiet);
         }
         Command::Debug { key, word } => match desk.store.peek(key)? {
@@ -194,6 +196,9 @@ fn get_many(get: Get<'_>, desk: &mut Desk, reply: &mut Encoder<'_>) -> Answered 
             read(key, get.expiry, Want::Value, desk, out)
         })?;
         desk.count_look_up(found.is_some());
+        if get.expiry.is_some() {
+            desk.count(if found.is_some() { Tally::TouchHit } else { Tally::TouchMiss });
+        }
         desk.expected_bytes = found.map_or(expected, |facts| facts.bytes);
         if reply.len() as u64 > most {
             return Err(Denied::ReplyTooLarge);
@@ -227,6 +232,9 @@ fn meta_get(get: MetaGet<'_>, desk: &mut Desk, reply: &mut Encoder<'_>) -> Answe
         }))
     })?;
     desk.count_look_up(found.is_some() && !is_made);
+    if get.expiry.is_some() {
+        desk.count(if found.is_some() { Tally::TouchHit } else { Tally::TouchMiss });
+    }
     if want == Want::Value {
         desk.expected_bytes = found.map_or(expected, |facts| facts.bytes);
     }

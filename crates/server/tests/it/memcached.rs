@@ -235,6 +235,26 @@ fn statistics_are_true() {
         assert_eq!(stat("stats slabs", "active_slabs").as_deref(), Some("1"));
         assert_eq!(stat("stats settings", "item_size_max").as_deref(), Some("1048576"));
         assert_eq!(stat("stats sizes", "sizes_status").as_deref(), Some("disabled"));
+        let asked = "set n 0 0 1|5|incr n 1|decr n 1|incr none 1|decr none 1|decr n 1|delete none|\
+                     touch n 0|touch none 0|gat 0 n|cas none 0 0 1 1|x|cas n 0 0 1 0|x|ms n 1|7|\
+                     delete n";
+        assert_eq!(stat(asked, "none"), None);
+        for (name, count) in [
+            ("cmd_touch", "3"),
+            ("touch_hits", "2"),
+            ("touch_misses", "1"),
+            ("delete_hits", "1"),
+            ("delete_misses", "1"),
+            ("incr_hits", "1"),
+            ("incr_misses", "1"),
+            ("decr_hits", "2"),
+            ("decr_misses", "1"),
+            ("cas_hits", "0"),
+            ("cas_misses", "1"),
+            ("cas_badval", "1"),
+        ] {
+            assert_eq!(stat("stats", name).as_deref(), Some(count), "{name}");
+        }
         assert_eq!(ask(&mut talk, "stats reset|"), ["RESET"]);
         talk.send(b"stats conns\r\n");
         assert!(talk.line().contains(":addr 127.0.0.1:"));

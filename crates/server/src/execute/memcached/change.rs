@@ -19,6 +19,7 @@ use morecore_wire::memcached::{
 
 use super::{Answered, Denied, at_ms, facts, stored_expiry};
 use crate::desk::Desk;
+use crate::tally::Tally;
 
 /// `set`, `add`, `replace`, `append`, `prepend`, `cas` and `ms`.
 pub(super) fn put(put: Put<'_>, desk: &mut Desk, reply: &mut Encoder<'_>) -> Answered {
@@ -34,6 +35,13 @@ pub(super) fn put(put: Put<'_>, desk: &mut Desk, reply: &mut Encoder<'_>) -> Ans
         desk.store.delete(put.key)?;
     }
     let (outcome, facts) = done?;
+    if put.compare.is_some() {
+        desk.count(match outcome {
+            Outcome::Done => Tally::CompareHit,
+            Outcome::NotFound | Outcome::NotStored => Tally::CompareMiss,
+            Outcome::Exists => Tally::CompareBad,
+        });
+    }
     reply.stored(&put.answer, outcome, &facts);
     Ok(())
 }
@@ -126,6 +134,8 @@ pub(super) fn delete(delete: Delete<'_>, desk: &mut Desk, reply: &mut Encoder<'_
     } else {
         Outcome::NotFound
     };
+    let is_hit = outcome != Outcome::NotFound;
+    desk.count(if is_hit { Tally::DeleteHit } else { Tally::DeleteMiss });
     reply.deleted(&delete.answer, outcome);
     Ok(())
 }
@@ -152,6 +162,13 @@ pub(super) fn increment(
     reply: &mut Encoder<'_>,
 ) -> Answered {
     let (counted, facts) = count(&increment, desk)?;
+    let is_miss = matches!(counted, Counted::NotFound | Counted::Created(_));
+    desk.count(match (increment.is_decrement, is_miss) {
+        (false, false) => Tally::IncrementHit,
+        (false, true) => Tally::IncrementMiss,
+        (true, false) => Tally::DecrementHit,
+        (true, true) => Tally::DecrementMiss,
+    });
     reply.counted(&increment.answer, counted, &facts);
     Ok(())
 }

@@ -12,6 +12,7 @@ use morecore_wire::memcached::{Encoder, Limits, Stats};
 
 use super::{CLASS, MEMCACHED_VERSION};
 use crate::desk::Desk;
+use crate::tally::Tally;
 
 /// `stats` and its kin.
 pub(super) fn stats(asked: Stats, desk: &mut Desk, reply: &mut Encoder<'_>) {
@@ -66,6 +67,11 @@ fn general(desk: &mut Desk, reply: &mut Encoder<'_>) {
         ("morecore_participants", stat.participants.len() as u64),
         ("morecore_recoveries", stat.recoveries),
     ] {
+        reply.stat(name, count);
+    }
+    let [touch_hits, touch_misses, ..] = counts.tallies;
+    reply.stat("cmd_touch", touch_hits + touch_misses);
+    for (name, count) in Tally::NAMES.iter().zip(counts.tallies) {
         reply.stat(name, count);
     }
     reply.stat("threads", shared.options.threads.map_or(1, std::num::NonZeroUsize::get));
