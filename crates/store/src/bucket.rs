@@ -1,16 +1,12 @@
 //! A bucket: one line of the cache, with a small entry whole.
 //!
 //! ```text
-//!   word 0      kind 3 | flagged | key bytes 6 | value bytes 6 | hop 16 | version, low 32
+//!   word 0      kind 3 | flagged | key bytes 6 | value bytes 6 | unused 16 | version, low 32
 //!   word 1      expiry in unix ms 44 (0 = never) | main | unused 3 | version, high 16
 //!   words 2-7   the key, then the value, then the flags
 //! ```
 //!
 //! Flags of 0 cost nothing; others take 4 of the 48 bytes, which `flagged` tells.
-//!
-//! The hop belongs to the place, not to the entry: bit d says that the bucket d places further on
-//! holds an entry whose home is here. So a look-up reads the home, and then only buckets with
-//! entries of this home, at most 15 places away.
 //!
 //! Out of the table, the same type also holds an entry that has a payload (see `payload.rs`), with
 //! its words 0 and 1 as above, and all that its head says:
@@ -23,8 +19,8 @@
 //!   word 6      offset of the value
 //! ```
 //!
-//! Promises: a bucket of kind 0 is empty, and then its other words mean nothing.
-//! Source: M. Herlihy, N. Shavit, M. Tzafrir, Hopscotch Hashing, 2008.
+//! Knows nothing of where it stands: whether a bucket holds an entry at all, its mark tells
+//! (`shelf.rs`).
 
 use crate::hash::hash;
 use crate::layout::{BYTES_MOST, KEY_BYTES_MOST, WORD};
@@ -35,9 +31,6 @@ use crate::{Error, Meta};
 /// The bytes of a bucket: a line of the cache, so that a small entry costs one miss.
 pub(crate) const BUCKET_BYTES: u64 = 64;
 
-/// How far from its home an entry may stand, in buckets; one bit each in the hop.
-pub(crate) const HOP: u64 = 16;
-
 /// What fits in words 2 to 7.
 pub(crate) const INLINE_BYTES: usize = 48;
 
@@ -47,8 +40,6 @@ const FLAGGED: u64 = 0x8;
 const INLINE: u64 = 1;
 const FLAGGED_INLINE: u64 = FLAGGED | INLINE;
 const PAYLOAD: u64 = 2;
-const HOP_SHIFT: u32 = 16;
-const HOP_MASK: u64 = 0xffff << HOP_SHIFT;
 /// Where an inline entry says its key's length and its value's, in six bits each.
 const KEY_BYTES_SHIFT: u32 = 4;
 const VALUE_BYTES_SHIFT: u32 = 10;
@@ -125,7 +116,7 @@ pub(crate) struct Payload {
 }
 
 impl Bucket {
-    /// An entry that fits whole; `None` if it does not. Version and hop are put in later.
+    /// An entry that fits whole; `None` if it does not. The version is put in later.
     pub(crate) fn inline(key: &[u8], value: &[u8], flags: u32) -> Option<Self> {
         let bytes = key.len() + value.len();
         if bytes + if flags == 0 { 0 } else { FLAGS_BYTES } > INLINE_BYTES {
@@ -173,39 +164,6 @@ impl Bucket {
         let (key_at, key_bytes) = key;
         let (at, value) = (at | low << LOW_BITS, value_bytes | high << LOW_BITS);
         Self([PAYLOAD, 0, at, value, key_bytes, key_at, value_at, 0])
-    }
-
-    pub(crate) fn is_empty(&self) -> bool {
-        self.0[0] & KIND_MASK == 0
-    }
-
-    /// Does word 0 belong to an entry?
-    #[inline]
-    pub(crate) fn is_used(word0: u64) -> bool {
-        word0 & KIND_MASK != 0
-    }
-
-    /// The hop in word 0.
-    #[inline]
-    pub(crate) fn hop(word0: u64) -> u64 {
-        (word0 & HOP_MASK) >> HOP_SHIFT
-    }
-
-    /// Word 0 of a place whose entry goes: only the hop stays.
-    pub(crate) fn emptied(word0: u64) -> u64 {
-        word0 & HOP_MASK
-    }
-
-    /// Word 0 with hop bit `distance` set or cleared.
-    pub(crate) fn with_hop_bit(word0: u64, distance: u64, is_set: bool) -> u64 {
-        let bit = 1 << (HOP_SHIFT as u64 + distance);
-        if is_set { word0 | bit } else { word0 & !bit }
-    }
-
-    /// This entry, in a place whose word 0 was `word0`.
-    pub(crate) fn placed(mut self, word0: u64) -> Self {
-        self.0[0] = (self.0[0] & !HOP_MASK) | (word0 & HOP_MASK);
-        self
     }
 
     pub(crate) fn version(&self) -> u64 {
@@ -392,6 +350,13 @@ pub(crate) fn says_inline_key_of(word0: u64, count: usize) -> bool {
     word0 & (KIND_MASK | INLINE_BYTES_MASK << KEY_BYTES_SHIFT) == head
 }
 
+/// The same, of one without flags.
+#[inline(always)]
+pub(crate) fn says_plain_key_of(word0: u64, count: usize) -> bool {
+    let head = INLINE | (count as u64) << KEY_BYTES_SHIFT;
+    word0 & (KIND_MASK | FLAGGED | INLINE_BYTES_MASK << KEY_BYTES_SHIFT) == head
+}
+
 /// The version in words 0 and 1.
 #[inline(always)]
 pub(crate) fn version_of(word0: u64, word1: u64) -> u64 {
@@ -438,10 +403,10 @@ mod tests {
     #[test]
     fn an_inline_entry_keeps_what_it_is_given() {
         let bucket = Bucket::inline(b"key", b"value", 0).unwrap();
-        let bucket = bucket.with_version(0xffff_1234_5678).with_expiry(Some(99)).placed(5 << 16);
+        let bucket = bucket.with_version(0xffff_1234_5678).with_expiry(Some(99));
         let mut value = Vec::new();
         assert!(bucket.copy_inline_value(&mut value));
-        assert_eq!((value.as_slice(), Bucket::hop(bucket.0[0])), (&b"value"[..], 5));
+        assert_eq!(value, b"value");
         let meta = Meta { version: 0xffff_1234_5678, expiry_ms: Some(99), bytes: 5, flags: 0 };
         assert_eq!((bucket.meta(), bucket.content_bytes()), (meta, 8));
     }
@@ -452,7 +417,7 @@ mod tests {
         assert!(Bucket::inline(&[1; 16], &[2; 33], 0).is_none());
         assert!(Bucket::inline(&[1; 16], &[2; 28], 1).is_some());
         assert!(Bucket::inline(&[1; 16], &[2; 29], 1).is_none());
-        assert!(Bucket::inline(&[], &[], 0).is_some_and(|bucket| !bucket.is_empty()));
+        assert!(Bucket::inline(&[], &[], 0).is_some_and(|bucket| bucket.is_inline()));
     }
 
     #[test]

@@ -22,7 +22,7 @@ use std::ops::Range;
 use morecore_heap::Offset;
 
 use crate::atomic::Relaxed;
-use crate::bucket::{BUCKET_BYTES, Bucket};
+use crate::bucket::Bucket;
 use crate::grow::Lacking;
 use crate::layout::{WORD, header, shard, slot};
 use crate::pick::Victim;
@@ -330,7 +330,7 @@ impl Session {
         }
         self.publish(None, Some(group.at))?;
         self.commit();
-        Ok(group.lines() * BUCKET_BYTES)
+        Ok(group.bytes())
     }
 
     /// Whether a directory leads nowhere but by these words.

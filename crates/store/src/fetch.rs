@@ -16,6 +16,7 @@ use crate::bucket::BUCKET_BYTES;
 use crate::hash::hash;
 use crate::payload::Stub;
 use crate::reader::Reader;
+use crate::shelf::{SHELF, mark_of};
 use crate::table::group_of;
 use crate::view::Look;
 
@@ -53,14 +54,22 @@ impl Store {
 }
 
 impl Reader<'_> {
-    /// Fetches the lines beside its home where an entry of `hash` may stand, and its payload.
+    /// Fetches the lines where an entry of `hash` may stand, and its payload.
     #[inline]
     fn fetch_on(self, hash: u64) {
         let Ok(Some(group)) = group_of(self.view, self.plan, hash) else { return };
-        for ring in [group.whole(), group.stubs()] {
-            if ring.lines == 0 {
-                continue;
+        if group.buckets != 0 {
+            let (shelves, home) = (group.whole(), group.whole().home(hash));
+            let marks = shelves.marks(self.view, home);
+            let mut equal = marks.map_or(0, |marks| marks.equal(mark_of(hash)));
+            while equal != 0 {
+                let index = home * SHELF + u64::from(equal.trailing_zeros());
+                self.view.prefetch(shelves.line_at(index));
+                equal &= equal - 1;
             }
+        }
+        let ring = group.stubs();
+        if ring.lines != 0 {
             let home = ring.home(hash);
             // The first bit is the home itself.
             let mut hop = ring.hop(self.view, home).unwrap_or(0) & !1;
@@ -69,10 +78,7 @@ impl Reader<'_> {
                 self.view.prefetch(ring.line_at(index));
                 hop &= hop - 1;
             }
-        }
-        if group.rows != 0 {
-            let row = group.stubs().line_at(group.stubs().home(hash));
-            self.fetch_payload(row, hash);
+            self.fetch_payload(ring.line_at(home), hash);
         }
     }
 

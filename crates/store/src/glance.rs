@@ -1,14 +1,17 @@
 //! A glance: the look-up that nearly every one is, in as few instructions as can be.
 //!
 //! ```text
-//!   version even --> group --> home --> entry --> its value behind the caller's bytes
+//!   version even --> group --> marks --> entry --> its value behind the caller's bytes
 //!   version the same?   yes: the value counts      no, or anything else: `Reader::get_again`
 //! ```
 //!
 //! The time of a look-up is that of its misses. A processor has several under way only if the next
 //! look-up begins while this one waits, and it looks no further ahead than some hundred
-//! instructions. So nothing here is done twice, nothing is called for an entry that stands whole in
-//! a group without rows, and what other entries need stands apart: it would take their registers.
+//! instructions; and what it does ahead is thrown away when it guessed a branch wrong. So nothing
+//! here is done twice, nothing is called for an entry that stands whole on its home shelf in a
+//! group without rows, what other entries need stands apart (it would take their registers), and no
+//! branch that depends on a line of memory is taken now one way and now the other: the marks, of
+//! which the cache holds most, say which line it is.
 //!
 //! Promises: as `reader.rs`. It gives up where a slower look-up has more to say: a shard that
 //! changes, flags beside an inline value, and whatever is damaged.
@@ -16,21 +19,19 @@
 use crate::Meta;
 use crate::atomic::{Acquire, AtomicU8, AtomicU64, Relaxed, fence};
 use crate::bucket::{
-    BUCKET_BYTES, Bucket, INLINE_BYTES, expiry_of, plain_value_bytes, says_inline_key_of,
-    version_of,
+    BUCKET_BYTES, INLINE_BYTES, expiry_of, plain_value_bytes, says_inline_key_of,
+    says_plain_key_of, version_of,
 };
 use crate::layout::{WORD, shard};
 use crate::payload::{self, Stub};
 use crate::racy;
 use crate::reader::Reader;
-use crate::ring::Ring;
+use crate::ring::{Ring, hop_in};
+use crate::shelf::{ALL, SHELF, SHELF_BYTES, Shelves, mark_of, spilled_bit};
 use crate::table::{Directory, Group, PLACES};
 
 /// Where in a bucket the key begins.
 const CONTENT_AT: usize = 2 * WORD as usize;
-
-/// How many lines behind its home an entry is fetched from before it is known where it stands.
-const FETCH_BEHIND: u64 = 2;
 
 /// How many lines of a payload are fetched at once, before its length is known; the rest when it
 /// is, and behind that the processor sees the pattern.
@@ -95,7 +96,7 @@ impl ShortKey {
         (key.len() <= 16).then_some(Self { bytes: key.len(), first, last })
     }
 
-    /// Whether a bucket is its inline entry.
+    /// Whether a bucket is its inline entry, without flags.
     #[inline(always)]
     fn is_in(self, line: &Line) -> bool {
         let head = line[0].load(Relaxed);
@@ -103,7 +104,90 @@ impl ShortKey {
         // SAFETY: inside of words 2 and 3.
         let end = unsafe { racy::load_word(end) };
         let differences = (line[2].load(Relaxed) ^ self.first) | (end ^ self.last);
-        differences == 0 && says_inline_key_of(head, self.bytes)
+        differences == 0 && says_plain_key_of(head, self.bytes)
+    }
+}
+
+/// Buckets and their marks, in bounds.
+#[derive(Debug, Clone, Copy)]
+struct Whole<'a> {
+    bytes: &'a [AtomicU8],
+    buckets: u64,
+}
+
+/// What the first look at a home shelf shows.
+enum First<'a> {
+    /// The entry.
+    Is(&'a Line),
+    /// That there is none.
+    Absent,
+    /// Neither: there may be more to look at.
+    Unclear,
+}
+
+impl<'a> Whole<'a> {
+    /// How many bytes it takes from where the buckets begin, `lines` lines of them and of others in
+    /// front of the marks. The last shelf counts as a full one: its marks are not asked how many
+    /// there are.
+    #[inline(always)]
+    fn reach(lines: u64) -> u64 {
+        lines * (BUCKET_BYTES + SHELF_BYTES) + SHELF * BUCKET_BYTES
+    }
+
+    /// Its home shelf, and the marks of that which are of a hash.
+    #[inline(always)]
+    fn marks(self, lines: u64, shelf: u64, hash: u64) -> (*const u8, u32) {
+        let at = lines * BUCKET_BYTES + shelf * SHELF_BYTES;
+        let marks = self.bytes.as_ptr().cast::<u8>().wrapping_add(at as usize);
+        // SAFETY: `reach` counts the marks of more shelves than there are.
+        (marks, unsafe { racy::equal_bytes(marks, mark_of(hash)) } & ALL)
+    }
+
+    /// The bucket of the lowest bit.
+    #[inline(always)]
+    fn line(self, shelf: u64, equal: u32) -> &'a Line {
+        let index = shelf * SHELF + u64::from(equal.trailing_zeros());
+        let line = self.bytes.as_ptr().wrapping_add((index * BUCKET_BYTES) as usize);
+        // SAFETY: `reach` counts the buckets of full shelves, each a line; the group is aligned.
+        unsafe { &*line.cast::<Line>() }
+    }
+
+    /// Looks at the first bucket whose mark is that of the hash.
+    #[inline(always)]
+    fn first(self, lines: u64, hash: u64, is_it: impl Fn(&Line) -> bool) -> First<'a> {
+        let home = Shelves::home_among(self.buckets, hash);
+        let (marks, equal) = self.marks(lines, home, hash);
+        if equal != 0 {
+            let line = self.line(home, equal);
+            return if is_it(line) { First::Is(line) } else { First::Unclear };
+        }
+        // SAFETY: a byte of the same shelf.
+        let spilled = unsafe { racy::load_byte(marks.wrapping_add(SHELF as usize)) };
+        if spilled & spilled_bit(hash) == 0 { First::Absent } else { First::Unclear }
+    }
+
+    /// Looks at all that may be it.
+    #[inline(never)]
+    fn search(self, lines: u64, hash: u64, key: &[u8]) -> Option<&'a Line> {
+        let count = Shelves::count_for(self.buckets);
+        let mut shelf = Shelves::home_among(self.buckets, hash);
+        for _ in 0..count {
+            let (marks, mut equal) = self.marks(lines, shelf, hash);
+            while equal != 0 {
+                let line = self.line(shelf, equal);
+                if is_of(line, key) {
+                    return Some(line);
+                }
+                equal &= equal - 1;
+            }
+            // SAFETY: a byte of the same shelf.
+            let spilled = unsafe { racy::load_byte(marks.wrapping_add(SHELF as usize)) };
+            if spilled & spilled_bit(hash) == 0 {
+                return None;
+            }
+            shelf = if shelf + 1 < count { shelf + 1 } else { 0 };
+        }
+        None
     }
 }
 
@@ -120,14 +204,20 @@ impl<'a> Reader<'a> {
         value: &mut Vec<u8>,
     ) -> Option<Option<Glimpse<'a>>> {
         let (still, word) = self.group_word(hash)?;
-        let Some(group) = Group::from_word(word).ok()? else { return still.of(None) };
-        if group.rows != 0 {
-            return None;
-        }
-        // The bounds once, for all that is read of the group.
-        let lines = self.view.lines(group.at, group.buckets)?;
-        let Some(line) = self.seek_whole(lines, group.whole(), hash, key)? else {
-            return still.of(None);
+        let (at, buckets) = Group::whole_in(word)?;
+        let bytes = self.view.near(at, Whole::reach(buckets))?;
+        let whole = Whole { bytes, buckets };
+        let first = match ShortKey::new(key) {
+            Some(short) => whole.first(buckets, hash, |line| short.is_in(line)),
+            None => First::Unclear,
+        };
+        let line = match first {
+            First::Is(line) => line,
+            First::Absent => return still.of(None),
+            First::Unclear => match whole.search(buckets, hash, key) {
+                Some(line) => line,
+                None => return still.of(None),
+            },
         };
         take(glimpse(line, key.len())?, still, now_ms, value)
     }
@@ -157,57 +247,34 @@ impl<'a> Reader<'a> {
         if before & 1 != 0 {
             return None;
         }
-        let directory = shard[(shard::DIRECTORY / WORD) as usize].load(Relaxed);
-        let word = match Directory::from_word(directory).ok()? {
-            Some(directory) => self.view.peek(directory.entry_at(self.plan, hash))?,
-            None => 0,
-        };
+        // Whatever it says, what it leads to is in bounds or not found; and if there is none, the
+        // magic number of the header is no group without rows.
+        let directory =
+            Directory::unchecked(shard[(shard::DIRECTORY / WORD) as usize].load(Relaxed));
+        let word = self.view.peek(directory.entry_at(self.plan, hash))?;
         Some((Still { version, before }, word))
-    }
-
-    /// The line with the entry of a key in the part of a group with these lines.
-    #[inline(always)]
-    fn seek_whole(
-        self,
-        lines: &'a [Line],
-        ring: Ring,
-        hash: u64,
-        key: &[u8],
-    ) -> Option<Option<&'a Line>> {
-        if key.len() > INLINE_BYTES {
-            return Some(None);
-        }
-        let home = ring.home(hash);
-        // Entries that do not stand in their home mostly stand right behind it: their lines come
-        // together with that of the home, which says where they are.
-        for line in 1..=FETCH_BEHIND {
-            self.view.prefetch(ring.line_at(home) + line * BUCKET_BYTES);
-        }
-        match ShortKey::new(key) {
-            Some(short) => find_whole(lines, home, |line| short.is_in(line)),
-            None => find_any(lines, home, key),
-        }
     }
 
     /// The entry of a key in a group.
     #[inline(always)]
     fn seek(self, group: &Group, hash: u64, key: &[u8]) -> Option<Option<Glimpse<'a>>> {
-        let lines = self.view.lines(group.at, group.lines())?;
-        let (whole, rows) = lines.split_at_checked(group.buckets as usize)?;
-        if !rows.is_empty() {
+        if group.rows != 0 {
             // On its way while the buckets are looked at.
             let ring = group.stubs();
             self.view.prefetch(ring.line_at(ring.home(hash)));
         }
-        if !whole.is_empty()
-            && let Some(line) = self.seek_whole(whole, group.whole(), hash, key)?
-        {
-            return glimpse(line, key.len()).map(Some);
+        if group.buckets != 0 && key.len() <= INLINE_BYTES {
+            let bytes = self.view.shared(group.at, Whole::reach(group.lines()))?;
+            let whole = Whole { bytes, buckets: group.buckets };
+            if let Some(line) = whole.search(group.lines(), hash, key) {
+                return glimpse(line, key.len()).map(Some);
+            }
         }
-        if rows.is_empty() {
+        if group.rows == 0 {
             return Some(None);
         }
-        self.seek_stub(rows, group.stubs(), hash, key)
+        let ring = group.stubs();
+        self.seek_stub(self.view.lines(ring.at, ring.lines)?, ring, hash, key)
     }
 
     #[inline(always)]
@@ -219,7 +286,7 @@ impl<'a> Reader<'a> {
         key: &[u8],
     ) -> Option<Option<Glimpse<'a>>> {
         let home = ring.home(hash);
-        let mut hop = Bucket::hop(lines.get(home as usize)?[0].load(Relaxed));
+        let mut hop = hop_in(lines.get(home as usize)?[0].load(Relaxed));
         while hop != 0 {
             let line = line_after(lines, home, hop)?;
             let mut found = 0u32;
@@ -302,28 +369,11 @@ fn glimpse(line: &Line, key_bytes: usize) -> Option<Glimpse<'_>> {
     Some(Glimpse { value, version, expiry, flags: 0 })
 }
 
-/// The line that `is_it` says is the one, of those with entries of this home.
-#[inline(always)]
-fn find_whole(lines: &[Line], home: u64, is_it: impl Fn(&Line) -> bool) -> Option<Option<&Line>> {
-    let mut hop = Bucket::hop(lines.get(home as usize)?[0].load(Relaxed));
-    while hop != 0 {
-        let line = line_after(lines, home, hop)?;
-        if is_it(line) {
-            return Some(Some(line));
-        }
-        hop &= hop - 1;
-    }
-    Some(None)
-}
-
-/// The same, for a key of any length up to 48.
-#[inline(never)]
-fn find_any<'a>(lines: &'a [Line], home: u64, key: &[u8]) -> Option<Option<&'a Line>> {
-    find_whole(lines, home, |line| {
-        let content = line[2].as_ptr().cast::<u8>();
-        let says = says_inline_key_of(line[0].load(Relaxed), key.len());
-        // SAFETY: an inline key is no longer than the 48 bytes of words 2 to 7, as the caller made
-        // sure; they are mapped as the line is.
-        says && unsafe { racy::equals(content, key) }
-    })
+/// Whether a bucket is the entry of a key of any length up to 48.
+fn is_of(line: &Line, key: &[u8]) -> bool {
+    let content = line[2].as_ptr().cast::<u8>();
+    let says = says_inline_key_of(line[0].load(Relaxed), key.len());
+    // SAFETY: an inline key is no longer than the 48 bytes of words 2 to 7, which are mapped as the
+    // line is.
+    key.len() <= INLINE_BYTES && says && unsafe { racy::equals(content, key) }
 }

@@ -13,11 +13,13 @@
 use morecore_heap::Offset;
 
 use crate::atomic::{Release, fence};
-use crate::bucket::{BUCKET_BYTES, Bucket, HOP};
+use crate::bucket::{BUCKET_BYTES, Bucket};
 use crate::image::{Contents, Image};
 use crate::layout::{WORD, shard, slot};
 use crate::payload::{self, STUBS, Stub};
+use crate::ring::HOP;
 use crate::session::Session;
+use crate::shelf::SHELF;
 use crate::table::{
     BUCKETS_LEAST, BUCKETS_MOST, DEPTH_MOST, Directory, Group, ROWS_MOST, directory_of, group_of,
     prefix,
@@ -35,8 +37,9 @@ const LINES_SPLIT: u64 = 128;
 const ROOM_LINES: u64 = 2 * (LINES_SPLIT + BUCKETS_LEAST);
 
 /// A part of a group grows by this part of itself: the less, the higher its load is, and the more
-/// often its entries are copied.
-const GROWTH_PART: u64 = 10;
+/// often its entries are copied. A tenth takes 1.1 bytes an item more and 0.2 microseconds an
+/// insert less, a twentieth 0.5 less and 0.2 more.
+const GROWTH_PART: u64 = 16;
 
 /// The most directory words that are changed in place, and the most payloads of expired entries
 /// that are left behind at once: so many notes fit in any journal.
@@ -174,8 +177,9 @@ impl Session {
 
     fn first_group(&mut self, lacking: Lacking, depth: u32) -> Result<Built, Error> {
         let Sizes { buckets, rows } = Sizes::first(lacking);
-        let (at, claim) = self.claim_evicting((buckets + rows) * BUCKET_BYTES, BUCKET_BYTES)?;
-        let group = Group { at, buckets, rows, depth };
+        let group = Group { at: 0, buckets, rows, depth };
+        let (at, claim) = self.claim_evicting(group.bytes(), BUCKET_BYTES)?;
+        let group = Group { at, ..group };
         self.view.copy_words_in(at, &Image::new(&self.view, group).words);
         Ok((group, claim))
     }
@@ -293,16 +297,19 @@ impl Session {
         let mut contents = self.no_contents();
         contents.whole.reserve(group.buckets as usize);
         let now = self.now_ms();
-        for index in 0..group.buckets {
-            let bucket = Bucket(self.view.read_line(group.whole().line_at(index))?);
-            if bucket.is_empty() {
-                continue;
-            }
-            let entry = (bucket.hash(&self.view, self.seed)?, bucket);
-            if contents.takes_as_expired(&bucket, now) {
-                contents.expired.push(entry);
-            } else {
-                contents.whole.push(entry);
+        let shelves = group.whole();
+        for shelf in 0..shelves.count() {
+            let mut used = shelves.used_on(&self.view, shelf)?;
+            while used != 0 {
+                let index = shelf * SHELF + u64::from(used.trailing_zeros());
+                let bucket = shelves.bucket(&self.view, index)?;
+                let entry = (bucket.hash(&self.view, self.seed)?, bucket);
+                if contents.takes_as_expired(&bucket, now) {
+                    contents.expired.push(entry);
+                } else {
+                    contents.whole.push(entry);
+                }
+                used &= used - 1;
             }
         }
         contents.stubs = self.stubs_of(group)?;
@@ -357,8 +364,9 @@ impl Session {
             return Ok(None);
         }
         let Sizes { buckets, rows } = sizes;
-        let claimed = self.claim((buckets + rows) * BUCKET_BYTES, BUCKET_BYTES)?;
-        Ok(claimed.map(|(at, claim)| (Group { at, buckets, rows, depth }, claim)))
+        let group = Group { at: 0, buckets, rows, depth };
+        let claimed = self.claim(group.bytes(), BUCKET_BYTES)?;
+        Ok(claimed.map(|(at, claim)| (Group { at, ..group }, claim)))
     }
 
     /// Fills a fresh group; if an entry finds no place, a larger one instead, as rare hashes need.

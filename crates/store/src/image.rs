@@ -1,15 +1,19 @@
 //! A group that is put together in private memory, to be copied into its chunk at once.
 //!
-//! Promises: entries are placed in the order of their homes, each at the first free bucket from its
-//! home on: no other order brings the farthest of them nearer.
+//! Promises: no entry that finds no place on its home shelf takes that of one which does.
 //! Knows nothing of chunks and claims.
 
 use crate::Error;
-use crate::bucket::{Bucket, HOP};
+use crate::bucket::{BUCKET_BYTES, Bucket};
 use crate::layout::WORD;
 use crate::payload::Stub;
-use crate::table::{Edit, Group, PLACES};
+use crate::shelf::{SHELF, SHELF_BYTES, mark_of};
+use crate::table::{Edit, Group};
 use crate::view::{Look, View};
+
+/// The words of a bucket, and those of a shelf's marks.
+const BUCKET_WORDS: usize = (BUCKET_BYTES / WORD) as usize;
+const SHELF_WORDS: usize = (SHELF_BYTES / WORD) as usize;
 
 /// What a group holds, on its way to another one.
 #[derive(Default)]
@@ -25,48 +29,42 @@ pub(crate) struct Contents {
 pub(crate) struct Image<'a> {
     view: &'a View,
     group: Group,
+    /// Which of the words is the first with marks.
+    marks_from: usize,
     pub(crate) words: Vec<u64>,
 }
 
 impl<'a> Image<'a> {
     pub(crate) fn new(view: &'a View, group: Group) -> Self {
-        Self { view, group, words: vec![0; (group.lines() * PLACES) as usize] }
+        let marks_from = (group.lines() * BUCKET_BYTES / WORD) as usize;
+        Self { view, group, marks_from, words: vec![0; (group.bytes() / WORD) as usize] }
     }
 
     /// Puts all entries in; false if one finds no place.
     pub(crate) fn fill(&mut self, contents: &Contents) -> Result<bool, Error> {
         let group = self.group;
-        let ring = group.whole();
-        // By home: so many entries for each, and where those of each begin.
-        let mut begins = vec![0u16; ring.lines as usize + 1];
-        for (hash, _) in &contents.whole {
-            begins[ring.home(*hash) as usize + 1] += 1;
-        }
-        for home in 0..ring.lines as usize {
-            begins[home + 1] += begins[home];
-        }
-        let mut order = vec![0u16; contents.whole.len()];
-        for (index, (hash, _)) in contents.whole.iter().enumerate() {
-            let begin = &mut begins[ring.home(*hash) as usize];
-            order[usize::from(*begin)] = index as u16;
-            *begin += 1;
-        }
-        // Those that fit before the end each at the first free bucket from its home on, the others
-        // round the end where there is place.
-        let (mut next, mut late) = (0, Vec::new());
-        for index in order {
-            let (hash, bucket) = contents.whole[usize::from(index)];
-            let home = ring.home(hash);
-            let at = home.max(next);
-            if at < ring.lines && at - home < HOP {
-                ring.place(self, home, at - home, bucket)?;
-                next = at + 1;
-            } else {
-                late.push((hash, bucket));
+        let shelves = group.whole();
+        let (lines, marks) = self.words.split_at_mut(self.marks_from);
+        let (lines, _) = lines.as_chunks_mut::<{ BUCKET_WORDS }>();
+        let (marks, _) = marks.as_chunks_mut::<{ SHELF_WORDS }>();
+        // How many buckets of each shelf are taken: those that find their home full come last.
+        let mut taken = vec![0; marks.len()];
+        let mut late = Vec::new();
+        for (index, (hash, bucket)) in contents.whole.iter().enumerate() {
+            let home = shelves.home(*hash) as usize;
+            let slot: u64 = taken[home];
+            let place = home as u64 * SHELF + slot;
+            if slot == SHELF || place >= group.buckets {
+                late.push(index);
+                continue;
             }
+            taken[home] += 1;
+            lines[place as usize] = bucket.0;
+            marks[home][(slot / WORD) as usize] |= u64::from(mark_of(*hash)) << (slot % WORD * 8);
         }
-        for (hash, bucket) in late {
-            if !group.insert(self, hash, bucket)? {
+        for index in late {
+            let (hash, bucket) = contents.whole[index];
+            if !shelves.insert(self, hash, bucket)? {
                 return Ok(false);
             }
         }

@@ -52,6 +52,7 @@ mod ring;
 mod salvage;
 mod scan;
 mod session;
+mod shelf;
 mod space;
 mod store;
 mod system;

@@ -1,7 +1,7 @@
 //! Payloads: entries too large for a bucket; and stubs, which lead to them, seven to a row.
 //!
 //! ```text
-//!   row       word 0: the hop, as in a bucket | words 1 to 7: stubs; 0 = none
+//!   row       word 0: the hop, low 16 | words 1 to 7: stubs; 0 = none
 //!   stub      hash, low 21 | offset of the payload in words 43
 //!
 //!   payload   word 0: version 48 | key's bytes, low 16

@@ -27,6 +27,7 @@ use crate::bucket::Bucket;
 use crate::grow::Lacking;
 use crate::layout::{WORD, shard};
 use crate::session::Session;
+use crate::shelf::SHELF;
 use crate::table::{Group, PLACES};
 use crate::{Error, Evict};
 
@@ -59,16 +60,15 @@ impl Session {
         lacking: Lacking,
         reach: u64,
     ) -> Result<Option<Victim>, Error> {
-        let (ring, first) = match lacking {
-            Lacking::Bucket => (group.whole(), 0),
-            Lacking::Stub => (group.stubs(), group.buckets),
+        let (home, all, first) = match lacking {
+            Lacking::Bucket => (group.whole().home(hash) * SHELF, group.buckets, 0),
+            Lacking::Stub => (group.stubs().home(hash), group.rows, group.buckets),
         };
         let mut sample: [Option<Victim>; SAMPLE] = [None; SAMPLE];
         let mut count = 0;
-        let lines = reach.min(REACH_MOST).min(ring.lines);
-        let home = ring.home(hash);
+        let lines = reach.min(REACH_MOST).min(all);
         for number in 0..lines * PLACES {
-            let line = first + ring.after(home, number / PLACES);
+            let line = first + (home + number / PLACES) % all;
             let place = line * PLACES + number % PLACES;
             let Some(bucket) = group.entry(&self.view, place)? else { continue };
             let hash = bucket.hash(&self.view, self.seed)?;

@@ -8,7 +8,7 @@
 //! here. On x86-64 the same is done by instructions of 8 and 16 bytes, inside of `asm!`, so that
 //! the compiler sees no access that could race, and must take what comes out as it is.
 
-use crate::atomic::AtomicU8;
+use crate::atomic::{AtomicU8, Relaxed};
 
 #[cfg(not(target_arch = "x86_64"))]
 use self::plain as imp;
@@ -47,6 +47,26 @@ pub(crate) unsafe fn load_word(at: *const u8) -> u64 {
     unsafe { imp::load_word(at) }
 }
 
+/// The byte at `at`.
+///
+/// # Safety
+/// - It is mapped and readable.
+#[inline(always)]
+pub(crate) unsafe fn load_byte(at: *const u8) -> u8 {
+    // SAFETY: the caller's duty; every use of shared bytes is atomic.
+    unsafe { AtomicU8::from_ptr(at.cast_mut()) }.load(Relaxed)
+}
+
+/// Which of 16 bytes are this one, a bit each.
+///
+/// # Safety
+/// - 16 bytes from `at` on are mapped and readable.
+#[inline(always)]
+pub(crate) unsafe fn equal_bytes(at: *const u8, byte: u8) -> u32 {
+    // SAFETY: the caller's duty.
+    unsafe { imp::equal_bytes(at, byte) }
+}
+
 /// Copies bytes to shared memory.
 ///
 /// # Safety
@@ -70,7 +90,10 @@ pub(crate) unsafe fn equals(at: *const u8, bytes: &[u8]) -> bool {
 #[cfg(target_arch = "x86_64")]
 mod x86_64 {
     use std::arch::asm;
-    use std::arch::x86_64::{__m128i, _mm_loadu_si128, _mm_storeu_si128};
+    use std::arch::x86_64::{
+        __m128i, _mm_cmpeq_epi8, _mm_loadu_si128, _mm_movemask_epi8, _mm_set1_epi8,
+        _mm_storeu_si128,
+    };
 
     use super::plain;
 
@@ -102,6 +125,20 @@ mod x86_64 {
                 value = out(reg) value, options(nostack, preserves_flags, readonly));
         }
         value
+    }
+
+    /// # Safety
+    /// - As `super::equal_bytes`.
+    #[inline(always)]
+    pub(super) unsafe fn equal_bytes(at: *const u8, byte: u8) -> u32 {
+        // SAFETY: the caller's duty.
+        let bytes = unsafe { load_wide(at) };
+        // SAFETY: as the next two, part of what every such processor has, and of no memory.
+        let wanted = unsafe { _mm_set1_epi8(byte as i8) };
+        // SAFETY: as above.
+        let equal = unsafe { _mm_cmpeq_epi8(bytes, wanted) };
+        // SAFETY: as above.
+        unsafe { _mm_movemask_epi8(equal) as u32 }
     }
 
     /// # Safety
@@ -185,8 +222,22 @@ mod x86_64 {
             // SAFETY: inside the bytes of the caller.
             unsafe { store_wide(to.wrapping_add(at), value) };
         };
-        (0..=count - WIDE).step_by(WIDE).for_each(step);
-        step(count - WIDE);
+        let mut at = 0;
+        while at + 4 * WIDE <= count {
+            step(at);
+            step(at + WIDE);
+            step(at + 2 * WIDE);
+            step(at + 3 * WIDE);
+            at += 4 * WIDE;
+        }
+        while at + WIDE <= count {
+            step(at);
+            at += WIDE;
+        }
+        if at < count {
+            // The last 16, some of them for the second time.
+            step(count - WIDE);
+        }
     }
 
     /// # Safety
@@ -245,6 +296,17 @@ mod plain {
     }
 
     /// # Safety
+    /// - As `super::equal_bytes`.
+    #[inline(always)]
+    pub(super) unsafe fn equal_bytes(at: *const u8, wanted: u8) -> u32 {
+        (0..16).fold(0, |found, index| {
+            // SAFETY: one of the 16 bytes of the caller.
+            let value = unsafe { byte(at.wrapping_add(index)) }.load(Relaxed);
+            found | u32::from(value == wanted) << index
+        })
+    }
+
+    /// # Safety
     /// - As `super::copy_in`.
     #[inline(always)]
     pub(super) unsafe fn copy_in(from: &[u8], to: *mut u8) {
@@ -268,6 +330,25 @@ mod plain {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn each_of_sixteen_bytes_is_told_from_the_others() {
+        for index in 0..16usize {
+            let mut bytes = [0x80u8; 33];
+            bytes[index + 7] = 0x7f;
+            let at = bytes.as_ptr().wrapping_add(7);
+            for found in [
+                // SAFETY: 16 bytes behind the seventh are inside.
+                unsafe { equal_bytes(at, 0x7f) },
+                // SAFETY: as above.
+                unsafe { plain::equal_bytes(at, 0x7f) },
+            ] {
+                assert_eq!(found, 1 << index);
+            }
+            // SAFETY: as above.
+            assert_eq!(unsafe { load_byte(at.wrapping_add(index)) }, 0x7f);
+        }
+    }
 
     #[test]
     fn every_length_at_every_alignment_is_copied_whole_and_no_more() {

@@ -176,10 +176,12 @@ impl Reader<'_> {
     #[inline]
     pub(crate) fn prefetch(self, hash: u64) {
         if let Ok(Some(group)) = group_of(self.view, self.plan, hash) {
-            for ring in [group.whole(), group.stubs()] {
-                if ring.lines != 0 {
-                    self.view.prefetch(ring.line_at(ring.home(hash)));
-                }
+            let (shelves, ring) = (group.whole(), group.stubs());
+            if group.buckets != 0 {
+                self.view.prefetch(shelves.marks_of(shelves.home(hash)));
+            }
+            if group.rows != 0 {
+                self.view.prefetch(ring.line_at(ring.home(hash)));
             }
         }
     }

@@ -15,7 +15,7 @@
 //! Promises: the file is only read; what is kept is what somebody set, though perhaps not the last
 //! that was; ends on whatever stands in the file.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
 use morecore_sys::file;
@@ -29,6 +29,7 @@ use crate::name::Place;
 use crate::payload::Shape;
 use crate::reader::Reader;
 use crate::session::{Session, system_now_ms};
+use crate::shelf::mark_of;
 use crate::system::check;
 use crate::table::{Directory, Group, directory_of};
 use crate::view::{Look, View};
@@ -82,8 +83,8 @@ struct Torn {
     plan: Plan,
     seed: u64,
     now_ms: u64,
-    /// The words that an unfinished change had noted.
-    doubtful: HashSet<u64>,
+    /// The words that an unfinished change had noted, as they were before it.
+    doubtful: HashMap<u64, u64>,
 }
 
 impl Torn {
@@ -193,7 +194,13 @@ impl Torn {
         let head_at = bucket.payload().map_or(at, |payload| payload.at);
         let words =
             (0..BUCKET_BYTES / WORD).flat_map(|word| [at, head_at].map(|at| at + word * WORD));
-        if words.into_iter().any(|at| self.doubtful.contains(&at)) {
+        let is_marked_anew = group.whole_at(at).is_some_and(|index| {
+            // Its neighbours' marks stand in the same word: only its own byte is of interest.
+            let (word_at, shift) = group.whole().mark_word_of(index);
+            let earlier = self.doubtful.get(&word_at);
+            earlier.is_some_and(|word| (word >> shift) as u8 != mark_of(hash))
+        });
+        if is_marked_anew || words.into_iter().any(|at| self.doubtful.contains_key(&at)) {
             return doubt("a change of the entry was under way");
         }
         if bucket.copy_inline_value(&mut value) {
@@ -208,13 +215,17 @@ impl Torn {
     }
 }
 
-/// All words that stand in a journal which is not empty.
-fn noted_words(view: &View, plan: &Plan) -> HashSet<u64> {
-    let mut words = HashSet::new();
+/// All words that stand in a journal which is not empty, with what they were.
+fn noted_words(view: &View, plan: &Plan) -> HashMap<u64, u64> {
+    let mut words = HashMap::new();
     for slot in 0..plan.slots {
         let journal = plan.journal_at(slot);
         let count = view.load(journal).min(plan.notes);
-        words.extend((0..count).map(|note| view.load(journal + WORD + note * 2 * WORD)));
+        for note in 0..count {
+            let at = journal + WORD + note * 2 * WORD;
+            // The first note of a word has its oldest value.
+            words.entry(view.load(at)).or_insert(view.load(at + WORD));
+        }
     }
     words
 }

@@ -1,12 +1,12 @@
 //! The table: from a hash to an entry.
 //!
 //! ```text
-//!   hash   | shard | directory index |    ...    | home in a part of the group (low 21) |
+//!   hash   | shard | directory index | ... | spilled 3 | mark 8 | home in a part of the group 21 |
 //!
 //!   shard --> directory [ group ][ group ][ group ][ group ]     2^depth words
 //!                           |       |        \______/
 //!                           v       v            v                one group may stand in several
-//!                       [ buckets: small entries whole | rows: seven stubs each ]
+//!            [ buckets: small entries whole | rows: seven stubs each | marks of the buckets ]
 //!
 //!   directory word   depth 8 | offset 56
 //!   group word       rows 8 | buckets 10 | offset 40 (of 64 bytes) | own depth 6      0 = no group
@@ -14,24 +14,24 @@
 //! ```
 //!
 //! A group has two parts, and either may be empty: buckets for entries that fit in a line of the
-//! cache, and rows of stubs for those with a payload. In its part an entry stands at most 15 lines
-//! after its home (hopscotch). A part that has no place any more is rebuilt a little larger, with
-//! its group; and a group of many lines is split in two. So the table grows by steps of
-//! microseconds, and its load stays high.
+//! cache (`shelf.rs`), and rows of stubs for those with a payload (`ring.rs`). A part that has no
+//! place any more is rebuilt a little larger, with its group; and a group of many lines is split in
+//! two. So the table grows by steps of microseconds, and its load stays high.
 //!
-//! Promises: a look-up reads one directory word, the homes, and only lines with entries of the same
-//! home; every loop ends whatever stands in the segment.
+//! Promises: a look-up reads one directory word, the marks and the row of its homes, and only lines
+//! that these name; every loop ends whatever stands in the segment.
 //! Source: R. Fagin et al., Extendible Hashing, 1979; and see `bucket.rs` and `payload.rs`.
 
 use crate::Error;
-use crate::bucket::{BUCKET_BYTES, Bucket, HOP, INLINE_BYTES, Sought};
+use crate::bucket::{BUCKET_BYTES, Bucket, INLINE_BYTES, Sought};
 use crate::layout::{Plan, WORD, shard};
 use crate::payload::{self, STUBS, Stub};
 use crate::ring::Ring;
+use crate::shelf::{SHELF, SHELF_BYTES, Shelves};
 use crate::view::Look;
 
-/// The fewest buckets of a part that has any: as many as a hop reaches.
-pub(crate) const BUCKETS_LEAST: u64 = HOP;
+/// The fewest buckets of a part that has any: a shelf.
+pub(crate) const BUCKETS_LEAST: u64 = SHELF;
 
 /// The most buckets of a group, and the most rows: what its word can say. Only a group that cannot
 /// be split comes near.
@@ -47,11 +47,9 @@ pub(crate) const PLACES: u64 = STUBS + 1;
 /// The deepest directory: 16 M groups in one shard.
 pub(crate) const DEPTH_MOST: u32 = 24;
 
-/// How many entries are moved to bring a free place near: each costs up to ten notes.
-const MOVES_MOST: u32 = 8;
-
-/// The most notes that one change of one entry makes: the moves, the bucket itself, and counters.
-pub(crate) const ENTRY_NOTES_MOST: u64 = MOVES_MOST as u64 * 10 + 24;
+/// The most notes that one change of one entry makes: what has spilled from each shelf, the bucket
+/// itself, its mark, and counters.
+pub(crate) const ENTRY_NOTES_MOST: u64 = BUCKETS_MOST.div_ceil(SHELF) + 32;
 
 const OFFSET_MASK: u64 = 0x3fff_ffff_ffc0;
 const BUCKETS_SHIFT: u32 = 46;
@@ -88,6 +86,13 @@ impl Directory {
         Ok(Some(Self { at: word & ((1 << 56) - 1), depth }))
     }
 
+    /// What a word says, whether it can be or not: where it leads must be checked. The depth is
+    /// below 32.
+    #[inline(always)]
+    pub(crate) fn unchecked(word: u64) -> Self {
+        Self { at: word & ((1 << 56) - 1), depth: (word >> 56) as u32 & 31 }
+    }
+
     pub(crate) fn word(self) -> u64 {
         self.at | u64::from(self.depth) << 56
     }
@@ -117,12 +122,26 @@ impl Group {
         Ok(Some(Self { at: word & OFFSET_MASK, buckets, rows, depth }))
     }
 
+    /// Where the buckets begin in a group that a word leads to, and how many there are; `None` if
+    /// it has rows or no buckets.
+    #[inline(always)]
+    pub(crate) fn whole_in(word: u64) -> Option<(u64, u64)> {
+        // The rows stand above the buckets in the word.
+        let buckets = word >> BUCKETS_SHIFT;
+        (buckets.wrapping_sub(1) < BUCKETS_MOST).then_some((word & OFFSET_MASK, buckets))
+    }
+
     pub(crate) fn word(self) -> u64 {
         self.rows << ROWS_SHIFT | self.buckets << BUCKETS_SHIFT | self.at | u64::from(self.depth)
     }
 
     pub(crate) fn lines(&self) -> u64 {
         self.buckets + self.rows
+    }
+
+    /// The bytes of all parts together.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.lines() * BUCKET_BYTES + Shelves::count_for(self.buckets) * SHELF_BYTES
     }
 
     pub(crate) fn places(&self) -> u64 {
@@ -136,8 +155,15 @@ impl Group {
 
     /// The part with entries whole.
     #[inline]
-    pub(crate) fn whole(&self) -> Ring {
-        Ring { at: self.at, lines: self.buckets }
+    pub(crate) fn whole(&self) -> Shelves {
+        let marks_at = self.at + self.lines() * BUCKET_BYTES;
+        Shelves { at: self.at, marks_at, buckets: self.buckets }
+    }
+
+    /// The index of the bucket at an offset, if it is one of this group.
+    pub(crate) fn whole_at(&self, at: u64) -> Option<u64> {
+        let index = at.checked_sub(self.at)? / BUCKET_BYTES;
+        (index < self.buckets).then_some(index)
     }
 
     /// The part with stubs.
@@ -153,18 +179,10 @@ impl Group {
         look: &impl Look,
         sought: &Sought<'_>,
     ) -> Result<Option<(u64, Bucket)>, Error> {
-        if self.buckets != 0 && sought.key.len() <= INLINE_BYTES {
-            let ring = self.whole();
-            let home = ring.home(sought.hash);
-            let mut hop = ring.hop(look, home)?;
-            while hop != 0 {
-                let index = ring.after(home, u64::from(hop.trailing_zeros()));
-                let bucket = Bucket(look.read_line(ring.line_at(index))?);
-                if bucket.is_of(sought) {
-                    return Ok(Some((index * PLACES, bucket)));
-                }
-                hop &= hop - 1;
-            }
+        if sought.key.len() <= INLINE_BYTES
+            && let Some((index, bucket)) = self.whole().find(look, sought)?
+        {
+            return Ok(Some((index * PLACES, bucket)));
         }
         let is_of = |bucket: &Bucket| {
             let is_as_long = bucket.key_bytes() == sought.key.len() as u64;
@@ -207,11 +225,10 @@ impl Group {
     pub(crate) fn entry(&self, look: &impl Look, place: u64) -> Result<Option<Bucket>, Error> {
         let (index, number) = (place / PLACES, place % PLACES);
         if index < self.buckets {
-            if number != 0 {
+            if number != 0 || self.whole().mark(look, index)? == 0 {
                 return Ok(None);
             }
-            let bucket = Bucket(look.read_line(self.line_at(place))?);
-            return Ok((!bucket.is_empty()).then_some(bucket));
+            return self.whole().bucket(look, index).map(Some);
         }
         let stub = if number == 0 { Stub(0) } else { self.stub(look, place)? };
         if stub.is_none() { Ok(None) } else { payload::read(look, stub.at()).map(Some) }
@@ -219,14 +236,14 @@ impl Group {
 
     /// Whether it holds no entry.
     pub(crate) fn is_empty(&self, look: &impl Look) -> Result<bool, Error> {
-        for index in 0..self.lines() {
-            let line = look.read_line(self.line_at(index * PLACES))?;
-            let is_used = if index < self.buckets {
-                Bucket::is_used(line[0])
-            } else {
-                line[1..].iter().any(|&word| word != 0)
-            };
-            if is_used {
+        for index in 0..self.buckets {
+            if self.whole().mark(look, index)? != 0 {
+                return Ok(false);
+            }
+        }
+        for index in 0..self.rows {
+            let row = look.read_line(self.stubs().line_at(index))?;
+            if row[1..].iter().any(|&word| word != 0) {
                 return Ok(false);
             }
         }
@@ -247,7 +264,8 @@ impl Group {
 /// The `bits` highest bits.
 #[inline]
 pub(crate) fn prefix(hash: u64, bits: u32) -> u64 {
-    if bits == 0 { 0 } else { hash >> (64 - bits) }
+    // In two steps, for a shift by 64 is none.
+    hash >> 1 >> (63 - bits)
 }
 
 /// The directory of a shard.
@@ -271,7 +289,7 @@ pub(crate) fn group_of(look: &impl Look, plan: &Plan, hash: u64) -> Result<Optio
 pub(crate) trait Edit: Look {
     /// Overwrites a word that others may rely on.
     fn write(&mut self, at: u64, value: u64);
-    /// Overwrites a word, not the first, of a bucket that is empty.
+    /// Overwrites a word of a bucket that is empty.
     fn fill(&mut self, at: u64, value: u64);
     /// Overwrites a word of a payload that nobody can reach yet.
     fn prepare(&mut self, at: u64, value: u64);
@@ -280,8 +298,7 @@ pub(crate) trait Edit: Look {
 }
 
 impl Group {
-    /// Puts an entry in; false if there is no place near enough to its home. Then entries may have
-    /// been moved all the same.
+    /// Puts an entry in; false if there is no place for it.
     pub(crate) fn insert(
         &self,
         edit: &mut impl Edit,
@@ -295,23 +312,7 @@ impl Group {
             }
             return Ok(is_placed);
         }
-        let ring = self.whole();
-        if ring.lines == 0 {
-            return Ok(false);
-        }
-        let home = ring.home(hash);
-        let Some(mut distance) = ring.free_distance(edit, home)? else { return Ok(false) };
-        let mut moves = 0;
-        while distance >= HOP {
-            let Some(nearer) = ring.free_nearer(edit, home, distance)? else { return Ok(false) };
-            distance = nearer;
-            moves += 1;
-            if moves > MOVES_MOST {
-                return Ok(false);
-            }
-        }
-        ring.place(edit, home, distance, bucket)?;
-        Ok(true)
+        self.whole().insert(edit, hash, bucket)
     }
 
     /// Puts a stub in; false if there is no place near enough to its home.
@@ -338,14 +339,7 @@ impl Group {
         if index >= self.buckets {
             return self.remove_stub(edit, hash, place);
         }
-        let ring = self.whole();
-        let at = ring.line_at(index);
-        let word = edit.read(at)?;
-        edit.write(at, Bucket::emptied(word));
-        let home = ring.home(hash);
-        ring.set_hop(edit, home, ring.distance(home, index), false)?;
-        edit.empties();
-        Ok(())
+        self.whole().remove(edit, index)
     }
 
     fn remove_stub(&self, edit: &mut impl Edit, hash: u64, place: u64) -> Result<(), Error> {
@@ -380,7 +374,6 @@ impl Group {
             return Ok(());
         }
         let earlier = Bucket(edit.read_line(at)?);
-        let bucket = bucket.placed(earlier.0[0]);
         for number in (0..8).rev() {
             if bucket.0[number] != earlier.0[number] {
                 edit.write(at + number as u64 * WORD, bucket.0[number]);

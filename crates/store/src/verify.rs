@@ -2,7 +2,7 @@
 //!
 //! - `heap`: every invariant of the heap (`morecore_heap::check`).
 //! - `owned`: each payload in use is a directory, a group, an entry's, claimed or pending: one.
-//! - `placed`: each entry finds itself: it is of its group, and its home's hop names its place.
+//! - `placed`: each entry finds itself: it is of its group, and its home leads to its place.
 //! - `counted`: the counts of a shard are those of its entries.
 //! - `due`: the due of each expiry is not too late (`expire.rs`).
 //! - `settled`: no journal has a note, no version is odd, and no free slot claims or leases.
@@ -15,11 +15,13 @@ use std::collections::{HashMap, HashSet};
 use morecore_heap::{Class, Core, Part, Slab, UndoLog, Walk, check};
 
 use crate::atomic::{Acquire, fence};
-use crate::bucket::{BUCKET_BYTES, Bucket, HOP};
+use crate::bucket::{BUCKET_BYTES, Bucket};
 use crate::expire::Due;
 use crate::layout::{Plan, WORD, header, shard, slot};
 use crate::lease::pending;
+use crate::ring::HOP;
 use crate::session::{Session, Turn, core};
+use crate::shelf::{SHELF, Shelves};
 use crate::space::Space;
 use crate::table::{Directory, Group, PLACES, directory_of, prefix};
 use crate::view::{Look, View};
@@ -278,7 +280,7 @@ impl Owners {
     ) -> Result<(u64, u64), Error> {
         let (view, group) = (proof.view, &proof.group);
         let (mut whole, mut stubs, mut bytes) = (0, 0, 0u64);
-        // Each hop that an entry needs: its home, and how far it stands from there.
+        // Each hop that a stub needs: its home, and how far it stands from there.
         let mut needed = HashSet::new();
         let mut place = 0;
         while place < group.places() {
@@ -294,14 +296,18 @@ impl Owners {
                     whole += 1;
                 }
                 if let Some(seed) = proof.seed {
-                    needed.insert(proof.check_entry(&bucket, seed, place, found)?);
+                    needed.extend(proof.check_entry(&bucket, seed, place, found)?);
                 }
             }
             place = group.next_place(place);
         }
         let hops = hops_in(view, group)?;
         if hops != needed.len() as u64 && proof.seed.is_some() {
-            let what = format!("{hops} hops lead to entries that need {}", needed.len());
+            let what = format!("{hops} hops lead to stubs that need {}", needed.len());
+            found.push(broken("placed", group.at, what));
+        }
+        if has_marks_behind(view, group.whole())? {
+            let what = "a mark behind the last bucket".to_owned();
             found.push(broken("placed", group.at, what));
         }
         let used = whole * BUCKET_BYTES + stubs * WORD;
@@ -314,15 +320,23 @@ impl Owners {
     }
 }
 
-/// How many lines a group's hops name.
+/// How many rows a group's hops name.
 fn hops_in(view: &View, group: &Group) -> Result<u64, Error> {
-    let mut hops = 0;
-    for ring in [group.whole(), group.stubs()] {
-        for home in 0..ring.lines {
-            hops += u64::from(ring.hop(view, home)?.count_ones());
-        }
+    let (ring, mut hops) = (group.stubs(), 0);
+    for home in 0..ring.lines {
+        hops += u64::from(ring.hop(view, home)?.count_ones());
     }
     Ok(hops)
+}
+
+/// Whether there are marks of buckets that the last shelf does not have.
+fn has_marks_behind(view: &View, shelves: Shelves) -> Result<bool, Error> {
+    for index in shelves.buckets..shelves.count() * SHELF {
+        if shelves.mark(view, index)? != 0 {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// A group that is gone through, and how it was reached.
@@ -338,15 +352,15 @@ struct Proof<'a> {
 }
 
 impl Proof<'_> {
-    /// Does the entry at `place` find itself? Returns the line of its home, and how far it stands
-    /// from there.
+    /// Does the entry at `place` find itself? Returns the row of a stub's home, and how far it
+    /// stands from there.
     fn check_entry(
         &self,
         bucket: &Bucket,
         seed: u64,
         place: u64,
         found: &mut Vec<Broken>,
-    ) -> Result<(u64, u64), Error> {
+    ) -> Result<Option<(u64, u64)>, Error> {
         let (plan, group) = (self.plan, &self.group);
         let hash = bucket.hash(self.view, seed)?;
         let at = group.line_at(place);
@@ -361,12 +375,14 @@ impl Proof<'_> {
             found.push(broken("due", at, format!("expires at {expiry} ms, and has {due:?}")));
         }
         let line = place / PLACES;
-        let (ring, index) = if line < group.buckets {
-            (group.whole(), line)
-        } else {
-            (group.stubs(), line - group.buckets)
-        };
-        if line >= group.buckets && !group.stub(self.view, place)?.may_be_of(hash) {
+        if line < group.buckets {
+            if !group.whole().leads_to(self.view, hash, line)? {
+                found.push(broken("placed", at, format!("no mark leads to {line}")));
+            }
+            return Ok(None);
+        }
+        let (ring, index) = (group.stubs(), line - group.buckets);
+        if !group.stub(self.view, place)?.may_be_of(hash) {
             found.push(broken("placed", at, format!("the stub is not one of hash {hash:#x}")));
         }
         let home = ring.home(hash);
@@ -374,7 +390,7 @@ impl Proof<'_> {
         if distance >= HOP || ring.hop(self.view, home)? >> distance & 1 == 0 {
             found.push(broken("placed", at, format!("its home {home} does not lead to {index}")));
         }
-        Ok((ring.line_at(home), distance))
+        Ok(Some((ring.line_at(home), distance)))
     }
 }
 

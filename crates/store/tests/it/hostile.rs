@@ -204,8 +204,8 @@ fn a_group_that_claims_to_be_deep_ends_a_search_for_a_random_key() {
     store.delete(b"k").unwrap();
     let mut pages = image(&store);
     let words: Vec<u64> = pages.iter().flat_map(|page| page.0).collect();
-    // A group's word says 16 buckets, a place in the heap, and its depth in the lowest bits.
-    let is_group = |word: u64| word >> 46 == 16 && word & 0x3f == 0 && (word << 18 >> 18) < 1 << 20;
+    // A group's word says 15 buckets, a place in the heap, and its depth in the lowest bits.
+    let is_group = |word: u64| word >> 46 == 15 && word & 0x3f == 0 && (word << 18 >> 18) < 1 << 20;
     let at = words.iter().position(|&word| is_group(word)).unwrap();
     pages[at / 512].0[at % 512] |= 63;
     look(&mut pages, &[b"k".to_vec()]);
