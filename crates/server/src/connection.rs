@@ -199,6 +199,11 @@ impl Connection {
         self.phase == Phase::Open && !self.is_put_off && self.has_room()
     }
 
+    /// Whether a command has begun that is not whole, and more of it is taken.
+    pub(crate) fn has_begun(&self) -> bool {
+        !self.input.is_empty() && self.is_receptive()
+    }
+
     /// Whether commands were put off that can be executed now: [`Connection::receive`] nothing.
     pub(crate) fn can_go_on(&self) -> bool {
         self.is_put_off && !self.is_paused && self.has_room()

@@ -44,7 +44,8 @@ pub(crate) struct Watch {
     /// `None`: nothing is slow.
     threshold: Option<Duration>,
     is_coarse: bool,
-    coarse_ms: u64,
+    /// What the coarse clock showed last.
+    mark: u64,
     marked: Instant,
 }
 
@@ -66,7 +67,7 @@ pub(crate) struct Notice {
 
 impl Watch {
     pub(crate) fn new() -> Self {
-        Self { threshold: None, is_coarse: true, coarse_ms: 0, marked: Instant::now() }
+        Self { threshold: None, is_coarse: true, mark: 0, marked: Instant::now() }
     }
 
     /// A turn begins, and commands that take `threshold_us` are slow; none is if that is negative.
@@ -82,11 +83,11 @@ impl Watch {
     pub(crate) fn lap(&mut self) -> Option<Duration> {
         let threshold = self.threshold?;
         if self.is_coarse {
-            let now_ms = clock::coarse_ms();
-            if now_ms == self.coarse_ms {
+            let mark = clock::coarse_mark();
+            if mark == self.mark {
                 return None;
             }
-            self.coarse_ms = now_ms;
+            self.mark = mark;
         }
         let now = Instant::now();
         let took = now - self.marked;

@@ -116,6 +116,11 @@ impl Line {
         std::mem::take(&mut self.messages)
     }
 
+    /// Whether a message was read already, beside an answer: nothing more may come to tell of it.
+    pub(crate) fn has_messages(&self) -> bool {
+        !self.messages.is_empty() || read_frame(&self.received).is_some()
+    }
+
     fn send(&self, asked: Asked<'_>, wants_answer: bool, version: Version) -> io::Result<()> {
         let mut frame = vec![0; HEAD_BYTES - 1];
         frame.extend([u8::from(wants_answer), version.number() as u8]);

@@ -295,6 +295,11 @@ impl Serve for Desk {
         Continue(())
     }
 
+    fn has_word(&mut self) -> bool {
+        // Who asks the parent may have read it together with the answer.
+        self.line().is_some_and(|line| line.has_messages())
+    }
+
     fn bell(&mut self) -> Option<&Descriptor> {
         self.line().map(|line| line.descriptor())
     }

@@ -8,8 +8,14 @@
 //! Writing comes last because a client that sleeps is woken by it: the first of a turn works
 //! through its replies while the others' are written, instead of being woken for each.
 //!
-//! Promises: a client gets one read and one batch a turn, so none can keep a loop for itself. A
-//! client that does not take its replies is not read from until it does.
+//! Promises: a client gets one read and one batch a turn, or the reads of one long command, so none
+//! can keep a loop for itself. A client that does not take its replies is not read from until it
+//! does.
+//!
+//! What can be read is told once (`watch.rs`). A read of less than there was room for says that
+//! nothing more is there; where more may be, the seat forgets what it waits for, and so asks again
+//! at the end of its turn. (Urgent data ends a read early as well: who sends such waits until it
+//! sends more.)
 
 use std::collections::HashMap;
 use std::io::{self, ErrorKind};
@@ -30,6 +36,10 @@ use crate::seats::Seats;
 /// Bytes read at once: as much as a socket's buffer mostly holds (`net.ipv4.tcp_rmem` begins with
 /// 128 KiB, half of it payload), and a batch that still fits in the second cache.
 const READ_BYTES: usize = 64 << 10;
+
+/// Reads of one turn while a command has begun and is not whole: a value of 1 MiB comes in one turn,
+/// and what has come of it is still in the cache when the rest does.
+const READS_MOST: usize = 16;
 
 /// Replies that are too long to wait for the end of a turn: what is to be sent soon should still be
 /// in the first cache, and many of them at once would be a lot of memory.
@@ -57,6 +67,7 @@ pub(crate) struct Loop<W> {
 struct Seat {
     socket: Descriptor,
     connection: Connection,
+    /// What it waits for; nothing, too, where it is to ask again.
     interest: Interest,
 }
 
@@ -151,8 +162,19 @@ impl<W: Watch> Loop<W> {
         if event.is_writable && seat.connection.has_output() {
             seat.flush(&mut self.desk, &mut self.spares);
         }
-        if event.is_readable && seat.connection.is_receptive() {
-            seat.read(&mut self.input, &mut self.desk, &mut self.spares);
+        let is_read = event.is_readable && seat.connection.is_receptive();
+        let is_missed = event.is_readable && !is_read && seat.interest.has_read();
+        if is_missed || (is_read && event.is_ended) {
+            seat.interest = Interest::None;
+        }
+        if is_read {
+            for _ in 0..READS_MOST {
+                let is_full = seat.read(&mut self.input, &mut self.desk, &mut self.spares)
+                    && seat.interest == Interest::None;
+                if !is_full || !seat.connection.has_begun() {
+                    break;
+                }
+            }
             if (1..=DEFERRED_MOST).contains(&seat.connection.output().len()) {
                 return self.deferred.push(index);
             }
@@ -185,6 +207,10 @@ impl<W: Watch> Loop<W> {
         }
         if seat.connection.is_attentive() {
             self.attentive.insert(seat.connection.id(), index);
+        }
+        if seat.connection.can_go_on() {
+            // There may be room already, which is told again only if it is asked for.
+            seat.interest = Interest::None;
         }
         let interest = seat.wanted();
         if interest != seat.interest {
@@ -241,7 +267,12 @@ impl Seat {
                 self.connection.finish();
                 return false;
             }
-            Ok(count) => self.connection.receive(&input[..count], desk, spares),
+            Ok(count) => {
+                if count == input.len() {
+                    self.interest = Interest::None;
+                }
+                self.connection.receive(&input[..count], desk, spares);
+            }
             Err(error) if error.kind() == ErrorKind::WouldBlock => return false,
             Err(_) => {
                 self.connection.abandon();

@@ -41,6 +41,9 @@ pub(super) trait Serve {
         spares: &mut Spares,
     ) -> ControlFlow<()>;
 
+    /// Whether others have said something that does not ring the bell any more.
+    fn has_word(&mut self) -> bool;
+
     /// What is readable when others have said something; nothing if the system has no more.
     fn bell(&mut self) -> Option<&Descriptor>;
 }
@@ -90,6 +93,10 @@ fn listen(
         }
         if connection.is_over() {
             return Break(());
+        }
+        if serve.has_word() {
+            is_rung = false;
+            continue;
         }
         let Some(bell) = serve.bell() else { return Break(()) };
         let mut both = [Polled::readable(bell), Polled::readable(socket)];

@@ -158,6 +158,11 @@ impl Serve for Clerk<'_> {
         Continue(())
     }
 
+    fn has_word(&mut self) -> bool {
+        // The bell rings until it is put to rest, which is before the messages are taken.
+        false
+    }
+
     fn bell(&mut self) -> Option<&Descriptor> {
         if self.bell.is_none() {
             let bell = Arc::new(Waker::new().ok()?);

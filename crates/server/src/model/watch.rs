@@ -7,7 +7,8 @@ use morecore_sys::ready::{Epoll, Events, Interest, Select};
 
 use crate::error::system;
 
-/// A set of descriptors that are waited for together.
+/// A set of descriptors that are waited for together. What can be read may be told once only, until
+/// more comes or a change asks again.
 pub(crate) trait Watch: Sized + Send + 'static {
     /// The model's name: what its threads are called.
     const NAME: &'static str;
@@ -31,7 +32,7 @@ impl Watch for Epoll {
     const NAME: &'static str = "epoll";
 
     fn new() -> io::Result<Self> {
-        Self::new().map_err(system)
+        Self::by_edges().map_err(system)
     }
 
     fn add(&mut self, what: &Descriptor, token: u64, wanted: Interest) -> io::Result<()> {

@@ -50,3 +50,18 @@ fn children_killed_while_they_write_leave_a_store_that_goes_on() {
     assert_eq!(watcher.ask("INCR n"), format!(":{}", before + 1));
     house.stop();
 }
+
+#[test]
+fn a_pause_that_ends_while_it_is_asked_about_keeps_nobody() {
+    const ROUNDS: usize = 300;
+    let house = House::open(options(Model::Process));
+    let (mut keeper, mut writer) = (Talk::to(house.address), Talk::to(house.address));
+    for _ in 0..ROUNDS {
+        assert_eq!(keeper.ask("CLIENT PAUSE 100000 WRITE"), "+OK");
+        writer.send(b"SET k 1\r\n");
+        while !keeper.ask("CLIENT LIST").contains("flags=b") {}
+        assert_eq!(keeper.ask("CLIENT UNPAUSE"), "+OK");
+        assert_eq!(writer.reply(), "+OK");
+    }
+    house.stop();
+}

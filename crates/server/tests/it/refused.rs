@@ -1,8 +1,11 @@
 //! A kernel that refuses `io_uring` is served on with epoll.
 
+use std::io::Read;
+use std::os::fd::AsRawFd;
+use std::panic::AssertUnwindSafe;
 use std::thread;
 
-use morecore_server::{Model, Server};
+use morecore_server::{Level, Model, Options, Server};
 use morecore_store::{Create, Store};
 
 use crate::house::options;
@@ -57,4 +60,33 @@ fn by_a_setting_or_a_filter() {
 #[test]
 fn by_an_older_kernel() {
     check(libc::EINVAL);
+}
+
+#[test]
+fn and_the_operator_is_told_in_one_line() {
+    let (mut ours, theirs) = std::io::pipe().unwrap();
+    // SAFETY: the child is a copy of this thread alone, and the C library makes its heap usable
+    // there; it ends with `_exit`.
+    let pid = unsafe { libc::fork() };
+    if pid == 0 {
+        let bind = || {
+            // SAFETY: no pointers are passed; standard error is this process's alone.
+            unsafe { libc::dup2(theirs.as_raw_fd(), libc::STDERR_FILENO) };
+            refuse(libc::EPERM);
+            let store = Store::anonymous(&Create { memory_bytes: 64 << 20, ..Create::default() });
+            let options = Options { log: Level::Notice, ..options(Model::Uring) };
+            Server::bind(store.unwrap(), options).unwrap()
+        };
+        let bound = std::panic::catch_unwind(AssertUnwindSafe(bind));
+        // SAFETY: `_exit` has no preconditions.
+        unsafe { libc::_exit(i32::from(bound.is_err())) };
+    }
+    drop(theirs);
+    let mut said = String::new();
+    ours.read_to_string(&mut said).unwrap();
+    assert_eq!(morecore_sys::process::wait(pid as u32).unwrap().status, 0, "{said}");
+    let (line, rest) = said.split_once('\n').unwrap();
+    let words = "morecore: serving with epoll: this system refuses io_uring (io_uring_setup";
+    assert!(line.starts_with(words), "{said}");
+    assert_eq!(rest, "");
 }

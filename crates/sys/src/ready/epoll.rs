@@ -1,6 +1,8 @@
 //! Many descriptors, each known by a number of the caller's choice; a wait costs only the ready.
 //!
-//! Promises: level-triggered: what was not dealt with is told again at the next wait.
+//! Promises: level-triggered: what was not dealt with is told again at the next wait. A set by edges
+//! tells of what came once, and again after a change: that saves the kernel a look at each
+//! descriptor that was told at the last wait.
 //! Source: epoll(7).
 
 use crate::Failed;
@@ -8,7 +10,11 @@ use crate::descriptor::Descriptor;
 
 /// A set of descriptors that are waited for together.
 #[derive(Debug)]
-pub struct Epoll(Descriptor);
+pub struct Epoll {
+    set: Descriptor,
+    /// What is asked for with every interest.
+    always: i32,
+}
 
 /// What a descriptor is waited for. Errors and the end of the other side are always told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,6 +29,14 @@ pub enum Interest {
     Both,
 }
 
+impl Interest {
+    /// Whether it is waited for something that can be read.
+    #[must_use]
+    pub const fn has_read(self) -> bool {
+        matches!(self, Self::Read | Self::Both)
+    }
+}
+
 /// One descriptor that is ready.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Event {
@@ -32,6 +46,8 @@ pub struct Event {
     pub is_readable: bool,
     /// A write would not wait (it may bring an error).
     pub is_writable: bool,
+    /// Behind what can be read is an end or an error.
+    pub is_ended: bool,
 }
 
 /// Room for the ready ones of one wait.
@@ -46,10 +62,24 @@ impl Epoll {
     /// # Errors
     /// As `epoll_create1`(2): `EMFILE`.
     pub fn new() -> Result<Self, Failed> {
+        Self::with(0)
+    }
+
+    /// Makes an empty set by edges. Who is told that something can be read reads until less comes
+    /// than there was room for, or asks again by [`Epoll::change`].
+    ///
+    /// # Errors
+    /// As [`Epoll::new`].
+    pub fn by_edges() -> Result<Self, Failed> {
+        Self::with(libc::EPOLLET | libc::EPOLLRDHUP)
+    }
+
+    fn with(always: i32) -> Result<Self, Failed> {
         // SAFETY: no pointers are passed.
         let made = unsafe { libc::epoll_create1(libc::EPOLL_CLOEXEC) };
         // SAFETY: `made` is what epoll_create1 returned in the line above.
-        Ok(Self(unsafe { Descriptor::from_call("epoll_create1", made) }?))
+        let set = unsafe { Descriptor::from_call("epoll_create1", made) }?;
+        Ok(Self { set, always })
     }
 
     /// Adds a descriptor under the number `token`. It leaves the set when it is closed.
@@ -60,7 +90,8 @@ impl Epoll {
         self.control(libc::EPOLL_CTL_ADD, what, token, interest)
     }
 
-    /// Changes what a descriptor of the set is waited for.
+    /// Changes what a descriptor of the set is waited for. What it is ready for now is told, by
+    /// edges too.
     ///
     /// # Errors
     /// As `epoll_ctl`(2).
@@ -77,7 +108,7 @@ impl Epoll {
         let timeout = super::poll::milliseconds(timeout_ms);
         let (at, most) = (events.room.as_mut_ptr(), Events::MOST as i32);
         // SAFETY: `at` has room for `most` events, and is live and exclusive.
-        let count = unsafe { libc::epoll_wait(self.0.number(), at, most, timeout) };
+        let count = unsafe { libc::epoll_wait(self.set.number(), at, most, timeout) };
         events.count = super::poll::counted("epoll_wait", count)?;
         Ok(events.count)
     }
@@ -85,7 +116,7 @@ impl Epoll {
     /// Returns the set's own descriptor: it is readable when one of the set is ready.
     #[must_use]
     pub const fn descriptor(&self) -> &Descriptor {
-        &self.0
+        &self.set
     }
 
     fn control(
@@ -95,8 +126,9 @@ impl Epoll {
         token: u64,
         interest: Interest,
     ) -> Result<(), Failed> {
-        let mut event = libc::epoll_event { events: bits(interest), u64: token };
-        let (set, number) = (self.0.number(), what.number());
+        let events = bits(interest) | self.always as u32;
+        let mut event = libc::epoll_event { events, u64: token };
+        let (set, number) = (self.set.number(), what.number());
         // SAFETY: `event` is live, and the kernel only reads it.
         match unsafe { libc::epoll_ctl(set, what_to_do, number, &raw mut event) } {
             0 => Ok(()),
@@ -145,7 +177,9 @@ impl Events {
         self.room[..self.count].iter().map(|event| {
             // An error or a hang-up is found out by trying, either way.
             let broken = (libc::EPOLLERR | libc::EPOLLHUP) as u32;
+            let ended = broken | libc::EPOLLRDHUP as u32;
             Event {
+                is_ended: event.events & ended != 0,
                 token: event.u64,
                 is_readable: event.events & (libc::EPOLLIN as u32 | broken) != 0,
                 is_writable: event.events & (libc::EPOLLOUT as u32 | broken) != 0,
@@ -183,7 +217,7 @@ mod tests {
         assert_eq!(set.wait(&mut events, Some(0)), Ok(0));
         two.wake();
         assert_eq!(set.wait(&mut events, None), Ok(1));
-        let told = Event { token: 2, is_readable: true, is_writable: false };
+        let told = Event { token: 2, is_readable: true, is_writable: false, is_ended: false };
         assert_eq!(events.iter().next(), Some(told));
     }
 
@@ -196,6 +230,32 @@ mod tests {
         set.change(one.descriptor(), 1, Interest::Both).unwrap();
         assert_eq!(set.wait(&mut events, None), Ok(1));
         assert!(events.iter().all(|event| event.is_writable && !event.is_readable));
+    }
+
+    #[test]
+    fn by_edges_it_tells_once_until_more_comes_or_it_is_asked_again() {
+        let (set, one) = (Epoll::by_edges().unwrap(), Waker::new().unwrap());
+        set.add(one.descriptor(), 1, Interest::Read).unwrap();
+        let count = || set.wait(&mut Events::new(), Some(0)).unwrap();
+        one.wake();
+        assert_eq!((count(), count()), (1, 0));
+        one.wake();
+        assert_eq!((count(), count()), (1, 0));
+        set.change(one.descriptor(), 1, Interest::Read).unwrap();
+        assert_eq!((count(), count()), (1, 0));
+    }
+
+    #[test]
+    fn by_edges_an_end_is_told_with_what_came_before() {
+        let (ours, theirs) = crate::socket::pair().unwrap();
+        let set = Epoll::by_edges().unwrap();
+        set.add(&ours, 1, Interest::Read).unwrap();
+        crate::socket::send(&theirs, b"last words").unwrap();
+        drop(theirs);
+        let mut events = Events::new();
+        assert_eq!(set.wait(&mut events, None), Ok(1));
+        assert!(events.iter().all(|event| event.is_readable && event.is_ended));
+        assert_eq!(set.wait(&mut events, Some(0)), Ok(0));
     }
 
     #[test]

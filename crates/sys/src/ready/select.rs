@@ -169,7 +169,7 @@ mod tests {
         assert_eq!(set.wait(&mut events, Some(0)), Ok(0));
         two.wake();
         assert_eq!(set.wait(&mut events, None), Ok(1));
-        let told = Event { token: 2, is_readable: true, is_writable: false };
+        let told = Event { token: 2, is_readable: true, is_writable: false, is_ended: false };
         assert_eq!(events.iter().collect::<Vec<_>>(), [told]);
         set.remove(two.descriptor());
         assert_eq!(set.wait(&mut events, Some(0)), Ok(0));
