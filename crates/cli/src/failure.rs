@@ -12,7 +12,7 @@
 use std::fmt;
 use std::io;
 
-use morecore_store::Error;
+use morecore_store::{Error, ListedState, Store};
 
 /// Whoever reads our output went away; the status that the signal SIGPIPE would have given.
 const READER_GONE: u8 = 141;
@@ -76,12 +76,35 @@ impl From<Error> for Failure {
     fn from(error: Error) -> Failure {
         match error {
             Error::NoSuchStore { .. } => {
-                Failure::new(format!("{error}: make it with `morecore create`"))
+                let advice = match hidden_stores() {
+                    0 => "make it with `morecore create`",
+                    _ => "`morecore ls` shows some that this user may not read",
+                };
+                Failure::new(format!("{error}: {advice}"))
             }
+            Error::Damaged { what: "no store begins here", .. } => {
+                Failure::new("this is no store; `morecore ls DIRECTORY` shows those in files")
+            }
+            Error::Damaged { .. } => {
+                Failure::new(format!("{error}; `morecore verify` tells all that is wrong"))
+            }
+            Error::Layout { .. } => Failure::new(format!(
+                "{error}: the version that made it can read it; `morecore rm` removes it"
+            )),
+            Error::System { call: "shmget", .. } => Failure::new(format!(
+                "{error}; the system's limits are kernel.shmmax, shmall and shmmni, and none for \
+                 `file:PATH`"
+            )),
             Error::Exists { .. } => {
                 Failure::new(format!("{error}: `morecore rm` would remove it with all its keys"))
             }
             _ => Failure::new(error),
         }
     }
+}
+
+/// How many stores there are that this user may not read, and whose names nobody tells him.
+fn hidden_stores() -> usize {
+    let all = Store::list().unwrap_or_default();
+    all.iter().filter(|store| store.state == ListedState::Forbidden).count()
 }

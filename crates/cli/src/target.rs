@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use morecore_store::{Meta, Name, Observer, Store};
+use morecore_store::{Error, Meta, Name, Observer, Store};
 use serde_json::{Map, Value};
 
 use crate::failure::Failure;
@@ -26,18 +26,31 @@ pub(crate) struct Target {
 impl Target {
     /// Joins the store, to change it.
     pub(crate) fn attach(&self) -> Result<Store, Failure> {
-        Ok(Store::attach(&self.store)?)
+        Store::attach(&self.store).map_err(|error| self.refused(error))
     }
 
     /// Joins it to look only: nothing that we do can harm it.
     pub(crate) fn observe(&self) -> Result<Observer, Failure> {
-        Ok(Store::observe(&self.store)?)
+        Store::observe(&self.store).map_err(|error| self.refused(error))
+    }
+
+    /// Why the store could not be joined, with its name if the error does not have it.
+    fn refused(&self, error: Error) -> Failure {
+        refused(&self.store, error)
     }
 
     /// The store's name.
     pub(crate) fn name(&self) -> &Name {
         &self.store
     }
+}
+
+/// Why nothing could be done with a store, with its name if the error does not have it.
+pub(crate) fn refused(name: &Name, error: Error) -> Failure {
+    let has_name =
+        matches!(error, Error::NoSuchStore { .. } | Error::Exists { .. } | Error::NotShared { .. });
+    let failure = Failure::from(error);
+    if has_name { failure } else { failure.within(name.as_str()) }
 }
 
 /// Shows `each` every entry that stays in the store meanwhile, at least once.

@@ -9,7 +9,7 @@ use super::Evict;
 use crate::failure::Failure;
 use crate::output::Out;
 use crate::quantity;
-use crate::target::Target;
+use crate::target::{Target, refused};
 
 /// Makes a store; an error if it exists
 #[derive(clap::Args)]
@@ -37,7 +37,7 @@ impl Create {
     pub(crate) fn run(self, out: &mut Out) -> Result<(), Failure> {
         let name = self.name.as_ref().unwrap_or(self.target.name());
         let how = How { memory_bytes: self.memory, mode: self.mode, evict: self.evict.into() };
-        let store = Store::create(name, &how)?;
+        let store = Store::create(name, &how).map_err(|error| refused(name, error))?;
         if let Some(group) = self.group {
             Store::set_group(name, group)?;
         }

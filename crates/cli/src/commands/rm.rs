@@ -1,6 +1,6 @@
 //! `morecore rm`: removes a store. Who has it attached keeps what he sees until he lets go.
 
-use morecore_store::{Name, Store};
+use morecore_store::{Error, Name, Store};
 
 use crate::failure::Failure;
 
@@ -17,7 +17,10 @@ impl Rm {
     pub(crate) fn run(self) -> Result<(), Failure> {
         for name in &self.names {
             // Not by way of `Failure::from`: to make the store is no advice to who removes it.
-            Store::remove(name).map_err(Failure::new)?;
+            Store::remove(name).map_err(|error| match error {
+                Error::System { .. } => Failure::new(error).within(name.as_str()),
+                _ => Failure::new(error),
+            })?;
         }
         Ok(())
     }

@@ -23,13 +23,20 @@ pub(crate) struct Stat {
 impl Stat {
     /// Only looks: safe beside a busy server.
     pub(crate) fn run(self, out: &mut Out) -> Result<(), Failure> {
-        let facts = self.target.observe()?.stat();
-        if self.json { out.json(&as_json(&facts)) } else { Ok(print(&facts, out)?) }
+        let observer = self.target.observe()?;
+        // Before the rest is looked at: a page that is looked at is there from then on.
+        let resident = observer.resident_bytes();
+        let facts = observer.stat();
+        if self.json {
+            out.json(&as_json(&facts, resident))
+        } else {
+            Ok(print(&facts, resident, out)?)
+        }
     }
 }
 
 /// One fact a line, and then the participants.
-fn print(facts: &Facts, out: &mut Out) -> std::io::Result<()> {
+fn print(facts: &Facts, resident: Option<u64>, out: &mut Out) -> std::io::Result<()> {
     let memory = format!(
         "{} of {} used, largest free stretch {}",
         show_bytes(facts.used_bytes),
@@ -47,6 +54,7 @@ fn print(facts: &Facts, out: &mut Out) -> std::io::Result<()> {
         ("entries", show_count(facts.entries)),
         ("keys and values", show_bytes(facts.content_bytes)),
         ("memory", memory),
+        ("resident", resident.map_or("the system does not tell".to_string(), show_bytes)),
         ("shards", show_count(facts.shards.into())),
         ("when full", when_full.to_string()),
         ("evicted", show_count(facts.evictions)),
@@ -67,7 +75,7 @@ fn print(facts: &Facts, out: &mut Out) -> std::io::Result<()> {
 }
 
 /// The same for programs, with every number as it is.
-fn as_json(facts: &Facts) -> serde_json::Value {
+fn as_json(facts: &Facts, resident: Option<u64>) -> serde_json::Value {
     let participants: Vec<_> = facts
         .participants
         .iter()
@@ -85,6 +93,7 @@ fn as_json(facts: &Facts) -> serde_json::Value {
         "entries": facts.entries,
         "content_bytes": facts.content_bytes,
         "memory_bytes": facts.memory_bytes,
+        "resident_bytes": resident,
         "used_bytes": facts.used_bytes,
         "free_bytes": facts.free_bytes,
         "largest_free_bytes": facts.largest_free_bytes,

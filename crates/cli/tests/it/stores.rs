@@ -290,6 +290,9 @@ fn a_store_is_shared_at_a_socket() {
         let mut lines = std::io::BufReader::new(share.0.stdout.take().unwrap());
         std::io::BufRead::read_line(&mut lines, &mut ready).unwrap();
         assert!(ready.starts_with(&format!("ready socket={socket} store=memory")), "{ready}");
+        let shared = listed("ls --json", &format!("unix:{socket}")).expect("it is listed");
+        assert_eq!((&shared["kind"], &shared["attached"]), (&"memory".into(), &1.into()));
+        assert_eq!(shared["pids"], serde_json::json!([share.0.id()]));
         let set = ask(&format!("set k v --store unix:{socket}"));
         if is_read_only {
             assert!(failed(&set).1.contains("read-only"), "{set:?}");
@@ -309,4 +312,55 @@ fn a_store_is_shared_at_a_socket() {
         assert!(share.0.wait().unwrap().success());
         assert!(!std::path::Path::new(&socket).exists());
     }
+}
+
+/// The entry of a name among what a command lists.
+fn listed(command: &str, name: &str) -> Option<Value> {
+    let all = json(&ask(command));
+    all.as_array().unwrap().iter().find(|one| one["name"] == name).cloned()
+}
+
+#[test]
+fn a_file_is_listed_while_it_is_in_use_and_where_it_is_named() {
+    let folder = Folder::new("listed");
+    let path = folder.path("cache");
+    let name = format!("file:{path}");
+    told(&ask(&format!("create --memory 2mb {name}")));
+    std::fs::write(folder.path("other"), "no store").unwrap();
+    assert_eq!(listed("ls --json", &name), None);
+    let found = listed(&format!("ls --json {}", folder.path("")), &name).unwrap();
+    assert_eq!((&found["state"], &found["attached"]), (&"ready".into(), &0.into()));
+    assert_eq!((&found["kind"], &found["memory_bytes"]), (&"file".into(), &(2 << 20).into()));
+    assert_eq!(listed(&format!("ls --json {path}"), &name), Some(found));
+    let (status, complaint) = failed(&ask(&format!("ls {}", folder.path("other"))));
+    assert!(status == 1 && complaint.ends_with("other: no store is in it"), "{complaint}");
+    let (status, complaint) = failed(&ask(&format!("ls {}", folder.path("none"))));
+    assert!(status == 1 && complaint.contains("none: No such file"), "{complaint}");
+
+    let mut command = morecore();
+    command.args(["share", "--store", &name, &folder.path("socket")]).stdout(Stdio::piped());
+    let mut share = Running(command.spawn().unwrap());
+    let mut lines = std::io::BufReader::new(share.0.stdout.take().unwrap());
+    std::io::BufRead::read_line(&mut lines, &mut String::new()).unwrap();
+    let found = listed("ls --json", &name).expect("it is in use");
+    assert_eq!(found["pids"], serde_json::json!([share.0.id()]));
+    assert!(told(&ask("ls")).contains(&name));
+    told(&ask(&format!("rm {name}")));
+    let found = listed("ls --json", &name).expect("it is still in use");
+    assert_eq!(found["state"], "removed");
+}
+
+#[test]
+fn a_store_says_how_much_of_it_is_resident() {
+    let store = TestStore::new();
+    let before = json(&store.ask("stat --json"))["resident_bytes"].as_u64().unwrap();
+    let value = "x".repeat(100_000);
+    for number in 0..20 {
+        told(&store.ask(&format!("set k:{number} {value}")));
+    }
+    let after = json(&store.ask("stat --json"))["resident_bytes"].as_u64().unwrap();
+    assert!(after > before + 2_000_000 && after < 8 << 20, "{before} {after}");
+    assert!(told(&store.ask("stat")).contains("resident"));
+    let listed = listed("ls --json", &store.name).unwrap()["resident_bytes"].as_u64().unwrap();
+    assert!(listed >= after, "{listed} {after}");
 }
