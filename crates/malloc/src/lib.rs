@@ -46,7 +46,6 @@ mod lock;
 mod magazine;
 mod mapping;
 mod medium;
-mod run;
 mod shelf;
 mod sized;
 mod source;

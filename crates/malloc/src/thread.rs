@@ -24,13 +24,13 @@ use core::ptr;
 use core::sync::atomic::AtomicU64;
 use core::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 
-use morecore_heap::{CLASSES, Class, Core, Given, NoJournal, Offset, Slab, Slabs, UNIT};
+use morecore_heap::abort::broken;
+use morecore_heap::{CLASSES, Class, Core, Given, NoJournal, Offset, Slab, Slabs};
 
 use crate::arena::{self, Arena};
 use crate::ledger::{self, Look, Stamp};
 use crate::line::{abort_for, rightly};
 use crate::magazine::{Kind, MAGAZINES, Magazine, Waiting};
-use crate::run::Run;
 use crate::shelf::Shelf;
 
 /// How many idle records are looked through for a slab, and how many slabs are taken over from one:
@@ -225,43 +225,45 @@ impl Thread {
 
     /// Puts the `count` blocks that wait longest in a magazine back into their slabs' masks.
     fn store(&self, mut arena: Option<&mut Arena>, class: Class, count: usize) {
-        let mut run = Run::EMPTY;
         // SAFETY: what follows deals with slabs, not with this magazine.
-        for waiting in unsafe { self.magazine(class).oldest(count) } {
-            let at = waiting.block();
-            if run.takes(class, at) {
-                continue;
+        let mut rest = unsafe { self.magazine(class).oldest(count) };
+        while let Some(first) = rest.first() {
+            let Some((slab, _)) = arena::units().slab_of(&core(), Offset(first.block())) else {
+                broken("stamped", Offset(first.block()));
+            };
+            let (words, many) = self.store_run(slab, class, rest);
+            let became = self.slabs().return_words(&mut core(), slab, class, words, many as u64);
+            if became == Given::Empty {
+                self.unseat(arena.as_deref_mut(), slab, class);
             }
-            self.store_word(class, &mut run);
-            if at.wrapping_sub(run.slab.begin().0) >= u64::from(class.shape().units) * UNIT {
-                self.store_run(arena.as_deref_mut(), class, run);
-                run = Run::EMPTY;
-            }
-            run.turn_to(class, Offset(at));
+            rest = &rest[many..];
         }
-        self.store_word(class, &mut run);
-        self.store_run(arena, class, run);
         self.magazine(class).drop_oldest(count);
     }
 
-    /// Puts the bits of a run's last word into the mask.
+    /// Puts as many blocks from the first on as are of this slab into its mask; says into which
+    /// words, and how many. (What was allocated in a row is mostly freed in a row.)
     #[inline(always)]
-    fn store_word(&self, class: Class, run: &mut Run) {
-        if run.bits != 0 {
-            let given = self.slabs().give_word(&mut core(), run.slab, class, run.word, run.bits);
-            rightly(given);
-            run.words |= 1 << run.word;
+    fn store_run(&self, slab: Slab, class: Class, waiting: &[Waiting]) -> (u64, usize) {
+        let shape = class.shape();
+        let first = slab.block(class, 0, 0).0;
+        let span = shape.block(u64::from(shape.blocks)) - shape.block(0);
+        let (mut words, mut many) = (0, 0);
+        for one in waiting {
+            let distance = one.block().wrapping_sub(first);
+            if distance >= span {
+                break;
+            }
+            let index = shape.index(distance);
+            let (word, bit) = (index / 64, 1 << (index % 64));
+            rightly(self.slabs().give_word(&mut core(), slab, class, word, bit));
+            words |= 1 << word;
+            many += 1;
         }
-    }
-
-    /// Counts what was put into the masks of a run's slab.
-    fn store_run(&self, arena: Option<&mut Arena>, class: Class, run: Run) {
-        let Run { slab, words, many, .. } = run;
-        if many > 0
-            && self.slabs().return_words(&mut core(), slab, class, words, many) == Given::Empty
-        {
-            self.unseat(arena, slab, class);
+        if many == 0 {
+            broken("stamped", slab.begin());
         }
+        (words, many)
     }
 
     /// Is the block at `at`, of a slab that this record may or may not own, known to be free?
@@ -303,7 +305,7 @@ impl Thread {
         while next != 0 {
             let slab = Slab::at(Offset(next));
             let Some(class) = slab.class(&core()) else {
-                morecore_heap::abort::broken("told", slab.begin());
+                broken("told", slab.begin());
             };
             next = slab.spare(&core(), class, NEXT).load(Relaxed);
             let owner = slab.owner(&core()).load(Relaxed);
