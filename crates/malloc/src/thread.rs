@@ -322,9 +322,8 @@ impl Thread {
         true
     }
 
-    /// Puts what others freed in one slab into the magazine of its class, and what has no room
-    /// there into its mask; all of it, if the arena is given: then the thread ends, or gives back
-    /// what it can.
+    /// Puts what others freed in one slab into its class's magazine, and what has no room there
+    /// into its mask; with the arena, all of it: then the thread gives back what it can.
     fn collect_slab(&self, arena: Option<&mut Arena>, slab: Slab, class: Class) {
         let magazine = self.magazine(class);
         let mut room = if arena.is_some() { 0 } else { magazine.room_left() };
