@@ -2,6 +2,8 @@
 //!
 //! Promises: a value that was found has been copied to the caller's buffer, whatever the shelf.
 
+mod boost;
+
 use std::hint::black_box;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -28,6 +30,11 @@ pub(crate) trait Shelf: Send {
     /// Puts `value` under `key`.
     fn set(&mut self, key: &Key, value: &[u8]);
 
+    /// Puts `value` under each of `keys`.
+    fn set_all(&mut self, keys: &[Key], value: &[u8]) {
+        keys.iter().for_each(|key| self.set(key, value));
+    }
+
     /// Does what is done in spare time, after filling.
     fn tidy(&mut self) {}
 
@@ -48,6 +55,8 @@ pub(crate) struct Contestant {
     pub(crate) shelves: Vec<Box<dyn Shelf>>,
     /// Is there nothing new in it when there are sets?
     pub(crate) reads_only: bool,
+    /// Has it a call that sets many?
+    pub(crate) has_batches: bool,
 }
 
 /// Everybody, empty.
@@ -59,15 +68,21 @@ pub(crate) fn all(items: u32, value: &[u8]) -> Vec<Contestant> {
     let map = Arc::new(DashMap::new());
     let lmdb = Lmdb::new(memory_bytes);
     let stretches = Stretches(lmdb.clone());
-    let of = |name, shelves| Contestant { name, shelves, reads_only: false };
+    let of = |name, shelves| Contestant { name, shelves, reads_only: false, has_batches: false };
     let stretches: Vec<Box<dyn Shelf>> = vec![Box::new(stretches.clone()), Box::new(stretches)];
-    vec![
-        of("morecore", vec![Box::new(ours), Box::new(other)]),
+    let mut all = vec![
+        Contestant { has_batches: true, ..of("morecore", vec![Box::new(ours), Box::new(other)]) },
         of("lmdb", vec![Box::new(lmdb.clone()), Box::new(lmdb)]),
-        Contestant { name: "lmdb, 256 reads each", shelves: stretches, reads_only: true },
+        Contestant { reads_only: true, ..of("lmdb, 256 reads each", stretches) },
         of("dashmap", vec![Box::new(map.clone()), Box::new(map)]),
         of("hashbrown", vec![Box::new(Plain::new())]),
-    ]
+    ];
+    // As LMDB, twice the room: its map doubles by copying.
+    match boost::two(2 * memory_bytes, value.len()) {
+        Some(shelves) => all.push(of("boost", shelves)),
+        None => println!("Boost.Interprocess needs g++ and libboost-dev"),
+    }
+    all
 }
 
 impl Shelf for Store {
@@ -78,6 +93,11 @@ impl Shelf for Store {
 
     fn set(&mut self, key: &Key, value: &[u8]) {
         Store::set(self, key, value, &Set::default()).expect("room");
+    }
+
+    fn set_all(&mut self, keys: &[Key], value: &[u8]) {
+        let pairs: Vec<_> = keys.iter().map(|key| (key.as_slice(), value)).collect();
+        self.set_many(&pairs, &Set::default()).expect("room");
     }
 
     /// Decision 32: a call makes huge pages of 8 MiB.

@@ -1,10 +1,12 @@
 //! Question: how many reads and writes a second do one and two threads of a process get?
 //! Unit: thousand operations a second, and nanoseconds each. Beside it, in turn: LMDB without
-//! syncing (a transaction an operation, and one for 256 reads), dashmap, and hashbrown as the limit
-//! of one thread alone.
+//! syncing (a transaction an operation, and one for 256 reads), Boost.Interprocess (an unordered map
+//! under its mutex, where g++ and libboost-dev are), dashmap, and hashbrown as the limit of one
+//! thread alone. And what does a set of an item that is there cost, as ours do it one at a time
+//! and 16 in a call?
 //!
-//! `cargo bench -p morecore-bench [-- ITEMS]`; without `--bench`, as tests run it, few items and
-//! one short round. The last lines are the same as CSV.
+//! `cargo bench -p morecore-bench --bench store [-- ITEMS VALUE_BYTES uniform|zipf]`; without
+//! `--bench`, as tests run it, few items and one short round. The last lines are the same as CSV.
 
 // The same keys as `morecore bench store`.
 #[allow(unused_imports, reason = "its tests run in the crate that it is of")]
@@ -26,8 +28,8 @@ const TEST_ITEMS: u32 = 1000;
 /// Rounds that count, after one of warming up; five keep one that was disturbed from the middle.
 const ROUNDS: usize = 5;
 
-/// How long a sample takes: a few million look-ups.
-const SAMPLE: Duration = Duration::from_millis(200);
+/// How long a sample takes: some hundred thousand look-ups.
+const SAMPLE: Duration = Duration::from_millis(100);
 const TEST_SAMPLE: Duration = Duration::from_millis(2);
 
 /// Keys that are drawn before any clock runs, so many that what is found under them is in no cache
@@ -35,34 +37,75 @@ const TEST_SAMPLE: Duration = Duration::from_millis(2);
 const DRAWN: usize = 1 << 20;
 const STRETCH: usize = 256;
 
+/// Keys in a call that sets many.
+const BATCH: usize = 16;
+
 /// In a mix, each operation of this place is a set.
 const SET_EVERY: usize = 10;
+
+/// What is done.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Mix {
+    Read,
+    Mixed,
+    Set,
+    SetBatch,
+}
+
+impl Mix {
+    const ALL: [Mix; 4] = [Mix::Read, Mix::Mixed, Mix::Set, Mix::SetBatch];
+
+    fn name(self) -> &'static str {
+        match self {
+            Mix::Read => "read",
+            Mix::Mixed => "90/10",
+            Mix::Set => "set",
+            Mix::SetBatch => "set-16",
+        }
+    }
+}
 
 /// What is measured.
 struct Setting<'a> {
     value: &'a [u8],
     distribution: Distribution,
-    has_sets: bool,
+    mix: Mix,
     threads: usize,
 }
 
 fn main() {
     let is_test = !std::env::args().any(|argument| argument == "--bench");
-    let items = std::env::args().filter_map(|argument| argument.parse().ok()).next();
-    let items = items.unwrap_or(if is_test { TEST_ITEMS } else { ITEMS });
+    let mut numbers = std::env::args().filter_map(|argument| argument.parse().ok());
+    let items = numbers.next().unwrap_or(if is_test { TEST_ITEMS } else { ITEMS });
+    let value_bytes_wanted = numbers.next();
+    let names = Distribution::ALL.map(Distribution::name);
+    let distribution_wanted = std::env::args().find(|argument| names.contains(&&argument[..]));
     let mut table = String::from("value_bytes,distribution,mix,threads,name,per_s,min,max\n");
-    for value_bytes in [32, 1024] {
+    for value_bytes in [32, 200, 1024] {
+        if value_bytes_wanted.is_some_and(|wanted| wanted as usize != value_bytes) {
+            continue;
+        }
         let value = vec![b'v'; value_bytes];
         let mut contestants = shelves::all(items, &value);
         for contestant in &mut contestants {
+            let start = Instant::now();
             (0..items).for_each(|number| contestant.shelves[0].set(&key(number), &value));
+            let each_ns = start.elapsed().as_nanos() as f64 / f64::from(items);
             contestant.shelves[0].tidy();
+            if !contestant.reads_only {
+                println!("fill with {value_bytes} B: {:<22} {each_ns:>7.0} ns", contestant.name);
+            }
         }
         for distribution in Distribution::ALL {
+            if distribution_wanted.as_ref().is_some_and(|wanted| wanted != distribution.name()) {
+                continue;
+            }
             let keys = [1, 2].map(|seed| distribution.draw(items, DRAWN, seed));
-            for (has_sets, threads) in [(false, 1), (false, 2), (true, 1), (true, 2)] {
-                let setting = Setting { value: &value, distribution, has_sets, threads };
-                compare(&setting, &mut contestants, &keys, is_test, &mut table);
+            for mix in Mix::ALL {
+                for threads in [1, 2] {
+                    let setting = Setting { value: &value, distribution, mix, threads };
+                    compare(&setting, &mut contestants, &keys, is_test, &mut table);
+                }
             }
         }
     }
@@ -79,7 +122,7 @@ fn compare(
 ) {
     let (rounds, sample) = if is_test { (1, TEST_SAMPLE) } else { (ROUNDS, SAMPLE) };
     let distribution = setting.distribution.name();
-    let mix = if setting.has_sets { "90/10" } else { "read" };
+    let mix = setting.mix.name();
     let (value_bytes, threads) = (setting.value.len(), setting.threads);
     println!("\n{mix} of {value_bytes} B, {distribution}, {threads} threads");
     let mut rates: Vec<Vec<f64>> = contestants.iter().map(|_| Vec::new()).collect();
@@ -87,7 +130,12 @@ fn compare(
         for turn in 0..contestants.len() {
             let index = (round + turn) % contestants.len();
             let contestant = &mut contestants[index];
-            if contestant.shelves.len() < threads || (setting.has_sets && contestant.reads_only) {
+            let is_idle = match setting.mix {
+                Mix::Read => false,
+                Mix::Mixed | Mix::Set => contestant.reads_only,
+                Mix::SetBatch => !contestant.has_batches,
+            };
+            if contestant.shelves.len() < threads || is_idle {
                 continue;
             }
             let rate = measure(setting, contestant, keys, sample);
@@ -130,15 +178,20 @@ fn work(setting: &Setting<'_>, shelf: &mut dyn Shelf, keys: &[Key], time: Durati
     let mut operations = 0;
     let start = Instant::now();
     for stretch in keys.chunks_exact(STRETCH).cycle() {
-        if !setting.has_sets {
-            shelf.get_all(stretch, setting.value.len(), &mut found);
-        } else {
-            for (place, key) in stretch.iter().enumerate() {
-                if place % SET_EVERY == SET_EVERY - 1 {
-                    shelf.set(key, setting.value);
-                } else {
-                    shelf.get(key, &mut found);
-                    assert_eq!(black_box(&found).len(), setting.value.len());
+        match setting.mix {
+            Mix::Read => shelf.get_all(stretch, setting.value.len(), &mut found),
+            Mix::Set => stretch.iter().for_each(|key| shelf.set(key, setting.value)),
+            Mix::SetBatch => {
+                stretch.chunks(BATCH).for_each(|keys| shelf.set_all(keys, setting.value));
+            }
+            Mix::Mixed => {
+                for (place, key) in stretch.iter().enumerate() {
+                    if place % SET_EVERY == SET_EVERY - 1 {
+                        shelf.set(key, setting.value);
+                    } else {
+                        shelf.get(key, &mut found);
+                        assert_eq!(black_box(&found).len(), setting.value.len());
+                    }
                 }
             }
         }
