@@ -1,7 +1,7 @@
 //! Stores that outlive their makers: System V segments.
 
-use std::sync::atomic::AtomicU64;
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use std::sync::atomic::{AtomicU32, AtomicU64};
 
 use morecore_store::{Create, Error, Evict, ListedState, Name, Store};
 use morecore_sys::segment;
@@ -178,21 +178,36 @@ fn colliding(name: &Name) -> Name {
     Name::new(&others.into_iter().find(|other| key(other) == key(name.as_str())).unwrap()).unwrap()
 }
 
+/// How often the three meet: without turns, one in some hundred times two stores of the name are
+/// made.
+const ROUNDS: u32 = 2000;
+
 #[test]
 fn a_name_is_made_once_though_two_make_it_while_a_third_makes_place() {
     let name = Removed::new("race");
     let other = Removed(colliding(&name.0));
     let how = Create { memory_bytes: 1 << 20, ..Create::default() };
-    for round in 0..300 {
+    let mut chance = crate::chance();
+    for round in 0..ROUNDS {
         drop(Store::create(&other.0, &how).unwrap());
-        let barrier = std::sync::Barrier::new(3);
+        let here = AtomicU32::new(0);
+        // Each begins at the same moment, and a little later: a lookup takes some microseconds.
+        let wait = |spins: u32| {
+            here.fetch_add(1, Release);
+            while here.load(Acquire) < 3 {
+                std::thread::yield_now();
+            }
+            (0..spins).for_each(|_| std::hint::spin_loop());
+        };
+        let make = |spins| {
+            wait(spins);
+            Store::create(&name.0, &how).is_ok()
+        };
+        let make = &make;
         let made = std::thread::scope(|threads| {
-            let make = || {
-                barrier.wait();
-                Store::create(&name.0, &how).is_ok()
-            };
-            let makers = [threads.spawn(make), threads.spawn(make)];
-            barrier.wait();
+            let makers = [chance.u32(..1000), chance.u32(..1000)]
+                .map(|spins| threads.spawn(move || make(spins)));
+            wait(chance.u32(..4000));
             Store::remove(&other.0).unwrap();
             makers.map(|maker| maker.join().unwrap())
         });
