@@ -174,7 +174,7 @@ fn a_writer_gives_back_where_nobody_tidies() {
     let full = resident(&store);
     store.set_now(Some(NOW_MS + RESTED_MS));
     // Every so many changes a batch goes.
-    for _ in 0..64 * 64 {
+    for _ in 0..64 * 256 {
         store.set(b"k", b"v", &ALWAYS).unwrap();
     }
     assert!(resident(&store) < full / 8, "{} of {full}", resident(&store));
