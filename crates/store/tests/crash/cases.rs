@@ -438,3 +438,28 @@ fn a_participant_of_a_store_in_a_file_comes_and_goes() {
         store
     });
 }
+
+/// Later than all that was freed needs to rest.
+const RESTED_MS: u64 = NOW_MS + 10_000;
+
+#[test]
+fn free_memory_goes_back_to_the_system() {
+    let prepare = |store: &mut Store| {
+        fill(store);
+        set(store, "large", &value(300_000, 2));
+        assert!(store.delete(b"large").unwrap());
+    };
+    check("give pages back", prepare, |store| {
+        store.set_now(Some(RESTED_MS));
+        store.tidy().unwrap();
+    });
+}
+
+#[test]
+fn a_table_that_became_empty_goes_back() {
+    let prepare = |store: &mut Store| {
+        set(store, "key", &value(1_000, 2));
+        assert!(store.delete(b"key").unwrap());
+    };
+    check("give a table back", prepare, |store| store.tidy().unwrap());
+}
