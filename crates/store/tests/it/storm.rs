@@ -140,7 +140,7 @@ impl Worker {
             let expiry = if number.is_multiple_of(3) { at } else { Expiry::Clear };
             let how = Set { expiry, ..ALWAYS };
             if !self.is_done(store.set(&name, &value_of(number), &how)) {
-                return;
+                return self.take_back(key);
             }
         }
         self.model.acknowledged(self.number, key).store(number, Release);
@@ -159,7 +159,7 @@ impl Worker {
         let changed =
             store.update_many(&[&names[0], &names[1]], |_| (numbers.map(change).to_vec(), ()));
         if !self.is_done(changed) {
-            return;
+            return keys.into_iter().for_each(|key| self.take_back(key));
         }
         for (key, number) in keys.into_iter().zip(numbers) {
             self.model.acknowledged(self.number, key).store(number, Release);
@@ -179,9 +179,15 @@ impl Worker {
                 false => (Change::Set { value: value_of(number), expiry: None, flags: 0 }, ()),
             }
         });
-        if self.is_done(updated) {
-            self.model.acknowledged(self.number, key).store(number, Release);
+        if !self.is_done(updated) {
+            return self.take_back(key);
         }
+        self.model.acknowledged(self.number, key).store(number, Release);
+    }
+
+    /// What was intended and refused is not intended any more.
+    fn take_back(&self, key: usize) {
+        self.model.intended(self.number, key).fetch_sub(1, Release);
     }
 
     /// Whether a call did what was intended. A store that evicts may be full all the same, while
@@ -378,23 +384,28 @@ impl Storm {
             self.slowest = self.slowest.max(begin.elapsed());
             let known = self.model.acknowledged(number, key).load(Acquire);
             let last = self.model.intended(number, key).load(Acquire);
-            let Some(found) = found else {
-                let may_be = self.model.evicts || is_absent(known) || is_absent(last);
-                assert!(may_be, "{number}/{key}: neither {known} nor {last} is there");
-                continue;
+            let now = match found {
+                Some(found) => {
+                    let is_known = found == known || found == last;
+                    assert!(is_known, "{number}/{key}: {found}, not {known}, {last}");
+                    found
+                }
+                None if self.model.evicts => continue,
+                None => {
+                    let absent = [last, known].into_iter().find(|number| is_absent(*number));
+                    absent.unwrap_or_else(|| panic!("{number}/{key}: no {known} and no {last}"))
+                }
             };
-            assert!(
-                found == known || found == last,
-                "{number}/{key}: {found}, not {known}, {last}"
-            );
             if known != last {
-                undecided.push(found == last);
+                undecided.push((key, now == last));
             }
-            self.model.acknowledged(number, key).store(found, Release);
+            // What the dead had in mind and did not do is not intended any more.
+            self.model.acknowledged(number, key).store(now, Release);
+            self.model.intended(number, key).store(now, Release);
         }
-        // Only a change of two keys leaves two undecided; it is there whole or not at all.
-        let is_whole = undecided.iter().all(|is_done| *is_done == undecided[0]);
-        assert!(is_whole || undecided.len() > 2, "half of a change is there");
+        // A change of two keys is there whole or not at all; more are never under way.
+        let is_whole = undecided.iter().all(|(_, is_done)| *is_done == undecided[0].1);
+        assert!(is_whole, "worker {number}: half of a change is there: {undecided:?}");
     }
 
     /// With everyone awake, proves the store whole, and what was counted.
