@@ -104,7 +104,7 @@ impl Session {
         }
         self.check_value(value)?;
         let new = New { sought: *sought, value, flags };
-        let (at, claim) = self.claim_evicting(self.bytes_of(&new), PAYLOAD_ALIGN)?;
+        let (at, claim) = self.claim_payload(self.bytes_of(&new))?;
         self.fill_payload(at, &new);
         Ok(Act::Put(Self::bucket_of(at, &new), Some(claim)))
     }
@@ -208,7 +208,7 @@ impl Session {
             self.claims = claims;
             let (sought, act) = &steps[stuck?];
             if let Act::Put(bucket, _) = act {
-                self.make_place(sought.hash, Lacking::of(bucket))?;
+                self.make_place_with_stock(sought.hash, Lacking::of(bucket))?;
             }
         }
         Err(Error::Full { bytes: BUCKET_BYTES })
@@ -255,6 +255,7 @@ impl Session {
                     }
                 }
                 self.publish(claim, old.payload().map(|payload| payload.at))?;
+                self.will_retire(claim, &old);
                 self.count(sought.hash, 0, new.content_bytes(), old.content_bytes());
             }
             (Act::Put(new, claim), None) => {

@@ -253,7 +253,7 @@ impl Session {
                 }
                 let has_room = self.core.journal().room() >= ENTRY_NOTES_MOST
                     && victims < VICTIMS_MOST
-                    && self.claims + 2 < slot::CLAIMS_MOST;
+                    && self.claims + 2 < slot::STOCK_FIRST;
                 if !has_room {
                     break;
                 }
@@ -314,7 +314,7 @@ impl Session {
         if !group.is_empty(&self.view)? {
             return Ok(0);
         }
-        if span > VICTIMS_MOST || self.claims + 2 > slot::CLAIMS_MOST {
+        if span > VICTIMS_MOST || self.claims + 2 > slot::STOCK_FIRST {
             return Ok(0);
         }
         let is_last = self.is_last_group(directory, first..first + span)?;

@@ -318,7 +318,7 @@ impl Session {
 
     fn no_contents(&self) -> Contents {
         // The caller of a change of many keys may have most of the claims.
-        let claims = slot::CLAIMS_MOST.saturating_sub(self.claims + GROWTH_CLAIMS);
+        let claims = slot::STOCK_FIRST.saturating_sub(self.claims + GROWTH_CLAIMS);
         Contents { expired_most: claims.min(WORDS_MOST), ..Contents::default() }
     }
 

@@ -92,6 +92,10 @@ pub(crate) mod slot {
     pub(crate) const CLAIMS: u64 = 128;
     /// How many there can be: they fill the rest of the slot's first page.
     pub(crate) const CLAIMS_MOST: u64 = (super::PAGE - CLAIMS) / super::WORD;
+    /// The last of them are for the stock: twice what is claimed for it at once, so that values of
+    /// a few sizes that take turns stay in it.
+    pub(crate) const STOCK_MOST: u64 = 16;
+    pub(crate) const STOCK_FIRST: u64 = CLAIMS_MOST - STOCK_MOST;
     /// The second page: payloads that this participant reads in place.
     pub(crate) const LEASES: u64 = super::PAGE;
     /// How many there can be: a page of them, which costs nothing until one is taken.

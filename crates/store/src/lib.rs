@@ -7,7 +7,7 @@
 //!    |-- change     entries, all or nothing (table, bucket, grow, clear)
 //!    |-- evict      room in a full store (expire, pick, window)
 //!    |-- reader     look-ups that wait for nobody (scan)
-//!    |-- space      the heap in the segment: payloads and who claims them
+//!    |-- space      the heap in the segment: payloads and who claims them (stock)
 //!    +-- system     segments: create, attach, list, remove
 //! ```
 //!
@@ -54,6 +54,7 @@ mod scan;
 mod session;
 mod shelf;
 mod space;
+mod stock;
 mod store;
 mod system;
 mod table;

@@ -197,10 +197,16 @@ impl Session {
 
     /// Claims room for one of several; the heap is held until the last of them has it.
     fn claim_together(&mut self, new: &New<'_>) -> Result<Option<Act>, Error> {
-        if !self.is_heap_held {
-            self.hold_heap()?;
-        }
-        let claimed = self.claim_held(self.bytes_of(new), PAYLOAD_ALIGN)?;
+        let bytes = self.bytes_of(new);
+        let claimed = match self.claim_of_stock(bytes) {
+            Some(found) => Some(found),
+            None => {
+                if !self.is_heap_held {
+                    self.hold_heap()?;
+                }
+                self.claim_held(bytes, PAYLOAD_ALIGN)?
+            }
+        };
         Ok(claimed.map(|(at, claim)| Act::Put(Self::bucket_of(at, new), Some(claim))))
     }
 

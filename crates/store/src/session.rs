@@ -31,6 +31,7 @@ use crate::mapping::{Backing, Mapping};
 use crate::participant::{Identity, Me};
 use crate::presence::Presence;
 use crate::space::Space;
+use crate::stock::Stock;
 use crate::view::View;
 use crate::{Error, Evict};
 
@@ -69,6 +70,8 @@ pub(crate) struct Session {
     pub(crate) space: Space,
     /// How many of our claims are in use: the first ones.
     pub(crate) claims: u64,
+    /// Payloads that we claim for sets to come.
+    pub(crate) stock: Stock,
     /// The shards that we hold, ascending.
     pub(crate) held: Vec<u64>,
     /// The hashes that the caller holds them for, if it said so: what is dropped to make room for
@@ -107,6 +110,7 @@ impl Session {
             slot: 0,
             seat: None,
             claims: 0,
+            stock: Stock::default(),
             held: Vec::new(),
             busy: Vec::new(),
             open: Vec::new(),
@@ -126,11 +130,8 @@ impl Session {
             mapping,
         };
         session.join()?;
-        let recovered = session.recover_all();
-        if recovered.is_err() {
-            session.leave();
-        }
-        recovered.map(|()| session)
+        session.recover_all().inspect_err(|_| session.leave())?;
+        Ok(session)
     }
 
     /// Claims a slot.
@@ -228,7 +229,9 @@ impl Session {
         }
         self.unfinished.clear();
         self.abandon();
-        if let Some(seat) = self.seat.take().filter(|_| self.claims == 0) {
+        // What is claimed yet is freed by whoever finds that nobody sits here any more.
+        let is_clean = self.give_stock_back().is_ok() && self.claims == 0;
+        if let Some(seat) = self.seat.take().filter(|_| is_clean) {
             seat.leave();
         }
     }
@@ -436,7 +439,7 @@ impl Session {
         self.open.clear();
         self.unfinished.clear();
         self.is_heap_held = false;
-        self.claims = 0;
+        (self.claims, self.stock) = (0, Stock::default());
     }
 
     /// Lets go of everything, takes back what is not committed, and frees what is claimed.
@@ -458,6 +461,7 @@ impl Session {
         // What cannot be freed now (a stopped process holds the heap) stays claimed; the next call
         // tries again.
         let _ = self.free_claims(0);
+        let _ = self.settle_stock();
     }
 
     /// The time that decides what has expired.

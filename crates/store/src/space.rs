@@ -146,21 +146,29 @@ impl Session {
         align: u64,
     ) -> Result<Option<(u64, u64)>, Error> {
         let claim = self.next_claim()?;
+        let payload = self.claim_as(claim, bytes, align);
+        if payload.is_none() {
+            self.claims -= 1;
+        }
+        Ok(payload.map(|payload| (payload, claim)))
+    }
+
+    /// Allocates a payload as a claim of this number; the heap is held.
+    pub(crate) fn claim_as(&mut self, claim: u64, bytes: u64, align: u64) -> Option<u64> {
         let Some(payload) = self.space.allocate(&mut self.core, bytes, align) else {
             self.core.roll_back();
-            self.claims -= 1;
-            return Ok(None);
+            return None;
         };
         self.core.write(Offset(self.plan.claim_at(self.slot, claim)), payload.0);
         self.core.commit();
         self.grown_to(payload.0 + bytes);
-        Ok(Some((payload.0, claim)))
+        Some(payload.0)
     }
 
     /// The number of a claim that is not in use, for a payload or for one that is to be retired.
     pub(crate) fn next_claim(&mut self) -> Result<u64, Error> {
-        if self.claims >= slot::CLAIMS_MOST {
-            return Err(Error::TooManyKeys { keys: self.claims + 1, most: slot::CLAIMS_MOST });
+        if self.claims >= slot::STOCK_FIRST {
+            return Err(Error::TooManyKeys { keys: self.claims + 1, most: slot::STOCK_FIRST });
         }
         self.claims += 1;
         Ok(self.claims - 1)
@@ -201,7 +209,7 @@ impl Session {
     }
 
     /// Frees claimed payloads; those that are leased become pending. The heap is held.
-    fn free_or_keep(&mut self, slot: u64, from: u64, to: u64) -> Result<(), Error> {
+    pub(crate) fn free_or_keep(&mut self, slot: u64, from: u64, to: u64) -> Result<(), Error> {
         let leased = self.leased();
         for claim in from..to {
             let at = Offset(self.plan.claim_at(slot, claim));

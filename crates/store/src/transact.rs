@@ -121,7 +121,7 @@ impl Session {
     fn change_part(&mut self, changes: &[(impl AsRef<[u8]>, Change)]) -> Result<(), Error> {
         let mut steps: Vec<Step<'_>> = Vec::with_capacity(changes.len());
         for (index, (key, change)) in changes.iter().enumerate() {
-            if self.claims + CLAIMS_SPARE > slot::CLAIMS_MOST && changes.len() > 1 {
+            if self.claims + CLAIMS_SPARE > slot::STOCK_FIRST && changes.len() > 1 {
                 let (keys, most) = (changes.len() as u64, index as u64);
                 return Err(Error::TooManyKeys { keys, most });
             }

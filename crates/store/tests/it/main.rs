@@ -13,6 +13,7 @@ mod leases;
 mod many;
 mod model;
 mod segments;
+mod stock;
 mod storm;
 mod transactions;
 
