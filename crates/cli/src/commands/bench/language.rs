@@ -16,7 +16,7 @@ pub(super) enum Language {
 }
 
 /// What is asked of a server.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]
 pub(super) enum Operation {
     /// To give a value.
     Get,

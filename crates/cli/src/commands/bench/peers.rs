@@ -4,6 +4,8 @@
 //! threads as there are cores that it may use.
 //! Source: redis.conf of Redis 7; memcached(1).
 
+mod frame;
+
 use std::io::{self, BufRead, BufReader};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
@@ -17,6 +19,7 @@ use std::{env, fmt, fs, process};
 use morecore_server::Model;
 use morecore_store::Name;
 
+pub(super) use self::frame::Frame;
 use super::language::Language;
 use crate::failure::Failure;
 use crate::mess::{Mess, Player};
@@ -181,12 +184,14 @@ impl<'a> Host<'a> {
         Server::awaited(place, player).map_err(|failure| failure.within(peer.program()))
     }
 
-    /// Starts this program's own server under `model`, on a new store.
+    /// Starts this program's own server under `model`, on a new store; it polls for so long before
+    /// it sleeps, if at all.
     pub(super) fn start_ours(
         &self,
         model: Model,
         transport: Transport,
         memory_bytes: u64,
+        busy_poll_us: Option<u32>,
     ) -> Result<Server<'a>, Failure> {
         let label = format!("{model}-{}", transport.name());
         let store: Name = format!("bench-{}-{label}", process::id()).parse()?;
@@ -196,6 +201,7 @@ impl<'a> Host<'a> {
         command.args(["serve", "--store", store.as_str(), "--port", "0", "--loglevel", "nothing"]);
         command.args(["--model", model.name(), "--memory", &memory_bytes.to_string()]);
         command.arg("--unixsocket").arg(&path);
+        command.args(busy_poll_us.map(|us| format!("--busy-poll={us}")));
         self.start_told(command, transport, path)
     }
 

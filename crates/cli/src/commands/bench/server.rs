@@ -11,6 +11,7 @@
 
 mod batch;
 mod contest;
+mod csv;
 mod floor;
 mod histogram;
 mod load;
@@ -27,6 +28,7 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use self::contest::{Answer, Contestant};
 pub(super) use self::floor::Floor;
+use self::load::Waiting;
 use self::report::Report;
 use self::setting::{Extent, Only, Setting};
 use super::cores::{self, Cores};
@@ -62,12 +64,22 @@ pub(crate) struct Server {
     full: bool,
     #[command(flatten)]
     only: Only,
+    /// Have our servers look for more work before they sleep, as `serve --busy-poll`
+    #[arg(long = "busy-poll", value_name = "MICROSECONDS", num_args = 0..=1)]
+    #[arg(default_missing_value = "1000", require_equals = true)]
+    busy_poll_us: Option<u32>,
+    /// Have the load ask again and again, where clients mostly sleep until they are answered
+    #[arg(long)]
+    spin: bool,
     /// Whom to measure against [default: all that are installed]
     #[arg(long, value_enum, value_delimiter = ',', value_name = "PEER,...")]
     peers: Option<Vec<Peer>>,
     /// A picture of it, as SVG
     #[arg(long, value_name = "FILE")]
     picture: Option<PathBuf>,
+    /// Measure nothing: draw what earlier runs have written with --csv
+    #[arg(long, value_delimiter = ',', value_name = "FILE,...", requires = "picture")]
+    draw: Vec<PathBuf>,
     /// Also write what was found to a file, a line for each setting and contestant
     #[arg(long, value_name = "FILE")]
     csv: Option<PathBuf>,
@@ -79,29 +91,47 @@ pub(crate) struct Server {
 impl Server {
     /// Measures, and tells.
     pub(crate) fn run(self, out: &mut Out) -> Result<(), Failure> {
+        if !self.draw.is_empty() {
+            return self.draw_again();
+        }
         admit_descriptors()?;
         let mess = Mess::new()?;
         let host = Host::new(&mess)?;
         let cores = Cores::find()?;
         let wanted = self.peers.as_deref().unwrap_or(&Peer::ALL);
         let mut report = Report::new(self.effort, cores, wanted)?;
+        (report.busy_poll_us, report.is_spinning) = (self.busy_poll_us, self.spin);
         for transport in [Transport::Tcp, Transport::Unix] {
             let settings = self.settings(transport);
             if !settings.is_empty() {
-                let contestants = start(&host, transport, report.installed(), cores)?;
+                let contestants = self.start(&host, transport, &report.installed(), cores)?;
                 self.measure(&settings, &contestants, &mut report)?;
             }
         }
         drop(mess);
-        if let Some(path) = &self.picture {
-            let svg = picture::draw(&report.answers).map_err(Failure::new)?;
-            fs::write(path, svg).map_err(|e| Failure::from(e).within(&path.to_string_lossy()))?;
-        }
+        self.draw(&report.answers)?;
         if let Some(path) = &self.csv {
-            fs::write(path, report.to_csv())
+            fs::write(path, csv::write(&report.answers))
                 .map_err(|error| Failure::from(error).within(&path.to_string_lossy()))?;
         }
         if self.json { out.json(&report.to_json()) } else { Ok(report.print(out)?) }
+    }
+
+    /// Draws what earlier runs have found.
+    fn draw_again(&self) -> Result<(), Failure> {
+        let mut text = String::new();
+        for path in &self.draw {
+            let read = fs::read_to_string(path);
+            text += &read.map_err(|e| Failure::from(e).within(&path.to_string_lossy()))?;
+        }
+        self.draw(&csv::read(&text)?)
+    }
+
+    /// Draws the picture, if one is wanted.
+    fn draw(&self, answers: &[Answer]) -> Result<(), Failure> {
+        let Some(path) = &self.picture else { return Ok(()) };
+        let svg = picture::draw(answers).map_err(Failure::new)?;
+        fs::write(path, svg).map_err(|e| Failure::from(e).within(&path.to_string_lossy()))
     }
 
     /// What is measured over a transport.
@@ -127,7 +157,10 @@ impl Server {
         let keys = if self.effort.quick { QUICK_KEYS } else { KEYS };
         let progress = Progress::new();
         for (index, setting) in settings.iter().enumerate() {
-            progress.say(format_args!("{} of {}: {setting}", index + 1, settings.len()));
+            let say = |who: &str| {
+                progress.say(format_args!("{} of {}: {setting}: {who}", index + 1, settings.len()));
+            };
+            say("filling");
             let is_new = index == 0 || settings[index - 1].value_bytes != setting.value_bytes;
             if is_new {
                 contestants.iter().try_for_each(|contestant| contestant.fill(*setting, keys))?;
@@ -138,37 +171,39 @@ impl Server {
                     report.memory.push((setting.transport, contestant.name.clone(), bytes));
                 }
             }
-            let answer = Answer::find(*setting, contestants, self.effort, keys, sample)?;
+            let answer = Answer::find(*setting, contestants, self.effort, (keys, sample), say)?;
             report.answers.push(answer);
         }
         Ok(())
     }
-}
 
-/// Starts everybody on the core of the servers, and leaves this thread on that of the load.
-fn start<'a>(
-    host: &Host<'a>,
-    transport: Transport,
-    peers: &[Peer],
-    cores: Option<Cores>,
-) -> Result<Vec<Contestant<'a>>, Failure> {
-    if let Some(cores) = cores {
-        cores::pin(cores.server)?;
+    /// Starts everybody on the core of the servers, and leaves this thread on that of the load.
+    fn start<'a>(
+        &self,
+        host: &Host<'a>,
+        transport: Transport,
+        peers: &[Peer],
+        cores: Option<Cores>,
+    ) -> Result<Vec<Contestant<'a>>, Failure> {
+        if let Some(cores) = cores {
+            cores::pin(cores.server)?;
+        }
+        let mut contestants = Vec::new();
+        for model in Model::ALL.into_iter().filter(|model| self.only.has(*model)) {
+            let server = host.start_ours(model, transport, MEMORY_BYTES, self.busy_poll_us)?;
+            contestants.push(Contestant::ours(model, server));
+        }
+        contestants.push(Contestant::floor(host.start_floor(transport)?));
+        for peer in peers {
+            let server = host.start(*peer, transport, MEMORY_BYTES)?;
+            contestants.push(Contestant::theirs(*peer, server));
+        }
+        if let Some(cores) = cores {
+            cores::pin(cores.load)?;
+        }
+        let waiting = if self.spin { Waiting::Asking } else { Waiting::Sleeping };
+        Ok(contestants.into_iter().map(|contestant| contestant.under(waiting)).collect())
     }
-    let mut contestants = Vec::new();
-    for model in Model::ALL {
-        let server = host.start_ours(model, transport, MEMORY_BYTES)?;
-        contestants.push(Contestant::ours(model, server));
-    }
-    contestants.push(Contestant::floor(host.start_floor(transport)?));
-    for peer in peers {
-        let server = host.start(*peer, transport, MEMORY_BYTES)?;
-        contestants.push(Contestant::theirs(*peer, server));
-    }
-    if let Some(cores) = cores {
-        cores::pin(cores.load)?;
-    }
-    Ok(contestants)
 }
 
 /// Thousands of connections take more descriptors than a shell usually allows at first.

@@ -8,7 +8,7 @@ use morecore_server::Model;
 
 use super::batch::Content;
 use super::floor;
-use super::load::Load;
+use super::load::{Load, Waiting};
 use super::setting::Setting;
 use crate::commands::bench::language::{Language, Operation};
 use crate::commands::bench::peers::{Peer, Server};
@@ -38,6 +38,7 @@ pub(super) struct Contestant<'a> {
     is_floor: bool,
     /// How many connections are made to measure their memory.
     memory_connections: usize,
+    waiting: Waiting,
     server: Server<'a>,
 }
 
@@ -88,27 +89,40 @@ pub(super) struct Row {
 impl<'a> Contestant<'a> {
     /// Our server under `model`.
     pub(super) fn ours(model: Model, server: Server<'a>) -> Contestant<'a> {
-        let name = format!("morecore {model}");
         let memory_connections = match model {
             Model::Process => MEMORY_PROCESSES,
             Model::Epoll | Model::Select | Model::Thread | Model::Uring => MEMORY_CONNECTIONS,
         };
-        let language = Language::Resp;
-        Contestant { name, is_ours: true, language, is_floor: false, memory_connections, server }
+        let contestant = Contestant::new(format!("morecore {model}"), Language::Resp, server);
+        Contestant { is_ours: true, memory_connections, ..contestant }
     }
 
     /// Another's server.
     pub(super) fn theirs(peer: Peer, server: Server<'a>) -> Contestant<'a> {
-        let name = peer.name().to_string();
-        let (language, memory_connections) = (peer.language(), MEMORY_CONNECTIONS);
-        Contestant { name, is_ours: false, language, is_floor: false, memory_connections, server }
+        Contestant::new(peer.name().to_string(), peer.language(), server)
     }
 
     /// The floor.
     pub(super) fn floor(server: Server<'a>) -> Contestant<'a> {
-        let (name, language) = ("floor".to_string(), Language::Resp);
-        let memory_connections = MEMORY_CONNECTIONS;
-        Contestant { name, is_ours: false, language, is_floor: true, memory_connections, server }
+        let contestant = Contestant::new("floor".to_string(), Language::Resp, server);
+        Contestant { is_floor: true, ..contestant }
+    }
+
+    fn new(name: String, language: Language, server: Server<'a>) -> Contestant<'a> {
+        Contestant {
+            name,
+            is_ours: false,
+            language,
+            is_floor: false,
+            memory_connections: MEMORY_CONNECTIONS,
+            waiting: Waiting::Sleeping,
+            server,
+        }
+    }
+
+    /// The same, under a load that waits so.
+    pub(super) fn under(self, waiting: Waiting) -> Contestant<'a> {
+        Contestant { waiting, ..self }
     }
 
     /// Sets every key to a value of the setting's length.
@@ -166,7 +180,7 @@ impl<'a> Contestant<'a> {
     fn connect(&self, setting: Setting, keys: u32, connections: usize) -> io::Result<Load> {
         let one = setting.content(keys).one(self.language, setting.operation);
         let beginning = floor::beginning(&one);
-        Load::open(connections, || {
+        Load::open(connections, self.waiting, || {
             let mut socket = File::from(self.server.place.connect()?);
             if self.is_floor {
                 socket.write_all(&beginning)?;
@@ -181,13 +195,13 @@ impl<'a> Contestant<'a> {
 }
 
 impl Answer {
-    /// Measures every contestant, in turn.
+    /// Measures every contestant, in turn; `say` is told which it is.
     pub(super) fn find(
         setting: Setting,
         contestants: &[Contestant<'_>],
         effort: Effort,
-        keys: u32,
-        time: Duration,
+        (keys, time): (u32, Duration),
+        say: impl Fn(&str),
     ) -> Result<Answer, Failure> {
         let (mut able, mut unable) = (Vec::new(), Vec::new());
         for contestant in contestants {
@@ -196,13 +210,23 @@ impl Answer {
                 Err(error) => unable.push((contestant.name.clone(), error.to_string())),
             }
         }
-        let samples = interleave(&able, effort, |one| one.measure(setting, keys, time))?;
+        let samples = interleave(&able, effort, |one| {
+            say(&one.name);
+            one.measure(setting, keys, time)
+        })?;
         let rows = able.into_iter().zip(samples).map(|(contestant, samples)| Row {
             name: contestant.name.clone(),
             is_ours: contestant.is_ours,
             samples,
         });
         Ok(Answer { setting, rows: rows.collect(), unable })
+    }
+}
+
+impl Answer {
+    /// What a contestant did, if it could.
+    pub(super) fn row(&self, name: &str) -> Option<&Row> {
+        self.rows.iter().find(|row| row.name == name)
     }
 }
 

@@ -7,7 +7,8 @@
 //!
 //! Promises: every byte of every reply is compared with the one that is expected. Each connection
 //! has one batch under way, so a slow server is asked less; its times are those that its clients
-//! see. Once a run is over, nothing is under way.
+//! see. Once a run is over, nothing is under way. It sleeps where nothing has come, as clients
+//! mostly do, and is woken by the server; or it asks again and again.
 //! Knows nothing of who is at the other end.
 //! Source: epoll(7).
 
@@ -31,9 +32,19 @@ const EVENTS: usize = 256;
 /// More than the replies to one batch, 64 values of 1 KiB, take; they come in one read.
 const READ_BYTES: usize = 256 << 10;
 
+/// How a load waits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Waiting {
+    /// It sleeps until something comes.
+    Sleeping,
+    /// It asks again and again.
+    Asking,
+}
+
 /// Connections to one server.
 pub(super) struct Load {
     epoll: Epoll,
+    waiting: Waiting,
     connections: Vec<Connection>,
     buffer: Box<[u8]>,
 }
@@ -67,6 +78,7 @@ impl Load {
     /// Takes `count` sockets that `connect` makes.
     pub(super) fn open(
         count: usize,
+        waiting: Waiting,
         connect: impl Fn() -> io::Result<OwnedFd>,
     ) -> io::Result<Load> {
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
@@ -74,10 +86,10 @@ impl Load {
         for place in 0..count {
             let socket = File::from(connect()?);
             fcntl(&socket, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
-            epoll.add(&socket, EpollEvent::new(EpollFlags::EPOLLIN, place as u64))?;
+            epoll.add(&socket, event(false, place))?;
             connections.push(Connection::new(socket));
         }
-        Ok(Load { epoll, connections, buffer: vec![0; READ_BYTES].into_boxed_slice() })
+        Ok(Load { epoll, waiting, connections, buffer: vec![0; READ_BYTES].into_boxed_slice() })
     }
 
     /// Sends each of `batches` once, over the first connection.
@@ -138,10 +150,7 @@ impl Load {
         mut done: impl FnMut(usize, Instant) -> Option<usize>,
     ) -> io::Result<()> {
         let mut events = [EpollEvent::empty(); EVENTS];
-        let count = self.epoll.wait(&mut events, EpollTimeout::from(PATIENCE_MS))?;
-        if count == 0 {
-            return Err(ErrorKind::TimedOut.into());
-        }
+        let count = self.wait(&mut events)?;
         for event in &events[..count] {
             let place = event.data() as usize;
             let connection = &mut self.connections[place];
@@ -156,6 +165,33 @@ impl Load {
         }
         Ok(())
     }
+}
+
+impl Load {
+    /// Waits until something has come, within our patience.
+    fn wait(&self, events: &mut [EpollEvent]) -> io::Result<usize> {
+        let since = Instant::now();
+        let patience = match self.waiting {
+            Waiting::Sleeping => EpollTimeout::from(PATIENCE_MS),
+            Waiting::Asking => EpollTimeout::ZERO,
+        };
+        loop {
+            let count = self.epoll.wait(events, patience)?;
+            if count > 0 {
+                return Ok(count);
+            }
+            if since.elapsed() >= Duration::from_millis(PATIENCE_MS.into()) {
+                return Err(ErrorKind::TimedOut.into());
+            }
+        }
+    }
+}
+
+/// What a connection is waited for: what comes, told once until more comes, and room if that is
+/// wanted.
+fn event(wants_room: bool, place: usize) -> EpollEvent {
+    let room = if wants_room { EpollFlags::EPOLLOUT } else { EpollFlags::empty() };
+    EpollEvent::new(EpollFlags::EPOLLIN | EpollFlags::EPOLLET | room, place as u64)
 }
 
 impl Connection {
@@ -191,19 +227,25 @@ impl Connection {
         Ok(())
     }
 
-    /// Takes what has arrived; true if the batch is answered by it.
+    /// Takes what has arrived; true if the batch is answered by it. Room in `buffer` that is left
+    /// over says that nothing more is there.
     fn receive(&mut self, batch: &Batch, buffer: &mut [u8]) -> io::Result<bool> {
-        let count = match self.socket.read(buffer) {
-            Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),
-            Ok(count) => count,
-            Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(false),
-            Err(error) => return Err(error),
-        };
-        let expected = &batch.expected[self.received..];
-        if !expected.starts_with(&buffer[..count]) {
-            return Err(unexpected(&buffer[..count], expected));
+        loop {
+            let count = match self.socket.read(buffer) {
+                Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),
+                Ok(count) => count,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+                Err(error) => return Err(error),
+            };
+            let expected = &batch.expected[self.received..];
+            if !expected.starts_with(&buffer[..count]) {
+                return Err(unexpected(&buffer[..count], expected));
+            }
+            self.received += count;
+            if count < buffer.len() {
+                break;
+            }
         }
-        self.received += count;
         let is_answered = self.is_busy && self.received == batch.expected.len();
         self.is_busy &= !is_answered;
         Ok(is_answered)
@@ -214,9 +256,7 @@ impl Connection {
         let is_unsent = self.sent < batch.sent.len();
         if is_unsent != self.awaits_room {
             self.awaits_room = is_unsent;
-            let room = if is_unsent { EpollFlags::EPOLLOUT } else { EpollFlags::empty() };
-            let mut event = EpollEvent::new(EpollFlags::EPOLLIN | room, place as u64);
-            epoll.modify(&self.socket, &mut event)?;
+            epoll.modify(&self.socket, &mut event(is_unsent, place))?;
         }
         Ok(())
     }

@@ -4,6 +4,7 @@
 //! tcp GET | tcp SET        each: groups of bars, one group a pipeline,
 //! --------+--------        one bar a contestant, the median;
 //! unix GET| unix SET       a thin line from the least to the most
+//! ...     | ...            and so for other connections and values
 //! ```
 //!
 //! Source of the colours: M. Okabe and K. Ito, which stay apart for colour-blind eyes.
@@ -14,10 +15,13 @@ use plotters::coord::Shift;
 use plotters::prelude::*;
 
 use super::contest::{Answer, Row};
+use super::setting::Setting;
 use crate::commands::bench::rounds::Spread;
 
-/// Width and height, in SVG's units: most of a usual screen.
-const SIZE: (u32, u32) = (1100, 720);
+/// Width, in SVG's units: that of a usual screen. A row of two panels is half as high.
+const WIDTH: u32 = 1100;
+const ROW_HEIGHT: u32 = 345;
+const TITLE_HEIGHT: u32 = 30;
 
 /// One colour a contestant, in their order.
 const COLORS: [RGBColor; 8] = [
@@ -34,23 +38,21 @@ const COLORS: [RGBColor; 8] = [
 /// Of the room of a group, the part that its bars take; the rest stands between groups.
 const BARS: f64 = 0.8;
 
-/// The settings that are drawn have the connections and the length of the first of these.
-const CONNECTIONS: usize = 50;
-const VALUE_BYTES: usize = 32;
-
 type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 
-/// Draws the usual settings, one panel for each transport and command.
+/// Draws all settings, one panel for those that differ in the pipeline alone.
 pub(super) fn draw(answers: &[Answer]) -> Result<String, Box<dyn Error>> {
     let mut svg = String::new();
     {
-        let area = SVGBackend::with_string(&mut svg, SIZE).into_drawing_area();
+        let (panels, names) = (panels(answers), names(answers));
+        let rows = panels.len().div_ceil(2).max(1);
+        let size = (WIDTH, TITLE_HEIGHT + ROW_HEIGHT * rows as u32);
+        let area = SVGBackend::with_string(&mut svg, size).into_drawing_area();
         area.fill(&WHITE)?;
-        let title = format!("Commands a second: {CONNECTIONS} connections, {VALUE_BYTES} bytes");
-        let area = area.titled(&title, ("sans-serif", 20))?;
-        let panels = panels(answers);
-        for (place, panel) in area.split_evenly((panels.len().div_ceil(2), 2)).iter().zip(&panels) {
-            draw_panel(place, panel)?;
+        let title = "Commands a second, in thousands, by the length of the pipeline";
+        let area = area.titled(title, ("sans-serif", 20))?;
+        for (place, panel) in area.split_evenly((rows, 2)).iter().zip(&panels) {
+            draw_panel(place, panel, &names)?;
         }
         area.present()?;
     }
@@ -60,12 +62,8 @@ pub(super) fn draw(answers: &[Answer]) -> Result<String, Box<dyn Error>> {
 /// The answers that belong together: those that differ in the pipeline alone.
 fn panels(answers: &[Answer]) -> Vec<Vec<&Answer>> {
     let mut panels: Vec<Vec<&Answer>> = Vec::new();
-    let is_usual = |answer: &&Answer| {
-        let setting = answer.setting;
-        setting.connections == CONNECTIONS && setting.value_bytes == VALUE_BYTES
-    };
-    for answer in answers.iter().filter(is_usual) {
-        let of = |answer: &Answer| (answer.setting.transport, answer.setting.operation);
+    let of = |answer: &Answer| Setting { pipeline: 0, ..answer.setting };
+    for answer in answers {
         match panels.iter_mut().find(|panel| of(panel[0]) == of(answer)) {
             Some(panel) => panel.push(answer),
             None => panels.push(vec![answer]),
@@ -74,9 +72,22 @@ fn panels(answers: &[Answer]) -> Vec<Vec<&Answer>> {
     panels
 }
 
-fn draw_panel(area: &Area<'_>, panel: &[&Answer]) -> Result<(), Box<dyn Error>> {
+/// Every contestant once: each has its colour in all panels.
+fn names(answers: &[Answer]) -> Vec<&str> {
+    let mut names: Vec<&str> = Vec::new();
+    for row in answers.iter().flat_map(|answer| &answer.rows) {
+        if !names.contains(&row.name.as_str()) {
+            names.push(&row.name);
+        }
+    }
+    names
+}
+
+fn draw_panel(area: &Area<'_>, panel: &[&Answer], names: &[&str]) -> Result<(), Box<dyn Error>> {
     let Some(first) = panel.first() else { return Ok(()) };
-    let title = format!("{} {}", first.setting.transport.name(), first.setting.operation.name());
+    let Setting { transport, operation, value_bytes, connections, .. } = first.setting;
+    let title = format!("{} {}", transport.name(), operation.name());
+    let title = format!("{title} of {value_bytes} B, {connections} connections");
     let most = panel.iter().flat_map(|answer| &answer.rows).map(|row| rate(row).most);
     let most = most.fold(1.0, f64::max);
     let mut chart = ChartBuilder::on(area)
@@ -97,16 +108,16 @@ fn draw_panel(area: &Area<'_>, panel: &[&Answer]) -> Result<(), Box<dyn Error>> 
         .x_label_formatter(&pipeline)
         .y_desc("thousand/s")
         .draw()?;
-    for (index, (contestant, color)) in first.rows.iter().zip(COLORS).enumerate() {
-        let width = BARS / first.rows.len() as f64;
+    let is_here = |name: &str| panel.iter().any(|answer| answer.row(name).is_some());
+    let here: Vec<(&str, RGBColor)> =
+        names.iter().copied().zip(COLORS).filter(|(name, _)| is_here(name)).collect();
+    for (index, &(name, color)) in here.iter().enumerate() {
+        let width = BARS / here.len() as f64;
         let left = |group: usize| group as f64 + (1.0 - BARS) / 2.0 + index as f64 * width;
         let spreads: Vec<(usize, Spread)> = panel
             .iter()
             .enumerate()
-            .filter_map(|(group, answer)| {
-                let row = answer.rows.iter().find(|row| row.name == contestant.name)?;
-                Some((group, rate(row)))
-            })
+            .filter_map(|(group, answer)| Some((group, rate(answer.row(name)?))))
             .collect();
         let bars = spreads.iter().map(|(group, of)| {
             let corners = [(left(*group), 0.0), (left(*group) + width * 0.92, of.median)];
@@ -114,7 +125,7 @@ fn draw_panel(area: &Area<'_>, panel: &[&Answer]) -> Result<(), Box<dyn Error>> 
         });
         chart
             .draw_series(bars)?
-            .label(&contestant.name)
+            .label(name)
             .legend(move |(x, y)| Rectangle::new([(x, y - 4), (x + 14, y + 4)], color.filled()));
         let lines = spreads.iter().map(|(group, of)| {
             let x = left(*group) + width * 0.46;

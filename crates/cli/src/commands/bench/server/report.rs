@@ -5,23 +5,19 @@ use std::io::{self, Write};
 use serde_json::{Value, json};
 
 use super::contest::{Answer, Row, Sample};
-use super::setting::Setting;
 use crate::commands::bench::cores::Cores;
-use crate::commands::bench::peers::{Peer, Transport};
+use crate::commands::bench::peers::{Frame, Peer, Transport};
 use crate::commands::bench::rounds::{Effort, Spread, geometric_mean};
-use crate::commands::bench::usage;
 use crate::output::{Color, Out};
 
 /// All that a run found.
 pub(super) struct Report {
-    rounds: u32,
-    /// Of the machine, before the bench began.
-    load: f64,
+    frame: Frame,
     cores: Option<Cores>,
-    /// The peers, with their versions.
-    peers: Vec<(Peer, String)>,
-    installed: Vec<Peer>,
-    missing: Vec<Peer>,
+    /// How long our servers poll before they sleep, in microseconds, if they do.
+    pub(super) busy_poll_us: Option<u32>,
+    /// Whether the load never sleeps.
+    pub(super) is_spinning: bool,
     /// One for each setting.
     pub(super) answers: Vec<Answer>,
     /// The private bytes that a server takes for a connection.
@@ -38,22 +34,20 @@ struct Summary<'a> {
 impl Report {
     /// Nothing measured yet; of the peers that are `wanted`, some may not be installed.
     pub(super) fn new(effort: Effort, cores: Option<Cores>, wanted: &[Peer]) -> io::Result<Report> {
-        let (mut peers, mut missing) = (Vec::new(), Vec::new());
-        for peer in wanted {
-            match peer.version() {
-                Some(version) => peers.push((*peer, version)),
-                None => missing.push(*peer),
-            }
-        }
-        let installed = peers.iter().map(|(peer, _)| *peer).collect();
-        let (answers, memory) = (Vec::new(), Vec::new());
-        let (rounds, load) = (effort.rounds(), usage::machine_load()?);
-        Ok(Report { rounds, load, cores, peers, installed, missing, answers, memory })
+        let frame = Frame::new("server", effort, wanted)?;
+        Ok(Report {
+            frame,
+            cores,
+            busy_poll_us: None,
+            is_spinning: false,
+            answers: Vec::new(),
+            memory: Vec::new(),
+        })
     }
 
     /// The peers that can be started here.
-    pub(super) fn installed(&self) -> &[Peer] {
-        &self.installed
+    pub(super) fn installed(&self) -> Vec<Peer> {
+        self.frame.installed()
     }
 
     /// Tables, one a setting, and what they come to.
@@ -64,22 +58,19 @@ impl Report {
             }
             None => writeln!(out, "servers and load share one core: there is no other")?,
         }
-        for (peer, version) in &self.peers {
-            writeln!(out, "{} {version}", peer.name())?;
+        if let Some(us) = self.busy_poll_us {
+            writeln!(out, "our servers poll for {us} us before they sleep")?;
         }
-        writeln!(out, "medians of {} rounds; behind ~ the least and the most", self.rounds)?;
-        if let Some(sentence) = usage::say_if_busy(self.load) {
-            writeln!(out, "{}", out.colored(Color::Red, sentence))?;
+        if self.is_spinning {
+            writeln!(out, "the load never sleeps")?;
         }
+        self.frame.print_head("", out)?;
         for answer in &self.answers {
             print_answer(answer, out)?;
         }
         self.print_memory(out)?;
         self.print_summaries(out)?;
-        for peer in &self.missing {
-            writeln!(out, "{}", out.colored(Color::Gray, peer.hint()))?;
-        }
-        Ok(())
+        self.frame.print_hints(out)
     }
 
     fn print_memory(&self, out: &mut Out) -> io::Result<()> {
@@ -126,35 +117,8 @@ impl Report {
         summaries
     }
 
-    /// The medians, with the spread of the first, one line a setting and contestant.
-    pub(super) fn to_csv(&self) -> String {
-        let mut text = "transport,operation,value_bytes,connections,pipeline,name,".to_string();
-        text.push_str("per_s,min,max,cpu_ns,p50_us,p99_us,p999_us\n");
-        for Answer { setting, rows, .. } in &self.answers {
-            let Setting { transport, operation, value_bytes, connections, pipeline } = setting;
-            let setting = format!("{},{}", transport.name(), operation.name());
-            let setting = format!("{setting},{value_bytes},{connections},{pipeline}");
-            for row in rows {
-                let of = |number: fn(&Sample) -> f64| Spread::of(row.each(number));
-                let Spread { median, least, most } = of(|sample| sample.per_s);
-                let rate = format!("{median:.0},{least:.0},{most:.0}");
-                let cpu_ns = of(|sample| sample.cpu_ns).median;
-                let [p50, p99, p999] =
-                    [of(|s| s.p50_us), of(|s| s.p99_us), of(|s| s.p999_us)].map(|of| of.median);
-                let times = format!("{cpu_ns:.0},{p50:.1},{p99:.1},{p999:.1}");
-                text.push_str(&format!("{setting},{},{rate},{times}\n", row.name));
-            }
-        }
-        text
-    }
-
     /// The same for programs, with every number as it is.
     pub(super) fn to_json(&self) -> Value {
-        let peers = self.peers.iter();
-        let peers: Vec<_> = peers
-            .map(|(peer, version)| json!({ "name": peer.name(), "version": version }))
-            .collect();
-        let missing: Vec<_> = self.missing.iter().map(|peer| peer.hint()).collect();
         let memory = self.memory.iter();
         let memory: Vec<_> = memory
             .map(|(transport, name, bytes)| {
@@ -168,17 +132,14 @@ impl Report {
                 json!({ "ours": ours, "peer": theirs, "ratio": geometric_mean(ratios) })
             })
             .collect();
-        json!({
-            "bench": "server",
-            "rounds": self.rounds,
-            "machine_load": self.load,
+        self.frame.to_json(json!({
             "pinned": self.cores.is_some(),
-            "peers": peers,
-            "missing": missing,
+            "busy_poll_us": self.busy_poll_us,
+            "load_spins": self.is_spinning,
             "settings": self.answers.iter().map(answer_as_json).collect::<Vec<_>>(),
             "connection_bytes": memory,
             "geometric_means": means,
-        })
+        }))
     }
 }
 

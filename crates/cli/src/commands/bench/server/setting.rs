@@ -7,6 +7,7 @@
 
 use std::fmt;
 
+use morecore_server::Model;
 use serde_json::{Value, json};
 
 use crate::commands::bench::language::Operation;
@@ -49,6 +50,12 @@ pub(super) enum Extent {
 /// A part of the settings.
 #[derive(clap::Args, Clone, Debug)]
 pub(super) struct Only {
+    /// Only these of our models
+    #[arg(long, value_delimiter = ',', value_name = "MODEL,...", value_parser = model_named)]
+    models: Vec<Model>,
+    /// Only these commands
+    #[arg(long, value_enum, value_delimiter = ',', value_name = "COMMAND,...")]
+    operations: Vec<Operation>,
     /// Only with so many connections
     #[arg(long, value_delimiter = ',', value_name = "N,...")]
     connections: Vec<usize>,
@@ -63,13 +70,27 @@ pub(super) struct Only {
     transports: Vec<Transport>,
 }
 
+/// Whether `one` is among `these`; what is not said admits everything.
+fn is_among<T: PartialEq>(these: &[T], one: &T) -> bool {
+    these.is_empty() || these.contains(one)
+}
+
+fn model_named(name: &str) -> Result<Model, String> {
+    let names = || Model::ALL.map(Model::name).join(", ");
+    let model = Model::ALL.into_iter().find(|model| model.name() == name);
+    model.ok_or_else(|| format!("the models are {}", names()))
+}
+
 impl Only {
-    /// Whether a setting belongs to the part; what is not said admits everything.
+    /// Whether one of our models belongs to the part.
+    pub(super) fn has(&self, model: Model) -> bool {
+        is_among(&self.models, &model)
+    }
+
+    /// Whether a setting belongs to the part.
     pub(super) fn admits(&self, setting: &Setting) -> bool {
-        fn is_among<T: PartialEq>(these: &[T], one: &T) -> bool {
-            these.is_empty() || these.contains(one)
-        }
-        is_among(&self.connections, &setting.connections)
+        is_among(&self.operations, &setting.operation)
+            && is_among(&self.connections, &setting.connections)
             && is_among(&self.pipelines, &setting.pipeline)
             && is_among(&self.values, &setting.value_bytes)
             && is_among(&self.transports, &setting.transport)

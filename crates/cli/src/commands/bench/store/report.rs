@@ -5,22 +5,15 @@ use std::io::{self, Write};
 use serde_json::{Value, json};
 
 use super::setting::Setting;
-use crate::commands::bench::peers::Peer;
+use crate::commands::bench::peers::{Frame, Peer};
 use crate::commands::bench::rounds::{Effort, Spread, geometric_mean};
-use crate::commands::bench::usage;
 use crate::output::{Color, Out};
 use crate::quantity::show_count;
 
 /// All that a run found.
 pub(super) struct Report {
-    rounds: u32,
-    /// Of the machine, before the bench began.
-    load: f64,
+    frame: Frame,
     items: u32,
-    /// The peers, with their versions.
-    peers: Vec<(Peer, String)>,
-    installed: Vec<Peer>,
-    missing: Vec<Peer>,
     /// One for each setting.
     pub(super) answers: Vec<Answer>,
     /// For each length of values, the resident bytes an item of each contestant.
@@ -47,22 +40,10 @@ pub(super) struct Row {
 impl Report {
     /// Nothing measured yet; of the peers that are `wanted`, some may not be installed.
     pub(super) fn new(effort: Effort, items: u32, wanted: &[Peer]) -> io::Result<Report> {
-        let (mut peers, mut missing) = (Vec::new(), Vec::new());
-        for peer in wanted {
-            match peer.version() {
-                Some(version) => peers.push((*peer, version)),
-                None => missing.push(*peer),
-            }
-        }
-        let installed = peers.iter().map(|(peer, _)| *peer).collect();
-        let (rounds, load) = (effort.rounds(), usage::machine_load()?);
+        let frame = Frame::new("store", effort, wanted)?;
         Ok(Report {
-            rounds,
-            load,
+            frame,
             items,
-            peers,
-            installed,
-            missing,
             answers: Vec::new(),
             item_bytes: Vec::new(),
             first_read_ns: Vec::new(),
@@ -72,19 +53,13 @@ impl Report {
 
     /// The peers that can be started here.
     pub(super) fn installed(&self) -> Vec<Peer> {
-        self.installed.clone()
+        self.frame.installed()
     }
 
     /// Tables, one a setting, and what they come to.
     pub(super) fn print(&self, out: &mut Out) -> io::Result<()> {
         writeln!(out, "{} items, keys of 16 bytes", show_count(self.items.into()))?;
-        for (peer, version) in &self.peers {
-            writeln!(out, "{} {version}, over a Unix socket", peer.name())?;
-        }
-        writeln!(out, "medians of {} rounds; behind ~ the least and the most", self.rounds)?;
-        if let Some(sentence) = usage::say_if_busy(self.load) {
-            writeln!(out, "{}", out.colored(Color::Red, sentence))?;
-        }
+        self.frame.print_head(", over a Unix socket", out)?;
         for answer in &self.answers {
             answer.print(out)?;
         }
@@ -109,10 +84,7 @@ impl Report {
             write!(out, "  morecore / {name:<12} {mean:>7.2} geometric mean of ")?;
             writeln!(out, "{} settings, {:.2} to {:.2}", ratios.len(), of.least, of.most)?;
         }
-        for peer in &self.missing {
-            writeln!(out, "{}", out.colored(Color::Gray, peer.hint()))?;
-        }
-        Ok(())
+        self.frame.print_hints(out)
     }
 
     /// For each of the others, our median ratio to it in every setting where both can be.
@@ -148,12 +120,6 @@ impl Report {
 
     /// The same for programs, with every number as it is.
     pub(super) fn to_json(&self) -> Value {
-        let peers: Vec<_> = self
-            .peers
-            .iter()
-            .map(|(peer, version)| json!({ "name": peer.name(), "version": version }))
-            .collect();
-        let missing: Vec<_> = self.missing.iter().map(|peer| peer.hint()).collect();
         let item_bytes: Vec<_> = self
             .item_bytes
             .iter()
@@ -174,19 +140,14 @@ impl Report {
             .into_iter()
             .map(|(name, ratios)| json!({ "other": name, "ratio": geometric_mean(ratios) }))
             .collect();
-        json!({
-            "bench": "store",
-            "rounds": self.rounds,
-            "machine_load": self.load,
+        self.frame.to_json(json!({
             "items": self.items,
-            "peers": peers,
-            "missing": missing,
             "settings": self.answers.iter().map(Answer::to_json).collect::<Vec<_>>(),
             "item_bytes": item_bytes,
             "first_read_ns": each_ns(&self.first_read_ns),
             "tidy_ns": each_ns(&self.tidy_ns),
             "geometric_means": means,
-        })
+        }))
     }
 }
 
