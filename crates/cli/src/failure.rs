@@ -17,6 +17,9 @@ use morecore_store::{Error, ListedState, Store};
 /// Whoever reads our output went away; the status that the signal SIGPIPE would have given.
 const READER_GONE: u8 = 141;
 
+/// What the library says of memory that is no store.
+pub(crate) const NO_STORE: &str = "no store begins here";
+
 /// Why a command did not do what it was asked.
 #[derive(Debug)]
 pub(crate) struct Failure {
@@ -82,7 +85,7 @@ impl From<Error> for Failure {
                 };
                 Failure::new(format!("{error}: {advice}"))
             }
-            Error::Damaged { what: "no store begins here", .. } => {
+            Error::Damaged { what: NO_STORE, .. } => {
                 Failure::new("this is no store; `morecore ls DIRECTORY` shows those in files")
             }
             Error::Damaged { .. } => {

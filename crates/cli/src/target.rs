@@ -7,7 +7,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use morecore_store::{Error, Meta, Name, Observer, Store};
 use serde_json::{Map, Value};
 
-use crate::failure::Failure;
+use crate::failure::{Failure, NO_STORE};
 use crate::output::escaped;
 use crate::quantity;
 
@@ -49,7 +49,11 @@ impl Target {
 pub(crate) fn refused(name: &Name, error: Error) -> Failure {
     let has_name =
         matches!(error, Error::NoSuchStore { .. } | Error::Exists { .. } | Error::NotShared { .. });
-    let failure = Failure::from(error);
+    let failure = match error {
+        // Not by way of `Failure::from`: what cannot be attached, `verify` cannot attach either.
+        Error::Damaged { what, .. } if what != NO_STORE => Failure::new(error),
+        error => Failure::from(error),
+    };
     if has_name { failure } else { failure.within(name.as_str()) }
 }
 

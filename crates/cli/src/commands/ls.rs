@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use morecore_store::{Error, Listed, ListedState, Name, Observer, Store};
 use serde_json::{Value, json};
 
-use crate::failure::Failure;
+use crate::failure::{Failure, NO_STORE};
 use crate::output::{Color, Out, escaped};
 use crate::quantity::show_bytes;
 
@@ -141,7 +141,7 @@ fn row_of(mapped: &mapped::Mapped, state: String, observer: Option<&Observer>) -
 fn state_of(observed: &Result<Observer, Error>) -> Option<String> {
     match observed {
         Ok(_) => Some("ready".to_string()),
-        Err(Error::Damaged { what: "no store begins here", .. } | Error::TooSmall { .. }) => None,
+        Err(Error::Damaged { what: NO_STORE, .. } | Error::TooSmall { .. }) => None,
         Err(Error::Layout { found, .. }) => Some(format!("of another layout ({found})")),
         Err(Error::Unclean) => Some("unclean: `verify --salvage` keeps what is whole".to_string()),
         Err(error) => Some(error.to_string()),
