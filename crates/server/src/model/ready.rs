@@ -37,8 +37,8 @@ use crate::seats::Seats;
 /// 128 KiB, half of it payload), and a batch that still fits in the second cache.
 const READ_BYTES: usize = 64 << 10;
 
-/// Reads of one turn while a command has begun and is not whole: a value of 1 MiB comes in one turn,
-/// and what has come of it is still in the cache when the rest does.
+/// Reads of one turn while a command has begun and is not whole: a value of 1 MiB comes in one
+/// turn, and what has come of it is still in the cache when the rest does.
 const READS_MOST: usize = 16;
 
 /// Replies that are too long to wait for the end of a turn: what is to be sent soon should still be

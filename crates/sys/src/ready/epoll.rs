@@ -1,7 +1,7 @@
 //! Many descriptors, each known by a number of the caller's choice; a wait costs only the ready.
 //!
-//! Promises: level-triggered: what was not dealt with is told again at the next wait. A set by edges
-//! tells of what came once, and again after a change: that saves the kernel a look at each
+//! Promises: level-triggered: what was not dealt with is told again at the next wait. A set by
+//! edges tells of what came once, and again after a change: that saves the kernel a look at each
 //! descriptor that was told at the last wait.
 //! Source: epoll(7).
 
