@@ -104,7 +104,7 @@ impl Session {
         }
         self.check_value(value)?;
         let new = New { sought: *sought, value, flags };
-        let (at, claim) = self.claim_payload(self.bytes_of(&new))?;
+        let (at, claim) = self.claim_payload(sought.hash, self.bytes_of(&new))?;
         self.fill_payload(at, &new);
         Ok(Act::Put(Self::bucket_of(at, &new), Some(claim)))
     }
@@ -208,7 +208,10 @@ impl Session {
             self.claims = claims;
             let (sought, act) = &steps[stuck?];
             if let Act::Put(bucket, _) = act {
-                self.make_place_with_stock(sought.hash, Lacking::of(bucket))?;
+                let lacking = Lacking::of(bucket);
+                self.sparing(steps.iter().map(|(sought, _)| sought.hash), |session| {
+                    session.make_place_with_stock(sought.hash, lacking)
+                })?;
             }
         }
         Err(Error::Full { bytes: BUCKET_BYTES })

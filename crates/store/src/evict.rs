@@ -23,7 +23,7 @@ use morecore_heap::Offset;
 
 use crate::atomic::Relaxed;
 use crate::bucket::Bucket;
-use crate::grow::Lacking;
+use crate::grow::{Lacking, ROOM_BYTES};
 use crate::layout::{WORD, header, shard, slot};
 use crate::pick::Victim;
 use crate::session::Session;
@@ -42,7 +42,7 @@ const PATIENCE: u64 = 2;
 const WINDOWS_MOST: u32 = 64;
 
 /// From this part of the heap on a value is large: what the hand drops for it, all over memory,
-/// would hardly meet.
+/// would hardly meet. Never is what a group needs: whole groups can go for that.
 const LARGE_PART: u64 = 64;
 
 /// How many dues are looked at before anything is evicted, and the most stretches that are gone
@@ -91,12 +91,30 @@ impl Session {
         }
     }
 
+    /// Does something that may drop entries, but, of the shards that we hold, none of these hashes;
+    /// if the caller has not said already which are to stay. What else is in these shards may go,
+    /// too: in a small store that is some of any window of memory.
+    pub(crate) fn sparing<R>(
+        &mut self,
+        hashes: impl IntoIterator<Item = u64>,
+        work: impl FnOnce(&mut Self) -> R,
+    ) -> R {
+        if !self.busy.is_empty() || self.held.is_empty() {
+            return work(self);
+        }
+        self.busy.extend(hashes);
+        let done = work(self);
+        self.busy.clear();
+        done
+    }
+
     /// Drops something; false if there is nothing, or nothing that would help.
     fn make_room(&mut self, bytes: u64, search: &mut Search) -> Result<bool, Error> {
         if self.expire_some(DUES_FIRST, true)? != 0 {
             return Ok(true);
         }
-        if bytes > (self.plan.bytes - self.plan.heap_at) / LARGE_PART {
+        let heap_bytes = self.plan.bytes - self.plan.heap_at;
+        if bytes > (heap_bytes / LARGE_PART).max(ROOM_BYTES) {
             search.windows += 1;
             return Ok(search.windows <= WINDOWS_MOST && self.clear_sure_window(bytes)? != 0);
         }

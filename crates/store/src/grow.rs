@@ -31,10 +31,10 @@ use crate::{Error, Evict};
 /// microseconds.
 const LINES_SPLIT: u64 = 128;
 
-/// Room for so many lines is made when a group can neither grow nor drop what is in the way: for
+/// Room for so many bytes is made when a group can neither grow nor drop what is in the way: for
 /// two halves, each with a first part of what is lacking, and a directory that names them. With
 /// less, what is free could be enough to say that there is room, and not for all that is needed.
-const ROOM_LINES: u64 = 2 * (LINES_SPLIT + BUCKETS_LEAST);
+pub(crate) const ROOM_BYTES: u64 = 2 * (LINES_SPLIT + BUCKETS_LEAST) * BUCKET_BYTES;
 
 /// A part of a group grows by this part of itself: the less, the higher its load is, and the more
 /// often its entries are copied. A tenth takes 1.1 bytes an item more and 0.2 microseconds an
@@ -127,7 +127,7 @@ impl Session {
             return Ok(());
         }
         // Nothing near is in its way: the group has no such part yet, and needs room for one.
-        self.claim_evicting(ROOM_LINES * BUCKET_BYTES, BUCKET_BYTES)?;
+        self.claim_evicting(ROOM_BYTES, BUCKET_BYTES)?;
         self.free_claims(claims)
     }
 

@@ -62,9 +62,9 @@ pub(crate) struct Stock {
 }
 
 impl Session {
-    /// Claims a payload of `bytes` bytes, out of the stock if it is there; drops others for it if
-    /// the store does that. Returns where it is, and the number of the claim.
-    pub(crate) fn claim_payload(&mut self, bytes: u64) -> Result<(u64, u64), Error> {
+    /// Claims a payload of `bytes` bytes for the entry of `hash`, out of the stock if it is there;
+    /// drops others for it if the store does that. Returns where it is, and the number of the claim.
+    pub(crate) fn claim_payload(&mut self, hash: u64, bytes: u64) -> Result<(u64, u64), Error> {
         if let Some(found) = self.claim_of_stock(bytes) {
             return Ok(found);
         }
@@ -74,13 +74,13 @@ impl Session {
                 return Ok(found);
             }
         }
-        match self.claim_evicting(bytes, PAYLOAD_ALIGN) {
-            Err(Error::Full { .. }) if self.has_stock() => {
-                self.give_stock_back()?;
-                self.claim_evicting(bytes, PAYLOAD_ALIGN)
+        self.sparing([hash], |session| match session.claim_evicting(bytes, PAYLOAD_ALIGN) {
+            Err(Error::Full { .. }) if session.has_stock() => {
+                session.give_stock_back()?;
+                session.claim_evicting(bytes, PAYLOAD_ALIGN)
             }
             claimed => claimed,
-        }
+        })
     }
 
     /// A payload of the stock, and the number of its claim.

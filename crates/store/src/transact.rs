@@ -72,7 +72,9 @@ impl Store {
         if is_cleared {
             turn.0.clear_held()?;
         }
-        turn.0.change_in_parts(changes)
+        let seed = turn.0.seed;
+        let hashes = changes.iter().map(|(key, _)| Sought::new(seed, key.as_ref()).hash);
+        turn.0.sparing(hashes, |session| session.change_in_parts(changes))
     }
 
     /// Returns how long a value may be.

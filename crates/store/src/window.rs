@@ -199,8 +199,8 @@ impl Session {
         }
         let lines = (chunk.payload_bytes() / BUCKET_BYTES).min(LINES_MOST);
         match (0..lines).find_map(|line| self.hash_of_group_at(at, line)) {
-            Some(hash) => self.may_take(hash).then_some(Occupant::Group { at, hash }),
-            None => self.directory_at(at),
+            Some(hash) => self.may_take_group(at, hash).then_some(Occupant::Group { at, hash }),
+            None => self.directory_at(at).or_else(|| self.empty_group_at(at)),
         }
     }
 
@@ -229,6 +229,28 @@ impl Session {
         (!self.held.contains(&shard)).then_some(Occupant::Directory { at, shard })
     }
 
+    /// The group at `at` that no entry tells of, if a directory names it. All directories are read
+    /// for that: it is seldom that eviction leaves a group empty.
+    fn empty_group_at(&self, at: u64) -> Option<Occupant> {
+        for shard in 0..self.plan.shards {
+            let mut hash = self.plan.first_of_shard(shard);
+            while let Ok(Some(directory)) = directory_of(&self.view, &self.plan, shard) {
+                let group = group_of(&self.view, &self.plan, hash).ok()?;
+                if group.is_some_and(|group| group.at == at) {
+                    let may_go = self.may_take_group(at, hash);
+                    return may_go.then_some(Occupant::Group { at, hash });
+                }
+                // Where nothing is damaged, no group is deeper than its directory.
+                let depth = group.map_or(directory.depth, |it| it.depth.min(directory.depth));
+                hash = end_of(hash, self.plan.shard_bits() + depth);
+                if hash == 0 || self.plan.shard_of(hash) != shard {
+                    break;
+                }
+            }
+        }
+        None
+    }
+
     /// The payload at `at`, if the table says that it is an entry's.
     fn entry_at(&self, at: u64) -> Option<Occupant> {
         let hash = payload::read(&self.view, at).ok()?.hash(&self.view, self.seed).ok()?;
@@ -251,6 +273,15 @@ impl Session {
             return !self.held.contains(&self.plan.shard_of(hash));
         }
         !self.busy.contains(&hash)
+    }
+
+    /// Whether the group at `at`, with an entry of this hash, may go with all that is in it.
+    fn may_take_group(&self, at: u64, hash: u64) -> bool {
+        let is_at = |busy: &u64| {
+            let group = group_of(&self.view, &self.plan, *busy);
+            !matches!(group, Ok(group) if group.is_none_or(|group| group.at != at))
+        };
+        self.may_take(hash) && !self.busy.iter().any(is_at)
     }
 
     /// Drops an occupant, if it is still there; returns how many bytes that were.
@@ -278,7 +309,7 @@ impl Session {
             let mut bits = self.plan.shard_bits() + directory.depth;
             if let Some(group) = group_of(&self.view, &self.plan, hash)? {
                 dropped += self.drop_group_of(shard, &group, hash)?;
-                bits = self.plan.shard_bits() + group.depth;
+                bits = self.plan.shard_bits() + group.depth.min(directory.depth);
             }
             hash = end_of(hash, bits);
             if hash == 0 || self.plan.shard_of(hash) != shard {

@@ -3,6 +3,9 @@
 
 pub(crate) mod body;
 
+use std::panic::PanicHookInfo;
+use std::sync::Once;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use morecore_store::{Create, Error, Evict, Set, Store};
@@ -111,6 +114,37 @@ enum End {
     Other(i32),
 }
 
+/// Whether this process is a child that writes to a damaged segment.
+static IS_WRITER: AtomicBool = AtomicBool::new(false);
+
+/// Has a panic of such a child end it, with what it says. Set before any fork: a child may not wait
+/// for the lock of the hook, which another thread of its parent can have had.
+fn writers_end_by_their_panic() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let others = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |info| {
+            if IS_WRITER.load(Relaxed) { end_by(info) } else { others(info) }
+        }));
+    });
+}
+
+fn end_by(info: &PanicHookInfo<'_>) -> ! {
+    let message = info.payload_as_str().unwrap_or_default();
+    // A debug build finds some of what the heap lies about in its arithmetic, before the bounds are
+    // looked at, which all it comes to must pass.
+    let is_heap = info.location().is_some_and(|at| at.file().contains("heap/src"));
+    let is_named =
+        message.starts_with("invariant `") || (is_heap && message.ends_with("with overflow"));
+    if !is_named {
+        let message = format!("{info}\n");
+        // SAFETY: the bytes are there; the test's own output is caught and would be lost.
+        unsafe { libc::write(2, message.as_ptr().cast(), message.len()) };
+    }
+    // SAFETY: leaving at once is always allowed.
+    unsafe { libc::_exit(if is_named { 1 } else { 2 }) }
+}
+
 /// Writes to a damaged segment, in a child: a broken invariant ends the process.
 fn write_in_child(input: &[u8], memory: &mut body::Fenced) -> End {
     let base = &body::bases()[usize::from(input[0]) % body::bases().len()];
@@ -121,21 +155,7 @@ fn write_in_child(input: &[u8], memory: &mut body::Fenced) -> End {
     assert!(pid >= 0);
     if pid == 0 {
         die_with_parent(parent);
-        std::panic::set_hook(Box::new(|info| {
-            let message = info.payload_as_str().unwrap_or_default();
-            // A debug build finds some of what the heap lies about in its arithmetic, before the
-            // bounds are looked at, which all it comes to must pass.
-            let is_heap = info.location().is_some_and(|at| at.file().contains("heap/src"));
-            let is_named = message.starts_with("invariant `")
-                || (is_heap && message.ends_with("with overflow"));
-            if !is_named {
-                let message = format!("{info}\n");
-                // SAFETY: the bytes are there; the test's own output is caught and would be lost.
-                unsafe { libc::write(2, message.as_ptr().cast(), message.len()) };
-            }
-            // SAFETY: leaving at once is always allowed.
-            unsafe { libc::_exit(if is_named { 1 } else { 2 }) }
-        }));
+        IS_WRITER.store(true, Relaxed);
         // SAFETY: a signal that ends this process if it hangs.
         unsafe { libc::alarm(ANSWER_MOST.as_secs() as u32) };
         write_everything(base, bytes, memory);
@@ -175,6 +195,7 @@ fn write_everything(base: &body::Base, bytes: usize, memory: &body::Fenced) {
 
 #[test]
 fn whoever_writes_to_a_damaged_segment_stays_inside_and_ends() {
+    writers_end_by_their_panic();
     let mut chance = chance();
     let mut memory = body::Fenced::new(1 << 20);
     let (begin, mut named, mut rounds) = (Instant::now(), 0, 0);
