@@ -6,7 +6,7 @@
 //! ```
 //!
 //! What is leased by anyone alive is never freed; what nobody leases any more is free after the
-//! next change.
+//! next change, and what its last holder was killed over while freeing it, after the next tidying.
 
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::{Acquire, Release};
@@ -85,6 +85,7 @@ fn holders_of_leases_are_killed_and_nothing_is_freed_early_or_kept() {
         // A holder that found something wrong has ended by itself, and was not killed.
         holders[number].take().expect("there is always one").kill();
         fill(&mut store, turn);
+        store.tidy().unwrap();
         assert_eq!(prove(&mut store).claimed, 0, "turn {turn}: something of the dead is left");
         holders[number] = Some(start(&mut store, &told[number], chance.u64(..)));
     }
