@@ -63,7 +63,7 @@ pub(crate) struct Stock {
 
 impl Session {
     /// Claims a payload of `bytes` bytes for the entry of `hash`, out of the stock if it is there;
-    /// drops others for it if the store does that. Returns where it is, and the number of the claim.
+    /// drops others for it if the store does that. Returns where it is, and the claim's number.
     pub(crate) fn claim_payload(&mut self, hash: u64, bytes: u64) -> Result<(u64, u64), Error> {
         if let Some(found) = self.claim_of_stock(bytes) {
             return Ok(found);

@@ -22,7 +22,7 @@ const HOLDERS: usize = 4;
 /// The keys, each leased by every holder at once.
 const KEYS: usize = 6;
 
-/// How often it is looked whether all claims are gone: each look takes longer than a holder has one.
+/// How often it is looked whether all claims are gone: each look takes longer than a holder's.
 const LOOKS_MOST: u32 = 1000;
 
 /// A value as large as a lease is for; each byte says which one it is.
@@ -89,7 +89,7 @@ fn holders_of_leases_are_killed_and_nothing_is_freed_early_or_kept() {
         holders[number].take().expect("there is always one").kill();
         fill(&mut store, turn);
         store.tidy().unwrap();
-        // One who lives may be about to free what it has let go of; what the dead claimed would stay.
+        // One who lives may be about to free what it let go of; what the dead claimed would stay.
         let is_clear = (0..LOOKS_MOST).any(|_| prove(&mut store).claimed == 0);
         assert!(is_clear, "turn {turn}: something of the dead is left");
         holders[number] = Some(start(&mut store, &told[number], chance.u64(..)));
