@@ -492,8 +492,8 @@ fn storm(memory_bytes: u64, evict: Evict) {
         // SAFETY: a null status is allowed.
         unsafe { libc::waitpid(pid, std::ptr::null_mut(), 0) };
     }
-    // A child of a worker that was killed may have some calls to go, and be yet to take part: what it
-    // leaves is cleared up as well, and what others left would stay.
+    // A child of a worker that was killed may have some calls to go, and be yet to take part: what
+    // it leaves is cleared up as well, and what others left would stay.
     let begin = Instant::now();
     let mut left = (u64::MAX, 0);
     while left != (0, 1) && begin.elapsed() < Duration::from_secs(10) {
