@@ -26,13 +26,14 @@ fn check(arguments: &str, names: &[&str], settings: usize) -> Value {
 
 #[test]
 fn stores_are_compared_setting_by_setting() {
-    let report = check("store --items 500", &["per_s"], 24);
+    let report = check("store --items 500", &["per_s"], 40);
     assert_eq!(report["items"], 500);
     let first = &report["settings"][0]["contestants"];
     assert_eq!(first[0]["name"], "morecore");
     assert_eq!(first[1]["name"], "hash map");
     assert!(first[1]["ours_to_it"]["median"].as_f64().unwrap() > 0.0);
     assert!(report["item_bytes"][1]["resident"]["hash map"].is_number());
+    assert!(report["fill_ns"][0]["ns"]["morecore"].as_f64().unwrap() > 0.0);
 }
 
 #[test]

@@ -93,6 +93,8 @@ struct Contestant<'a> {
     workers: Vec<Worker<'a>>,
     /// Resident bytes for each item, after filling and tidying.
     item_bytes: f64,
+    /// How long it took to put an item in, when all of them were.
+    fill_ns: f64,
     /// How long it took to tidy.
     tidy_ns: f64,
     _server: Option<Server<'a>>,
@@ -147,6 +149,8 @@ impl Store {
         }
         let item_bytes = contestants.iter().map(|one| (one.name, one.item_bytes));
         report.item_bytes.push((content.value_bytes, item_bytes.collect()));
+        let fill_ns = contestants.iter().map(|one| (one.name, one.fill_ns));
+        report.fill_ns.push((content.value_bytes, fill_ns.collect()));
         let sample = if self.effort.quick { QUICK_SAMPLE } else { SAMPLE };
         for setting in Setting::all(content.value_bytes) {
             progress.say(setting);
@@ -163,7 +167,12 @@ impl Store {
     }
 }
 
-impl Contestant<'_> {
+impl<'a> Contestant<'a> {
+    /// One with nothing measured yet.
+    fn new(name: &'static str, workers: Vec<Worker<'a>>, server: Option<Server<'a>>) -> Self {
+        Contestant { name, workers, item_bytes: 0.0, fill_ns: 0.0, tidy_ns: 0.0, _server: server }
+    }
+
     /// Operations a second of as many processes as the setting wants.
     fn measure(&self, setting: Setting, sample: Duration) -> Result<f64, Failure> {
         let workers = &self.workers[..setting.processes];
@@ -184,7 +193,8 @@ impl Contestant<'_> {
     ) -> Result<Self, Failure> {
         let before = resident(&self)?;
         self.workers[0].tell("fill")?;
-        self.workers[0].hear().map_err(|failure| failure.within(self.name))?;
+        let per_s = self.workers[0].hear_rate().map_err(|failure| failure.within(self.name))?;
+        self.fill_ns = 1e9 / per_s;
         self.workers[0].tell("tidy")?;
         self.tidy_ns =
             self.workers[0].hear_number().map_err(|failure| failure.within(self.name))?;
@@ -208,8 +218,7 @@ fn ours<'a>(content: Content, mess: &'a Mess) -> Result<(Contestant<'a>, f64), F
     let worker = |seed| Worker::start(mess, (ShelfName::Ours, name.as_str()), content, seed);
     let workers = vec![worker(1)?, worker(2)?];
     let contestant =
-        Contestant { name: "morecore", workers, item_bytes: 0.0, tidy_ns: 0.0, _server: None };
-    let contestant = contestant.filled(content, |_| resident_bytes_of(&name))?;
+        Contestant::new("morecore", workers, None).filled(content, |_| resident_bytes_of(&name))?;
     // The system maps each page for a process when that process first touches it: before this, the
     // second worker would measure that. What it costs is told for itself.
     contestant.workers[1].tell("read")?;
@@ -220,9 +229,8 @@ fn ours<'a>(content: Content, mess: &'a Mess) -> Result<(Contestant<'a>, f64), F
 /// A hash map, which has no second process.
 fn map(content: Content, mess: &Mess) -> Result<Contestant<'_>, Failure> {
     let workers = vec![Worker::start(mess, (ShelfName::Map, "nowhere"), content, 1)?];
-    let contestant =
-        Contestant { name: "hash map", workers, item_bytes: 0.0, tidy_ns: 0.0, _server: None };
-    contestant.filled(content, |one| Ok(usage::private_bytes(one.workers[0].pid())?))
+    Contestant::new("hash map", workers, None)
+        .filled(content, |one| Ok(usage::private_bytes(one.workers[0].pid())?))
 }
 
 /// A peer, and two clients of it.
@@ -237,9 +245,7 @@ fn theirs<'a>(
     let (shelf, place) = (ShelfName::of(peer), server.place.to_string());
     let worker = |seed| Worker::start(mess, (shelf, &place), content, seed);
     let workers = vec![worker(1)?, worker(2)?];
-    let name = peer.name();
-    let contestant =
-        Contestant { name, workers, item_bytes: 0.0, tidy_ns: 0.0, _server: Some(server) };
+    let contestant = Contestant::new(peer.name(), workers, Some(server));
     contestant.filled(content, |_| Ok(usage::private_bytes(pid)?))
 }
 

@@ -18,6 +18,8 @@ pub(super) struct Report {
     pub(super) answers: Vec<Answer>,
     /// For each length of values, the resident bytes an item of each contestant.
     pub(super) item_bytes: Vec<(usize, Vec<(&'static str, f64)>)>,
+    /// For each length of values, how long each contestant took to put an item in at first.
+    pub(super) fill_ns: Vec<(usize, Vec<(&'static str, f64)>)>,
     /// For each length of values, what an item costs a process that has just attached and reads
     /// them all.
     pub(super) first_read_ns: Vec<(usize, f64)>,
@@ -46,6 +48,7 @@ impl Report {
             items,
             answers: Vec::new(),
             item_bytes: Vec::new(),
+            fill_ns: Vec::new(),
             first_read_ns: Vec::new(),
             tidy_ns: Vec::new(),
         })
@@ -68,6 +71,13 @@ impl Report {
             writeln!(out, "\n{}", out.colored(Color::Cyan, title))?;
             for (name, bytes) in contestants {
                 writeln!(out, "  {name:<12} {bytes:>8.1}")?;
+            }
+        }
+        for (value_bytes, contestants) in &self.fill_ns {
+            let title = format!("nanoseconds an item of {value_bytes} B, filling once in order");
+            writeln!(out, "\n{}", out.colored(Color::Cyan, title))?;
+            for (name, ns) in contestants {
+                writeln!(out, "  {name:<12} {ns:>8.0}")?;
             }
         }
         for (value_bytes, ns) in &self.first_read_ns {
@@ -120,17 +130,16 @@ impl Report {
 
     /// The same for programs, with every number as it is.
     pub(super) fn to_json(&self) -> Value {
-        let item_bytes: Vec<_> = self
-            .item_bytes
-            .iter()
-            .map(|(value_bytes, contestants)| {
-                let resident: serde_json::Map<_, _> = contestants
-                    .iter()
-                    .map(|(name, bytes)| (name.to_string(), json!(bytes)))
-                    .collect();
-                json!({ "key_bytes": 16, "value_bytes": value_bytes, "resident": resident })
-            })
-            .collect();
+        let named = |contestants: &[(&str, f64)]| -> serde_json::Map<_, _> {
+            contestants.iter().map(|(name, number)| (name.to_string(), json!(number))).collect()
+        };
+        let item_bytes = self.item_bytes.iter().map(|(value_bytes, contestants)| {
+            let resident = named(contestants);
+            json!({ "key_bytes": 16, "value_bytes": value_bytes, "resident": resident })
+        });
+        let fill_ns = self.fill_ns.iter().map(|(value_bytes, contestants)| {
+            json!({ "value_bytes": value_bytes, "ns": named(contestants) })
+        });
         let each_ns = |all: &[(usize, f64)]| -> Vec<Value> {
             let one = |(bytes, ns): &(usize, f64)| json!({ "value_bytes": bytes, "ns": ns });
             all.iter().map(one).collect()
@@ -143,7 +152,8 @@ impl Report {
         self.frame.to_json(json!({
             "items": self.items,
             "settings": self.answers.iter().map(Answer::to_json).collect::<Vec<_>>(),
-            "item_bytes": item_bytes,
+            "item_bytes": item_bytes.collect::<Vec<_>>(),
+            "fill_ns": fill_ns.collect::<Vec<_>>(),
             "first_read_ns": each_ns(&self.first_read_ns),
             "tidy_ns": each_ns(&self.tidy_ns),
             "geometric_means": means,

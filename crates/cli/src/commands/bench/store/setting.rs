@@ -35,10 +35,14 @@ pub(super) enum Mix {
     Batch,
     /// One set, of an item that is there, after nine reads.
     Mixed,
+    /// Sets alone, of items that are there.
+    Set,
+    /// The same, [`BATCH`] keys in a call.
+    SetBatch,
 }
 
 impl Mix {
-    const ALL: [Mix; 3] = [Mix::Read, Mix::Batch, Mix::Mixed];
+    const ALL: [Mix; 5] = [Mix::Read, Mix::Batch, Mix::Mixed, Mix::Set, Mix::SetBatch];
 
     /// Its name in tables and commands.
     pub(super) const fn name(self) -> &'static str {
@@ -46,6 +50,8 @@ impl Mix {
             Mix::Read => "read",
             Mix::Batch => "read-16",
             Mix::Mixed => "90/10",
+            Mix::Set => "set",
+            Mix::SetBatch => "set-16",
         }
     }
 

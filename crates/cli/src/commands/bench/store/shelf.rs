@@ -146,6 +146,15 @@ impl Shelf {
         Ok(())
     }
 
+    /// The same for [`BATCH`] keys in one call.
+    pub(super) fn set_batch(&mut self, keys: &[Key; BATCH], value: &[u8]) -> Result<(), Failure> {
+        let Shelf::Ours(store) = self else {
+            return self.fill(keys, value);
+        };
+        let pairs = keys.each_ref().map(|key| (key.as_slice(), value));
+        Ok(store.set_many(&pairs, &Set::default()).map(drop)?)
+    }
+
     /// Puts `value` under each of `keys`; a server is told of all at once.
     pub(super) fn fill(&mut self, keys: &[Key], value: &[u8]) -> Result<(), Failure> {
         let Shelf::Server(asker) = self else {

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! standard input                        standard output
-//! fill                                  done
+//! fill                                  1000000 700000000      (items, nanoseconds)
 //! tidy                                  16000000               (nanoseconds)
 //! read                                  1000000 600000000      (every item once)
 //! run uniform 90/10 200      (ms)       3200000 200013457      (operations, nanoseconds)
@@ -60,8 +60,8 @@ pub(super) fn work(
         let words: Vec<&str> = line.split_whitespace().collect();
         match words[..] {
             ["fill"] => {
-                bench.fill()?;
-                writeln!(out, "done")?;
+                let time = bench.fill()?;
+                writeln!(out, "{} {}", content.items, time.as_nanos())?;
             }
             ["tidy"] => writeln!(out, "{}", bench.shelf.tidy()?.as_nanos())?,
             ["read"] => {
@@ -91,16 +91,17 @@ fn unknown(line: &str) -> Failure {
 }
 
 impl Bench {
-    /// Sets every item.
-    fn fill(&mut self) -> Result<(), Failure> {
+    /// Sets every item, in their order.
+    fn fill(&mut self) -> Result<Duration, Failure> {
         let mut keys = Vec::with_capacity(BATCH);
+        let start = Instant::now();
         for first in (0..self.content.items).step_by(BATCH) {
             let end = first.saturating_add(BATCH as u32).min(self.content.items);
             keys.clear();
             keys.extend((first..end).map(key));
             self.shelf.fill(&keys, &self.value)?;
         }
-        Ok(())
+        Ok(start.elapsed())
     }
 
     /// Reads every item once, in the order in which they were set.
@@ -143,15 +144,20 @@ impl Bench {
     #[inline]
     fn run_stretch(&mut self, mix: Mix, found: &mut Vec<u8>) -> Result<(), Failure> {
         let keys = &self.keys[self.at..self.at + STRETCH];
-        if mix == Mix::Batch {
+        if matches!(mix, Mix::Batch | Mix::SetBatch) {
             for keys in keys.as_chunks().0 {
-                self.shelf.get_batch(keys, &self.value, found)?;
-                black_box(&*found);
+                if mix == Mix::SetBatch {
+                    self.shelf.set_batch(keys, &self.value)?;
+                } else {
+                    self.shelf.get_batch(keys, &self.value, found)?;
+                    black_box(&*found);
+                }
             }
             return Ok(());
         }
+        let set_every = if mix == Mix::Set { 1 } else { SET_EVERY };
         for (place, key) in keys.iter().enumerate() {
-            if mix == Mix::Mixed && place % SET_EVERY == SET_EVERY - 1 {
+            if mix != Mix::Read && place % set_every == set_every - 1 {
                 self.shelf.set(key, &self.value)?;
             } else {
                 self.shelf.get(key, &self.value, found)?;
