@@ -8,11 +8,11 @@
 //! Knows nothing of how any of it works: it parses, calls a face, and prints.
 #![forbid(unsafe_code)]
 
+mod carried;
 mod client;
 mod commands;
 mod failure;
 mod lab;
-mod library;
 mod mess;
 mod output;
 mod program;
@@ -42,9 +42,6 @@ struct Cli {
 }
 
 fn main() -> ExitCode {
-    if let Some(status) = commands::play_if_asked() {
-        return status;
-    }
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => return usage(&error),

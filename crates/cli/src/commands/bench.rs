@@ -19,7 +19,6 @@ mod server;
 mod store;
 mod usage;
 
-pub(crate) use self::malloc::play_if_asked;
 use crate::failure::Failure;
 use crate::output::Out;
 

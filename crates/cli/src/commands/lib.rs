@@ -3,8 +3,8 @@
 use std::io::Write;
 use std::os::unix::ffi::OsStrExt;
 
+use crate::carried;
 use crate::failure::Failure;
-use crate::library;
 use crate::output::Out;
 
 /// Prints the path of libmorecore.so
@@ -13,7 +13,7 @@ pub(crate) struct Lib;
 
 impl Lib {
     pub(crate) fn run(self, out: &mut Out) -> Result<(), Failure> {
-        let path = library::path()?;
+        let path = carried::library()?;
         out.write_all(path.as_os_str().as_bytes())?;
         Ok(out.write_all(b"\n")?)
     }

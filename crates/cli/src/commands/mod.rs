@@ -22,7 +22,6 @@ mod stat;
 mod ttl;
 mod verify;
 
-pub(crate) use self::bench::play_if_asked;
 use crate::failure::Failure;
 use crate::output::Out;
 

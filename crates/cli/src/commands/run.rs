@@ -25,7 +25,7 @@ use nix::sys::signalfd::SignalFd;
 use nix::unistd::Pid;
 
 use crate::failure::Failure;
-use crate::{library, program};
+use crate::{carried, program};
 
 /// Our own failure, as coreutils' env and timeout have it.
 const OUR_FAILURE: u8 = 125;
@@ -89,7 +89,7 @@ impl Run {
         let Some((name, arguments)) = self.command.split_first() else {
             return Failure::new("no program named");
         };
-        let library = match library::path() {
+        let library = match carried::library() {
             Ok(library) => library,
             Err(failure) => return failure,
         };

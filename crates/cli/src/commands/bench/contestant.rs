@@ -4,8 +4,8 @@
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
+use crate::carried;
 use crate::failure::Failure;
-use crate::library;
 
 /// A malloc that competes.
 pub(super) struct Contestant {
@@ -73,7 +73,7 @@ const DIRECTORIES: [&str; 5] = ["/usr/local/lib", "/usr/lib", "/usr/lib64", "/li
 /// # Errors
 /// - A peer was named that is not there.
 pub(super) fn all(peers: &[String]) -> Result<(Vec<Contestant>, Vec<Missing>), Failure> {
-    let ours = library::path()?;
+    let ours = carried::library()?;
     let mut contestants = vec![Contestant { name: "morecore".into(), library: ours.into() }];
     let mut missing = Vec::new();
     if peers.is_empty() {

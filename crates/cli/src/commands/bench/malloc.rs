@@ -3,13 +3,12 @@
 //! ```text
 //! subject (a workload of the lab, or a program) x contestant (a library in LD_PRELOAD)
 //!     --> a process --wait4--> processor time, time, peak of resident memory
-//!         (of a workload: this program again, as a player)
+//!         (of a workload: morecore-player, which this program carries)
 //! ```
 //!
 //! Promises: every contestant is preloaded, the system's own malloc too, so none is spared what the
 //! loader does; and what a process prints must be the same on all, or the contestant has failed.
 
-mod player;
 mod process;
 mod programs;
 mod replay;
@@ -21,16 +20,16 @@ use std::env;
 use std::fs::File;
 use std::path::PathBuf;
 
-pub(crate) use self::player::play_if_asked;
+use morecore_player::Measure;
+
 use self::process::Used;
 use self::report::Report;
 use self::show::Show;
 use self::subject::Subject;
 use super::contestant::{self, Contestant};
 use super::rounds::{Effort, Progress, interleave};
+use crate::carried;
 use crate::failure::Failure;
-use crate::lab::workloads::Measure;
-use crate::library;
 use crate::mess::Mess;
 use crate::output::Out;
 
@@ -87,7 +86,7 @@ impl Malloc {
     fn compete(self, measure: Measure, out: &mut Out) -> Result<(), Failure> {
         let directory = env::temp_dir().join(format!("morecore-bench-{}", std::process::id()));
         let (mut subjects, mut missing) =
-            subject::all(&env::current_exe()?, measure, &self.recording, &directory)?;
+            subject::all(&carried::player()?, measure, &self.recording, &directory)?;
         subject::keep(&mut subjects, &self.only)?;
         if self.list {
             return report::list(&subjects, &missing, out);
@@ -96,7 +95,7 @@ impl Malloc {
         missing.extend(others);
         let mess = Mess::new()?;
         mess.add_directory(directory.clone());
-        library::make_private(&directory)?;
+        carried::make_private(&directory)?;
         programs::write_inputs(&subjects, measure, &directory)?;
         replay::write_calls(&subjects, &self.recording, &directory)?;
         let outcomes = self.measure(subjects, &contestants)?;

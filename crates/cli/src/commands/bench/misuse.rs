@@ -20,8 +20,8 @@ use serde_json::{Map, Value, json};
 
 use super::contestant::{self, Contestant};
 use super::rounds::Progress;
+use crate::carried;
 use crate::failure::Failure;
-use crate::library;
 use crate::mess::Mess;
 use crate::output::{Color, Out};
 
@@ -102,7 +102,7 @@ impl Misuse {
         let directory =
             std::env::temp_dir().join(format!("morecore-misuse-{}", std::process::id()));
         mess.add_directory(directory.clone());
-        library::make_private(&directory)?;
+        carried::make_private(&directory)?;
         let program = compile(&directory)?;
         let mut rows = list(&program)?;
         let progress = Progress::new();
@@ -171,7 +171,7 @@ fn players(peers: &[String]) -> Result<Vec<Player>, Failure> {
         .into_iter()
         .map(|contestant| Player { name: contestant.name.clone(), contestant, conf: "" })
         .collect();
-    let ours = Contestant { name: "hardened".into(), library: library::path()?.into() };
+    let ours = Contestant { name: "hardened".into(), library: carried::library()?.into() };
     players.insert(1, Player { name: ours.name.clone(), contestant: ours, conf: "harden:on" });
     Ok(players)
 }

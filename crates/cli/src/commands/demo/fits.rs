@@ -8,11 +8,11 @@ use morecore_heap::Fit;
 use nix::unistd::geteuid;
 
 use super::Stage;
+use crate::carried::make_private;
 use crate::failure::Failure;
 use crate::lab::picture;
 use crate::lab::replay::{Measured, replay};
 use crate::lab::trace::made_up;
-use crate::library::make_private;
 use crate::quantity::{show_bytes, show_count};
 
 /// Calls of the trace: a second or two for all fits.

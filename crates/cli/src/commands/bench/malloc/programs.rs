@@ -10,10 +10,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use fastrand::Rng;
+use morecore_player::Measure;
 
 use super::subject::Subject;
 use crate::failure::Failure;
-use crate::lab::workloads::Measure;
 
 /// A program and what it is to do.
 pub(super) struct Program {

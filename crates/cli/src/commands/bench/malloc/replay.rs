@@ -5,11 +5,11 @@ use std::fs::File;
 use std::io::{BufReader, BufWriter};
 use std::path::Path;
 
+use morecore_player::recorded;
 use zip::ZipArchive;
 
 use super::subject::Subject;
 use crate::failure::Failure;
-use crate::lab::recorded;
 
 /// What the subject is called, and what it is.
 pub(super) const NAME: &str = "replay";
@@ -20,9 +20,6 @@ pub(super) const CALLS: &str = "calls";
 
 /// Where the recording is, unless told: beside the tree, among what several trees share.
 pub(super) const RECORDING: &str = "../shared/traces/systemui.zip";
-
-/// How often the recording is played: once takes a twentieth of a second.
-pub(super) const TIMES: u32 = 10;
 
 /// Writes the calls of `recording` into `directory`, if they are among `subjects`.
 pub(super) fn write_calls(

@@ -9,6 +9,7 @@
 use std::fmt::Write as _;
 use std::io::Write;
 
+use morecore_player::Measure;
 use serde_json::{Map, Value, json};
 
 use super::Outcome;
@@ -17,7 +18,6 @@ use super::subject::Subject;
 use crate::commands::bench::contestant::{Contestant, Missing};
 use crate::commands::bench::rounds::{Effort, Spread, geometric_mean};
 use crate::failure::Failure;
-use crate::lab::workloads::Measure;
 use crate::output::{Color, Out};
 use crate::quantity::show_bytes;
 

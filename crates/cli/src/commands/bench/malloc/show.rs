@@ -11,16 +11,14 @@
 
 use std::io::Write;
 use std::process::{Command, Stdio};
-use std::str::FromStr;
 
+use morecore_player::{Measure, Piece, Point, scaling};
 use serde_json::{Value, json};
 
-use super::player::Piece;
+use crate::carried;
 use crate::commands::bench::contestant::Contestant;
 use crate::commands::bench::rounds::{Effort, Progress, Spread, interleave};
 use crate::failure::Failure;
-use crate::lab::workloads::Measure;
-use crate::lab::{footprint, scaling};
 use crate::output::{Color, Out};
 
 /// What is shown.
@@ -31,65 +29,6 @@ pub(super) enum Show {
     Scaling,
     /// What is resident as the live payloads rise and fall
     Footprint,
-}
-
-/// One process of a show.
-#[derive(Clone, Copy)]
-pub(super) enum Point {
-    /// Operations in so many threads.
-    Threads(usize),
-    /// Operations while so many payloads live.
-    Live(usize),
-    /// Operations while so many payloads of 16 bytes live.
-    Tiny(usize),
-    /// The rise and fall.
-    Footprint,
-}
-
-impl Point {
-    /// Its name in the command line of the process that plays it.
-    fn name(self) -> String {
-        match self {
-            Point::Threads(count) => format!("threads:{count}"),
-            Point::Live(count) => format!("live:{count}"),
-            Point::Tiny(count) => format!("tiny:{count}"),
-            Point::Footprint => "footprint".to_string(),
-        }
-    }
-
-    /// Plays it in this process and tells the numbers, one or more a line, behind their name.
-    pub(super) fn play(self, measure: Measure) -> Result<(), Failure> {
-        match self {
-            Point::Threads(count) => {
-                println!("{count} threads::{}", scaling::in_threads(measure, count));
-            }
-            Point::Live(count) => {
-                println!("{count} live::{}", scaling::with_live(measure, count));
-            }
-            Point::Tiny(count) => {
-                let (fill, operation) = scaling::with_tiny(measure, count);
-                println!("{count} tiny, to fill::{fill}");
-                println!("{count} tiny::{operation}");
-            }
-            Point::Footprint => {
-                for moment in footprint::play(measure)? {
-                    let footprint::Moment { name, live_bytes, resident_bytes } = moment;
-                    println!("{name}:{live_bytes}:{resident_bytes}");
-                }
-            }
-        }
-        Ok(())
-    }
-}
-
-impl FromStr for Point {
-    type Err = String;
-
-    fn from_str(name: &str) -> Result<Point, String> {
-        let all = Show::Scaling.points().into_iter().chain(Show::Footprint.points());
-        let found = all.into_iter().find(|point| point.name() == name);
-        found.ok_or_else(|| format!("no point is called {name}"))
-    }
 }
 
 /// A row of a show: what it is about, and what each contestant has there.
@@ -103,12 +42,7 @@ struct Row {
 impl Show {
     fn points(self) -> Vec<Point> {
         match self {
-            Show::Scaling => {
-                let threads = scaling::THREADS.into_iter().map(Point::Threads);
-                let live = scaling::LIVE.into_iter().map(Point::Live);
-                let tiny = scaling::TINY.into_iter().map(Point::Tiny);
-                threads.chain(live).chain(tiny).collect()
-            }
+            Show::Scaling => Point::of_scaling(),
             Show::Footprint => vec![Point::Footprint],
         }
     }
@@ -208,7 +142,7 @@ fn played(point: Point, contestant: &Contestant, measure: Measure) -> Result<Tol
     let failed = |what: &dyn std::fmt::Display| {
         Failure::new(format!("{} on {}: {what}", point.name(), contestant.name))
     };
-    let mut command = Command::new(std::env::current_exe()?);
+    let mut command = Command::new(carried::player()?);
     command.args(Piece::Point.arguments(point.name(), measure));
     command.env("LD_PRELOAD", &contestant.library).env_remove("MORECORE_CONF");
     let output = command.stdin(Stdio::null()).stderr(Stdio::null()).output()?;

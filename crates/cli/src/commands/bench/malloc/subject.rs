@@ -1,15 +1,15 @@
-//! Subjects: what is run on every malloc. Workloads of the lab, played by this program itself, and
-//! programs that many machines have.
+//! Subjects: what is run on every malloc. Workloads of the lab, played by a program that this one
+//! carries, and programs that many machines have.
 
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
-use super::player::Piece;
+use morecore_player::{Measure, Piece, WORKLOADS};
+
 use super::programs::{self, PROGRAMS, Program};
 use super::replay;
 use crate::commands::bench::contestant::Missing;
 use crate::failure::Failure;
-use crate::lab::workloads::{Measure, WORKLOADS};
 use crate::program;
 
 /// Something to run on every malloc.
@@ -27,9 +27,9 @@ pub(super) struct Subject {
 }
 
 /// Everything that can be run here, and what cannot. Inputs are written into `directory`;
-/// `ourselves` is this program, and `recording` the archive of a recorded program.
+/// `player` is the program that plays workloads, and `recording` the archive of a recorded program.
 pub(super) fn all(
-    ourselves: &Path,
+    player: &Path,
     measure: Measure,
     recording: &Path,
     directory: &Path,
@@ -38,7 +38,7 @@ pub(super) fn all(
         name,
         about,
         is_program: false,
-        program: ourselves.to_path_buf(),
+        program: player.to_path_buf(),
         arguments,
         environment: Vec::new(),
         load: None,

@@ -32,25 +32,25 @@ use std::thread;
 use fastrand::Rng;
 
 /// One workload.
-pub(crate) struct Workload {
+pub struct Workload {
     /// What it is called; a number at the end counts its threads.
-    pub(crate) name: &'static str,
+    pub name: &'static str,
     /// What it asks of a malloc.
-    pub(crate) about: &'static str,
+    pub about: &'static str,
     play: fn(Measure) -> u64,
 }
 
 /// How much of a workload is played, and from what.
 #[derive(Clone, Copy)]
-pub(crate) struct Measure {
+pub struct Measure {
     /// What everything random is made from.
-    pub(crate) seed: u64,
+    pub seed: u64,
     /// Of all that is done many times, this part is done: 1 is everything, 10 a tenth.
-    pub(crate) part: u32,
+    pub part: u32,
 }
 
 /// All workloads, from the simple to the involved.
-pub(crate) const WORKLOADS: [Workload; 21] = [
+pub const WORKLOADS: [Workload; 21] = [
     of("pairs-1", "a payload is freed before the next but few is asked for", pairs::one),
     of("pairs-2", "the same in two threads", pairs::two),
     of("churn-1", "small payloads live for random times", churn::one),

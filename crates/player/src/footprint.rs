@@ -17,7 +17,7 @@ use std::io;
 
 use fastrand::Rng;
 
-use super::workloads::{Measure, PAGE, payload, small};
+use crate::workloads::{Measure, PAGE, payload, small};
 
 /// The bytes that live at the peak, of small and of larger payloads each.
 const PEAK_BYTES: usize = 64 << 20;

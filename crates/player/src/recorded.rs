@@ -23,7 +23,7 @@ use std::hint::black_box;
 use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
 use std::path::Path;
 
-use super::workloads::PAGE;
+use crate::workloads::PAGE;
 
 /// The bits of a call's first word that name its place; the kind stands above them.
 const PLACE_BITS: u32 = 30;
@@ -71,7 +71,7 @@ impl Call {
 ///
 /// # Errors
 /// - A line that says something else than the traces' README allows, by its number.
-pub(crate) fn write(text: impl BufRead, mut file: impl Write) -> io::Result<()> {
+pub fn write(text: impl BufRead, mut file: impl Write) -> io::Result<()> {
     let mut places = Places::default();
     for (index, line) in text.lines().enumerate() {
         let line = line?;

@@ -12,7 +12,7 @@ use std::sync::Barrier;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::workloads::{Measure, give_back, payload, small};
+use crate::workloads::{Measure, give_back, payload, small};
 
 /// Numbers of threads to show: alone, as many as small machines have processors, more than those,
 /// and as many as a server with a thread a client has.
@@ -25,11 +25,11 @@ pub(crate) const LIVE: [usize; 5] = [1_000, 10_000, 100_000, 1_000_000, 10_000_0
 pub(crate) const TINY: [usize; 6] = [1_000, 10_000, 100_000, 1_000_000, 10_000_000, TINY_MOST];
 
 /// The largest of them.
-pub(crate) const TINY_MOST: usize = 100_000_000;
+pub const TINY_MOST: usize = 100_000_000;
 
 /// What that needs with the most wasteful of mallocs: a word of the table, and a payload and 16
 /// bytes beside it.
-pub(crate) const TINY_MOST_BYTES: u64 = TINY_MOST as u64 * (8 + 32);
+pub const TINY_MOST_BYTES: u64 = TINY_MOST as u64 * (8 + 32);
 
 /// Operations in all: half a second or more.
 const COUNT: usize = 4_000_000;

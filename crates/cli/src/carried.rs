@@ -1,9 +1,10 @@
-//! `libmorecore.so`, which this program carries inside itself, as a file that a loader can open.
+//! What this program carries inside itself, `libmorecore.so` and the small program that plays for
+//! `bench malloc`, as files that a loader can open.
 //!
-//! The file is written once per content, under a name made of that content's hash, into a directory
-//! that belongs to the user alone; later calls compare and reuse it. It comes into being by a
-//! rename, so nobody ever maps half of it, and no running program loses the version that it has
-//! mapped.
+//! Such a file is written once per content, under a name made of that content's hash, into a
+//! directory that belongs to the user alone; later calls compare and reuse it. It comes into being
+//! by a rename, so nobody ever maps half of it, and no running program loses the version that it
+//! has mapped.
 //!
 //! Promises: the path has no space and no colon (`LD_PRELOAD` would split there), and nobody but
 //! its owner (or root) could have written the file or any name that leads to it from the directory
@@ -21,8 +22,25 @@ use nix::unistd::geteuid;
 
 use crate::failure::Failure;
 
-/// The library, as `build.rs` built it.
-const LIBRARY: &[u8] = include_bytes!(env!("MORECORE_LIBRARY"));
+/// A file that is carried, as `build.rs` built it.
+struct Carried {
+    /// Its name is this, the hash of its content, and the ending.
+    name: &'static str,
+    ending: &'static str,
+    content: &'static [u8],
+}
+
+const LIBRARY: Carried = Carried {
+    name: "libmorecore",
+    ending: ".so",
+    content: include_bytes!(env!("MORECORE_LIBRARY")),
+};
+
+const PLAYER: Carried = Carried {
+    name: "morecore-player",
+    ending: "",
+    content: include_bytes!(env!("MORECORE_PLAYER")),
+};
 
 /// Only the owner may look into the directory or change it.
 const DIRECTORY_MODE: u32 = 0o700;
@@ -34,18 +52,53 @@ const WRITABLE_BY_OTHERS: u32 = 0o022;
 ///
 /// # Errors
 /// - No directory could be used; each is named with its reason.
-pub(crate) fn path() -> Result<PathBuf, Failure> {
-    let mut refused = Vec::new();
-    for directory in candidates() {
-        match in_directory(&directory) {
-            Ok(path) => return Ok(path),
-            Err(error) => refused.push(format!("{}: {error}", directory.display())),
-        }
-    }
-    Err(Failure::new(format!("no place for libmorecore.so: {}", refused.join("; "))))
+pub(crate) fn library() -> Result<PathBuf, Failure> {
+    LIBRARY.path()
 }
 
-/// Where the library may go, best first. The cache comes before the runtime directory because that
+/// The path of the player, as of the library.
+///
+/// # Errors
+/// - As for the library.
+pub(crate) fn player() -> Result<PathBuf, Failure> {
+    PLAYER.path()
+}
+
+impl Carried {
+    fn path(&self) -> Result<PathBuf, Failure> {
+        let mut refused = Vec::new();
+        for directory in candidates() {
+            match self.in_directory(&directory) {
+                Ok(path) => return Ok(path),
+                Err(error) => refused.push(format!("{}: {error}", directory.display())),
+            }
+        }
+        let Carried { name, ending, .. } = self;
+        Err(Failure::new(format!("no place for {name}{ending}: {}", refused.join("; "))))
+    }
+
+    /// Writes the file into `directory`, unless it is there already.
+    fn in_directory(&self, directory: &Path) -> io::Result<PathBuf> {
+        make_private(directory)?;
+        let Carried { name, ending, content } = self;
+        let hash = hash(content);
+        let path = directory.join(format!("{name}-{hash:016x}{ending}"));
+        match fs::read(&path) {
+            Ok(found) if found == *content => return Ok(path),
+            _ => {}
+        }
+        // The process id keeps two that begin at once from writing into one file.
+        let unfinished = directory.join(format!(".{}.{hash:016x}", process::id()));
+        let written = write(&unfinished, content).and_then(|()| fs::rename(&unfinished, &path));
+        if written.is_err() {
+            // Best effort: what is left over is the error that we return anyway.
+            let _ = fs::remove_file(&unfinished);
+        }
+        written.map(|()| path)
+    }
+}
+
+/// Where such files may go, best first. The cache comes before the runtime directory because that
 /// one disappears when the user logs out, and with it the library of whatever still runs.
 fn candidates() -> Vec<PathBuf> {
     let below = |name: &str, rest: &str| {
@@ -66,28 +119,10 @@ fn candidates() -> Vec<PathBuf> {
     .collect()
 }
 
-/// Writes the library into `directory`, unless it is there already.
-fn in_directory(directory: &Path) -> io::Result<PathBuf> {
-    make_private(directory)?;
-    let path = directory.join(format!("libmorecore-{:016x}.so", hash(LIBRARY)));
-    match fs::read(&path) {
-        Ok(found) if found == LIBRARY => return Ok(path),
-        _ => {}
-    }
-    // The process id keeps two that begin at once from writing into one file.
-    let unfinished = directory.join(format!(".{}.{:016x}", process::id(), hash(LIBRARY)));
-    let written = write(&unfinished).and_then(|()| fs::rename(&unfinished, &path));
-    if written.is_err() {
-        // Best effort: what is left over is the error that we return anyway.
-        let _ = fs::remove_file(&unfinished);
-    }
-    written.map(|()| path)
-}
-
-/// Writes the whole library to a file that does not exist yet.
-fn write(path: &Path) -> io::Result<()> {
+/// Writes all of `content` to a file that does not exist yet.
+fn write(path: &Path, content: &[u8]) -> io::Result<()> {
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o755).open(path)?;
-    file.write_all(LIBRARY)
+    file.write_all(content)
 }
 
 /// Makes a directory for this user alone, unless it is there.
@@ -148,10 +183,10 @@ mod tests {
     #[test]
     fn the_library_is_written_once_and_whole() {
         let scratch = Scratch::new("once");
-        let path = in_directory(&scratch.0.join("a/b")).unwrap();
-        assert_eq!(fs::read(&path).unwrap(), LIBRARY);
+        let path = LIBRARY.in_directory(&scratch.0.join("a/b")).unwrap();
+        assert_eq!(fs::read(&path).unwrap(), LIBRARY.content);
         let first = fs::metadata(&path).unwrap().ino();
-        assert_eq!(in_directory(&scratch.0.join("a/b")).unwrap(), path);
+        assert_eq!(LIBRARY.in_directory(&scratch.0.join("a/b")).unwrap(), path);
         assert_eq!(fs::metadata(&path).unwrap().ino(), first, "it was written again");
         assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 1, "something is left");
     }
@@ -159,17 +194,17 @@ mod tests {
     #[test]
     fn a_changed_library_is_replaced() {
         let scratch = Scratch::new("changed");
-        let path = in_directory(&scratch.0).unwrap();
+        let path = LIBRARY.in_directory(&scratch.0).unwrap();
         fs::write(&path, "not a library").unwrap();
-        assert_eq!(in_directory(&scratch.0).unwrap(), path);
-        assert_eq!(fs::read(&path).unwrap(), LIBRARY);
+        assert_eq!(LIBRARY.in_directory(&scratch.0).unwrap(), path);
+        assert_eq!(fs::read(&path).unwrap(), LIBRARY.content);
     }
 
     #[test]
     fn a_directory_that_others_may_write_is_refused() {
         let scratch = Scratch::new("open");
         fs::set_permissions(&scratch.0, fs::Permissions::from_mode(0o777)).unwrap();
-        let error = in_directory(&scratch.0).unwrap_err();
+        let error = LIBRARY.in_directory(&scratch.0).unwrap_err();
         assert_eq!(error.to_string(), "others may write there (mode 777)");
     }
 
@@ -177,7 +212,7 @@ mod tests {
     fn a_link_to_a_directory_is_refused() {
         let scratch = Scratch::new("link");
         symlink("/tmp", scratch.0.join("link")).unwrap();
-        let error = in_directory(&scratch.0.join("link")).unwrap_err();
+        let error = LIBRARY.in_directory(&scratch.0.join("link")).unwrap_err();
         assert_eq!(error.to_string(), "not a directory");
     }
 }
