@@ -5,7 +5,7 @@
 //!                                                  the old group takes the new one's claim
 //! ```
 //!
-//! What a fresh chunk is to hold is put together in private memory, and copied at once.
+//! How a fresh chunk is filled, `refill.rs` knows.
 //!
 //! Promises: readers see the old group or the new one; whoever dies meanwhile leaves the old one
 //! and a claim. Entries that have expired are left behind.
@@ -14,12 +14,11 @@ use morecore_heap::Offset;
 
 use crate::atomic::{Release, fence};
 use crate::bucket::{BUCKET_BYTES, Bucket};
-use crate::image::{Contents, Image};
 use crate::layout::{WORD, shard, slot};
-use crate::payload::{self, STUBS, Stub};
+use crate::payload::{self, STUBS};
+use crate::refill::Contents;
 use crate::ring::HOP;
 use crate::session::Session;
-use crate::shelf::SHELF;
 use crate::table::{
     BUCKETS_LEAST, BUCKETS_MOST, DEPTH_MOST, Directory, Group, ROWS_MOST, directory_of, group_of,
     prefix,
@@ -177,10 +176,11 @@ impl Session {
 
     fn first_group(&mut self, lacking: Lacking, depth: u32) -> Result<Built, Error> {
         let Sizes { buckets, rows } = Sizes::first(lacking);
-        let group = Group { at: 0, buckets, rows, depth };
+        let none = Group { at: 0, buckets: 0, rows: 0, depth };
+        let group = Group { buckets, rows, ..none };
         let (at, claim) = self.claim_evicting(group.bytes(), BUCKET_BYTES)?;
         let group = Group { at, ..group };
-        self.view.copy_words_in(at, &Image::new(&self.view, group).words);
+        Contents::default().fill(&self.view, &none, &group)?;
         Ok((group, claim))
     }
 
@@ -203,7 +203,7 @@ impl Session {
         if is_roomy && lacking == Lacking::Bucket && group.buckets != 0 {
             fresh.0.buckets = group.buckets;
         }
-        let Some(built) = self.fill_or_enlarge(fresh, &contents)? else { return Ok(false) };
+        let Some(built) = self.fill_or_enlarge(group, fresh, &contents)? else { return Ok(false) };
         self.replace_group(directory, group, &[built], &contents.expired, hash)
     }
 
@@ -215,7 +215,7 @@ impl Session {
         for half in [&zeros, &ones] {
             let claimed = self.claim_group(Sizes::for_contents(half), depth)?;
             let Some(fresh) = claimed else { return Ok(false) };
-            let Some(half) = self.fill_or_enlarge(fresh, half)? else { return Ok(false) };
+            let Some(half) = self.fill_or_enlarge(group, fresh, half)? else { return Ok(false) };
             built.push(half);
         }
         // Both halves leave behind what the first one was told of.
@@ -292,55 +292,23 @@ impl Session {
         Ok(())
     }
 
-    /// All that a group holds: entries with their hashes, and stubs as they are.
     fn contents_of(&self, group: &Group) -> Result<Contents, Error> {
-        let mut contents = self.no_contents();
-        contents.whole.reserve(group.buckets as usize);
-        let now = self.now_ms();
-        let shelves = group.whole();
-        for shelf in 0..shelves.count() {
-            let mut used = shelves.used_on(&self.view, shelf)?;
-            while used != 0 {
-                let index = shelf * SHELF + u64::from(used.trailing_zeros());
-                let bucket = shelves.bucket(&self.view, index)?;
-                let entry = (bucket.hash(&self.view, self.seed)?, bucket);
-                if contents.takes_as_expired(&bucket, now) {
-                    contents.expired.push(entry);
-                } else {
-                    contents.whole.push(entry);
-                }
-                used &= used - 1;
-            }
-        }
-        contents.stubs = self.stubs_of(group)?;
-        Ok(contents)
-    }
-
-    fn no_contents(&self) -> Contents {
         // The caller of a change of many keys may have most of the claims.
         let claims = slot::STOCK_FIRST.saturating_sub(self.claims + GROWTH_CLAIMS);
-        Contents { expired_most: claims.min(WORDS_MOST), ..Contents::default() }
-    }
-
-    fn stubs_of(&self, group: &Group) -> Result<Vec<Stub>, Error> {
-        let mut stubs = Vec::with_capacity((group.rows * STUBS) as usize);
-        for index in 0..group.rows {
-            let row = self.view.read_line(group.stubs().line_at(index))?;
-            stubs.extend(row[1..].iter().filter(|&&word| word != 0).map(|&word| Stub(word)));
-        }
-        Ok(stubs)
+        Contents::of(&self.view, self.seed, group, self.now_ms(), claims.min(WORDS_MOST))
     }
 
     /// What a group holds, by the next bit of the hash; what has expired stands with the first.
     fn halves_of(&self, group: &Group) -> Result<[Contents; 2], Error> {
         let skip = self.plan.shard_bits() + group.depth;
         let half_of = |hash: u64| (hash << skip >> 63) as usize;
-        let mut halves = [self.no_contents(), self.no_contents()];
         let all = self.contents_of(group)?;
-        for (hash, bucket) in all.whole {
-            halves[half_of(hash)].whole.push((hash, bucket));
+        let mut halves = [Contents::default(), Contents::default()];
+        halves.iter_mut().for_each(|half| half.whole.reserve(all.whole.len()));
+        for (hash, index) in all.whole {
+            halves[half_of(hash)].whole.push((hash, index));
         }
-        halves[0].expired = all.expired;
+        (halves[0].expired, halves[0].expired_most) = (all.expired, all.expired_most);
         let now = self.now_ms();
         for (index, stub) in all.stubs.iter().enumerate() {
             if let Some(later) = all.stubs.get(index + PREFETCH_STUBS) {
@@ -373,14 +341,13 @@ impl Session {
     /// `None` if there is no memory for that.
     fn fill_or_enlarge(
         &mut self,
+        from: &Group,
         fresh: Built,
         contents: &Contents,
     ) -> Result<Option<Built>, Error> {
         let mut built = fresh;
         loop {
-            let mut image = Image::new(&self.view, built.0);
-            if image.fill(contents)? {
-                self.view.copy_words_in(built.0.at, &image.words);
+            if contents.fill(&self.view, from, &built.0)? {
                 return Ok(Some(built));
             }
             let mut sizes = Sizes { buckets: built.0.buckets, rows: built.0.rows };

@@ -20,6 +20,12 @@ pub(crate) fn hash(seed: u64, key: &[u8]) -> u64 {
     }
 }
 
+/// The hash of a key of 8 to 16 bytes, of which these are the first and the last eight.
+#[inline]
+pub(crate) fn hash_of_ends(seed: u64, count: usize, first: u64, last: u64) -> u64 {
+    finish(count, first, last, seed ^ SECRET[0])
+}
+
 /// Keys of unusual lengths: apart, so that the usual ones stay short wherever they are inlined.
 #[inline(never)]
 fn hash_other(key: &[u8], seed: u64) -> u64 {

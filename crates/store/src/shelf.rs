@@ -36,7 +36,7 @@ pub(crate) const SHELF_BYTES: u64 = 2 * WORD;
 pub(crate) const ALL: u32 = (1 << SHELF) - 1;
 
 /// Which byte tells of what has spilled.
-const SPILLED: u64 = SHELF;
+pub(crate) const SPILLED: u64 = SHELF;
 
 /// Where in a hash the bits are that name the bit of `spilled`: above those of the mark.
 const SPILLED_SHIFT: u32 = HASH_BITS + 8;
@@ -122,7 +122,8 @@ impl Shelves {
         Self::home_among(self.buckets, hash)
     }
 
-    fn after(self, shelf: u64) -> u64 {
+    /// The shelf behind one, round the group.
+    pub(crate) fn after(self, shelf: u64) -> u64 {
         if shelf + 1 < self.count() { shelf + 1 } else { 0 }
     }
 
