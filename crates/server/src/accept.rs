@@ -96,6 +96,7 @@ impl<'a> Doorkeeper<'a> {
             self.turn_away(&socket, words);
             return Ok(());
         }
+        self.set_keep_alive(&socket, door)?;
         let origin = match &door.place {
             Place::Internet(address) => Origin {
                 remote: remote.map(|remote| remote.to_string()).unwrap_or_default(),
@@ -117,6 +118,16 @@ impl<'a> Doorkeeper<'a> {
             self.complain("cannot serve another client", &error);
         }
         Ok(())
+    }
+
+    /// A socket has what its door had when it was opened; what is set since is set here.
+    fn set_keep_alive(&self, socket: &Descriptor, door: &Door) -> Result<(), Failed> {
+        let seconds = self.shared.settings.keep_alive_s.load(Relaxed);
+        let is_as_opened = seconds == u64::from(self.shared.options.keep_alive_s);
+        if is_as_opened || door.address().is_none() {
+            return Ok(());
+        }
+        socket::set_keep_alive(socket, u32::try_from(seconds).unwrap_or(u32::MAX))
     }
 
     fn full(&self) -> &'static [u8] {

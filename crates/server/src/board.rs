@@ -68,9 +68,10 @@ impl Board {
         words[3].store(about.pending_bytes as u64, Relaxed);
         words[4].store(about.unsent_bytes as u64, Relaxed);
         let flags = u64::from(about.is_no_evict) | u64::from(about.is_no_touch) << 1;
-        let Standing { is_monitor, is_tracking, is_waiting, .. } = about.standing;
+        let Standing { is_monitor, is_tracking, is_waiting, is_told, .. } = about.standing;
         let flags = flags | u64::from(is_monitor) << 2;
         let flags = flags | u64::from(is_tracking) << 3 | u64::from(is_waiting) << 4;
+        let flags = flags | u64::from(is_told) << 5;
         words[5].store(flags | u64::from(about.version) << 8, Relaxed);
         words[6].store(about.queued.map_or(0, |count| u64::from(count) + 1), Relaxed);
         let [named, matching, sharded] = about.standing.listening.map(u64::from);
@@ -134,6 +135,7 @@ impl Board {
                     is_monitor: number(5) & 4 != 0,
                     is_tracking: number(5) & 8 != 0,
                     is_waiting: number(5) & 16 != 0,
+                    is_told: number(5) & 32 != 0,
                 },
                 redirect: number(9) as i64,
             };

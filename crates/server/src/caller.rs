@@ -5,8 +5,8 @@ use std::sync::Arc;
 use morecore_wire::{Choice, Version};
 
 use crate::clients::{Place, Seen};
+use crate::desk::Desk;
 use crate::exchange::{Inbox, Message, Standing, WAITING_BYTES_CROWDED, append, waiting_most};
-use crate::options::Options;
 use crate::transaction::{Transaction, Watched};
 
 /// Bytes of messages that may wait for a client for a while, and for how long: Redis's soft limit
@@ -77,14 +77,20 @@ pub(crate) enum Muted {
 }
 
 impl Caller {
-    pub(crate) fn new(place: Place, options: &Options) -> Self {
+    pub(crate) fn new(place: Place, is_authenticated: bool) -> Self {
         Self {
             place,
             version: Version::default(),
-            is_authenticated: options.password.is_none(),
+            is_authenticated,
             last_command: "NULL",
             extras: None,
         }
+    }
+
+    /// Whether it may ask anything: it told the password, or none is wanted any more.
+    pub(crate) fn is_let_in(&mut self, desk: &Desk) -> bool {
+        self.is_authenticated = self.is_authenticated || !desk.shared.password.is_wanted();
+        self.is_authenticated
     }
 
     /// Its extras, to have some.

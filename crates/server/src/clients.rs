@@ -273,6 +273,13 @@ impl About {
         }
     }
 
+    /// Whether nothing came or went for `timeout_ms`. Who waits to be told something may be silent.
+    pub(crate) fn is_silent(&self, now_ms: u64, timeout_ms: u64) -> bool {
+        let Standing { is_monitor, is_tracking, is_waiting, .. } = self.standing;
+        let waits = self.standing.is_listening() || is_monitor || is_tracking || is_waiting;
+        !waits && now_ms.saturating_sub(self.active_ms) >= timeout_ms
+    }
+
     /// What it is, a letter each, as Redis has them.
     fn flags(&self) -> String {
         let letters = [
@@ -353,9 +360,11 @@ impl Drop for Place {
             board.leave(*row, self.client.id);
         }
         locked(&self.clients.here).remove(&self.client.id);
-        // Whoever hears that it left does not find it any more.
-        if self.is_member {
-            self.clients.exchange.leave(self.client.id);
+        // Whoever hears that it left does not find it any more. Others may have what they are to
+        // hear told to one that does not know it yet.
+        let exchange = &self.clients.exchange;
+        if self.is_member || exchange.attention().has_trackers() {
+            exchange.leave(self.client.id);
         }
     }
 }
@@ -370,10 +379,16 @@ pub(crate) fn locked<T>(lock: &Mutex<T>) -> MutexGuard<'_, T> {
 mod tests {
     use super::*;
     use crate::log::Level;
+    use crate::shared::Count;
 
     #[test]
     fn a_client_is_listed_while_it_is_here() {
-        let clients = Arc::new(Clients::new(1 << 20, None, Words::alone(), Log(Level::Nothing)));
+        let clients = Arc::new(Clients::new(
+            1 << 20,
+            None,
+            Words::alone(),
+            Log::new(Level::Nothing, Count::alone()),
+        ));
         let origin = Origin {
             remote: "127.0.0.1:4000".into(),
             local: "127.0.0.1:6379".into(),
@@ -392,7 +407,12 @@ mod tests {
 
     #[test]
     fn large_buffers_are_counted_until_their_client_leaves() {
-        let clients = Arc::new(Clients::new(1 << 20, None, Words::alone(), Log(Level::Nothing)));
+        let clients = Arc::new(Clients::new(
+            1 << 20,
+            None,
+            Words::alone(),
+            Log::new(Level::Nothing, Count::alone()),
+        ));
         let origin =
             || Origin { remote: String::new(), local: String::new(), descriptor: 0, since_ms: 0 };
         let (mut one, mut two) = (clients.enter(origin()), clients.enter(origin()));

@@ -16,6 +16,8 @@
 //! connection keeps no buffer.
 //! Knows nothing of descriptors and models, nor of what the bytes mean (`language.rs`).
 
+use morecore_wire::Version;
+
 mod ahead;
 mod language;
 
@@ -26,7 +28,7 @@ use crate::clients::Place;
 use crate::connection::language::{Language, Step};
 use crate::desk::{Desk, Spares};
 use crate::execute::After;
-use crate::options::Options;
+use crate::shared::Shared;
 
 /// Bytes of replies that may wait for a client before its next command is put off. A client that
 /// sends all of its pipeline before it reads must not be brought to a standstill early, so it is
@@ -48,6 +50,10 @@ const INPUT_BYTES_MOST: usize = 1 << 30;
 /// (`net.ipv4.tcp_wmem` begins with 16 KiB), and to show them and take it back costs a lock each.
 const SHOWN_BYTES_LEAST: usize = 16 << 10;
 
+/// That a client takes its replies is shown again after so long, in milliseconds: who looks for
+/// silent ones does so once a second.
+const TOUCH_MS_LEAST: u64 = 500;
+
 /// One client's side of the talk, and ours.
 pub(crate) struct Connection {
     caller: Caller,
@@ -64,6 +70,7 @@ pub(crate) struct Connection {
     /// Whether they wait for the end of a pause.
     is_paused: bool,
     phase: Phase,
+    /// When others last saw that it took something.
     active_ms: u64,
 }
 
@@ -77,11 +84,11 @@ enum Phase {
 }
 
 impl Connection {
-    pub(crate) fn new(place: Place, options: &Options) -> Self {
-        let caller = Caller::new(place, options);
+    pub(crate) fn new(place: Place, shared: &Shared) -> Self {
+        let caller = Caller::new(place, !shared.password.is_wanted());
         Self {
             active_ms: caller.place.since_ms(),
-            language: Language::new(options, &caller),
+            language: Language::new(&shared.options, &caller),
             caller,
             input: Vec::new(),
             output: Vec::new(),
@@ -121,7 +128,7 @@ impl Connection {
 
     /// Takes what others have said to the client; one that is too far behind is cut off.
     pub(crate) fn collect(&mut self, desk: &mut Desk, spares: &mut Spares) {
-        let messages = desk.messages_for(&self.caller);
+        let messages = desk.messages_for(&mut self.caller);
         // What waits for the end of a pause is looked at again, whatever came.
         self.is_paused = false;
         if messages.is_empty() || self.phase == Phase::Over {
@@ -142,6 +149,12 @@ impl Connection {
     /// Whether others may have something to say to the client, and where it is served.
     pub(crate) fn is_attentive(&self) -> bool {
         self.caller.standing().is_any()
+    }
+
+    /// Whether others may ever begin to say something to a client that never asked for it: in
+    /// RESP2 it could not be told from a reply.
+    pub(crate) fn can_be_told(&self) -> bool {
+        self.caller.version == Version::Resp3
     }
 
     /// The number of the client.
@@ -185,8 +198,11 @@ impl Connection {
     }
 
     /// Takes note that the client was there at this time.
-    pub(crate) const fn touch(&mut self, now_ms: u64) {
-        self.active_ms = now_ms;
+    pub(crate) fn touch(&mut self, now_ms: u64) {
+        if now_ms.saturating_sub(self.active_ms) >= TOUCH_MS_LEAST {
+            self.active_ms = now_ms;
+            self.caller.place.about().active_ms = now_ms;
+        }
     }
 
     /// Whether anything is to be sent.
@@ -222,11 +238,6 @@ impl Connection {
             Phase::Closing => !self.has_output(),
             Phase::Over => true,
         }
-    }
-
-    /// Whether nothing came or went for `timeout_ms`; one that listens may be silent.
-    pub(crate) fn is_silent(&self, now_ms: u64, timeout_ms: u64) -> bool {
-        !self.is_attentive() && now_ms.saturating_sub(self.active_ms) >= timeout_ms
     }
 
     /// Gives its buffers back: the talk is over.

@@ -136,8 +136,14 @@ impl Desk {
         }
     }
 
-    /// The messages that came for a client.
-    pub(crate) fn messages_for(&mut self, caller: &Caller) -> Vec<Message> {
+    /// The messages that came for a client; also for one that never asked for any.
+    pub(crate) fn messages_for(&mut self, caller: &mut Caller) -> Vec<Message> {
+        if self.line.is_none() && caller.inbox().is_none() {
+            let who = Who { id: caller.place.id, desk: self.index };
+            if let Some(standing) = caller.place.exchange().sit(who) {
+                caller.stand(standing, true);
+            }
+        }
         match &mut self.line {
             None => caller.inbox().map_or_else(Vec::new, Inbox::take),
             Some(line) => line.take_messages(),

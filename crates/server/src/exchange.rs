@@ -19,6 +19,7 @@ mod dying;
 mod inbox;
 pub(crate) mod line;
 mod rooms;
+mod standing;
 mod tracker;
 mod tracking;
 
@@ -37,13 +38,15 @@ use crate::shared::Count;
 pub(crate) use asked::{Asked, spell};
 pub(crate) use inbox::{Inbox, Message, WAITING_BYTES_CROWDED, WAITING_BYTES_MOST, append};
 use rooms::Rooms;
+pub(crate) use standing::{Attention, Standing};
 pub(crate) use tracking::Changed;
-use tracking::Told;
+use tracking::{Gathered, Told};
 
 /// How those who serve clients are reached.
 pub(crate) trait Reach: Send + Sync {
-    /// Has whoever serves a client at a desk look into the client's inbox.
-    fn ring(&self, desk: usize, id: u64);
+    /// Has whoever serves a client look into the client's inbox; it is served at this desk, or
+    /// nobody knows where.
+    fn ring(&self, desk: Option<usize>, id: u64);
 
     /// Has a client hung up on.
     fn cut(&self, id: u64);
@@ -66,6 +69,8 @@ pub(crate) struct Words {
     /// How many keys are remembered for those who read, how many clients have read one, and how
     /// many prefixes are told.
     pub(crate) tracked: [Count; 3],
+    /// How many channels, patterns and channels of shards somebody listens to.
+    pub(crate) heard: [Count; 3],
     /// How many keys are remembered at most; 0: as many as are read. CONFIG SET changes it.
     pub(crate) tracked_keys_most: Count,
     /// Which [`Notices`] are wanted. CONFIG SET changes it.
@@ -81,67 +86,6 @@ pub(crate) struct Who {
     pub(crate) id: u64,
     /// Where it is served.
     pub(crate) desk: usize,
-}
-
-/// What a client is to the exchange.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Standing {
-    /// How many channels, patterns and channels of shards it listens to.
-    pub(crate) listening: [u32; 3],
-    pub(crate) is_monitor: bool,
-    /// Whether it hears of changed keys.
-    pub(crate) is_tracking: bool,
-    /// Whether a command of it waits for the end of a pause.
-    pub(crate) is_waiting: bool,
-}
-
-/// What everyone who executes commands has to heed: monitors, those who hear of changes, a pause.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Attention(u64);
-
-impl Attention {
-    const MONITORS: u64 = 1;
-    const TRACKERS: u64 = 2;
-    const WRITES_PAUSED: u64 = 4;
-    const ALL_PAUSED: u64 = 8;
-    const NOTICES: u64 = 16;
-
-    /// Whether there is anything.
-    pub(crate) const fn is_any(self) -> bool {
-        self.0 != 0
-    }
-
-    /// Whether somebody hears of every command.
-    pub(crate) const fn has_monitors(self) -> bool {
-        self.0 & Self::MONITORS != 0
-    }
-
-    /// Whether somebody hears of changes.
-    pub(crate) const fn has_trackers(self) -> bool {
-        self.0 & Self::TRACKERS != 0
-    }
-
-    /// Whether changes are told in channels.
-    pub(crate) const fn has_notices(self) -> bool {
-        self.0 & Self::NOTICES != 0
-    }
-
-    /// Whether commands wait, or those that write.
-    pub(crate) const fn pauses(self, writes: bool) -> bool {
-        self.0 & Self::ALL_PAUSED != 0 || (writes && self.0 & Self::WRITES_PAUSED != 0)
-    }
-}
-
-impl Standing {
-    /// Whether it listens to messages.
-    pub(crate) fn is_listening(self) -> bool {
-        self.listening != [0; 3]
-    }
-
-    /// Whether messages may come to it at all.
-    pub(crate) fn is_any(self) -> bool {
-        self != Self::default()
-    }
 }
 
 impl Exchange {
@@ -185,7 +129,7 @@ impl Exchange {
         match asked {
             Asked::PubSub(asked) => self.answer_pubsub(rooms, who, asked, is_crowded, reply),
             Asked::Cut(id) => self.cut(id),
-            Asked::Leave => self.forget(rooms, who.id),
+            Asked::Leave => rooms.start_anew(who),
             Asked::Monitor => rooms.monitor(who),
             Asked::Feed(line) => {
                 let line = Message::from(line);
@@ -222,7 +166,12 @@ impl Exchange {
         let mut tell = |(id, key): Told<'_>| told.push((id, key.map(<[u8]>::to_vec)));
         rooms.tracking.keys_most = self.tracked_keys_most();
         match asked {
-            Asked::Track { asked, versions } => rooms.track(who, asked, versions),
+            Asked::Track { asked, versions } => {
+                rooms.track(who, asked, versions);
+                if let Some(id) = asked.redirect {
+                    self.call(rooms, id);
+                }
+            }
             Asked::Remember { key, shard, version, seen } => {
                 rooms.tracking.remember(who.id, (key, shard, version), seen, &mut tell);
             }
@@ -234,8 +183,12 @@ impl Exchange {
             _ => {}
         }
         self.tell_changes(rooms, &told, most);
-        if matches!(asked, Asked::EndTurn) || rooms.tracking.has_gathered_enough() {
-            self.tell_gathered(rooms, most);
+        if matches!(asked, Asked::EndTurn) {
+            let gathered = rooms.tracking.take_gathered_by(Some(who.id));
+            self.tell_gathered(rooms, gathered, most);
+        } else if rooms.tracking.has_gathered_enough() {
+            let gathered = rooms.tracking.take_gathered();
+            self.tell_gathered(rooms, gathered, most);
         }
     }
 
@@ -263,7 +216,8 @@ impl Exchange {
         let told_expired = self.tell_expired(rooms, store, now_ms);
         store.set_now(None);
         self.tell_changes(rooms, &told, waiting_most(false));
-        self.tell_gathered(rooms, waiting_most(false));
+        let gathered = rooms.tracking.take_gathered_by(None);
+        self.tell_gathered(rooms, gathered, waiting_most(false));
         self.attend(rooms);
         looked.and(told_expired)
     }
@@ -296,26 +250,16 @@ impl Exchange {
     }
 
     /// Tells clients of changed keys, or whoever hears it instead of them.
-    fn tell_changes(&self, rooms: &Rooms, told: &[(u64, Option<Vec<u8>>)], most: usize) {
+    fn tell_changes(&self, rooms: &mut Rooms, told: &[(u64, Option<Vec<u8>>)], most: usize) {
         for (id, key) in told {
-            let message = encode(|message| {
-                message.push(2);
-                message.bulk(b"invalidate");
-                match key {
-                    Some(key) => {
-                        message.array(1);
-                        message.bulk(key);
-                    }
-                    None => message.null(),
-                }
-            });
+            let message = invalidation(key.as_deref());
             self.invalidate(rooms, *id, &message, most);
         }
     }
 
     /// Tells clients of the keys that were gathered for them: of each prefix, all at once.
-    fn tell_gathered(&self, rooms: &mut Rooms, most: usize) {
-        for ((id, _), keys) in rooms.tracking.take_gathered() {
+    fn tell_gathered(&self, rooms: &mut Rooms, gathered: Gathered, most: usize) {
+        for ((_, id, _), keys) in gathered {
             let message = encode(|message| {
                 message.push(2);
                 message.bulk(b"invalidate");
@@ -327,16 +271,40 @@ impl Exchange {
     }
 
     /// Gives a client that hears of changes a message, or whoever hears it instead of it.
-    fn invalidate(&self, rooms: &Rooms, id: u64, message: &Message, most: usize) {
+    fn invalidate(&self, rooms: &mut Rooms, id: u64, message: &Message, most: usize) {
         let Some(tracker) = rooms.tracking.tracker(id) else { return };
         let id = tracker.redirect.unwrap_or(id);
-        if let Some((desk, inbox)) = rooms.member(id) {
-            self.deliver(id, desk, inbox, message, most);
+        match rooms.member(id) {
+            Some((None, _)) => rooms.miss(id),
+            Some((desk, inbox)) => self.deliver(id, desk, inbox, message, most),
+            None => {}
         }
+    }
+
+    /// Calls a client that is awaited: whoever serves it is to have it [`Exchange::sit`].
+    fn call(&self, rooms: &Rooms, id: u64) {
+        if let Some((None, inbox)) = rooms.member(id) {
+            // It says nothing; but it is heard.
+            self.deliver(id, None, inbox, &Message::from([]), waiting_most(false));
+        }
+    }
+
+    /// Takes note of where a client is served that may be awaited; returns what it is, if messages
+    /// may come to it at all. One that has missed changes is told that all may have changed.
+    pub(crate) fn sit(&self, who: Who) -> Option<Standing> {
+        let rooms = &mut *locked(&self.rooms);
+        let has_missed = rooms.sit(who)?;
+        if let Some((desk, inbox)) = rooms.member(who.id).filter(|_| has_missed) {
+            self.deliver(who.id, desk, inbox, &invalidation(None), waiting_most(false));
+        }
+        Some(rooms.standing(who.id))
     }
 
     /// Forgets a client; who had it hear of changes is told that nobody does.
     fn forget(&self, rooms: &mut Rooms, id: u64) {
+        // One that is killed does not end its turn.
+        let gathered = rooms.tracking.take_gathered_by(Some(id));
+        self.tell_gathered(rooms, gathered, waiting_most(false));
         rooms.leave(id);
         for lonely in rooms.tracking.redirecting_to(id) {
             let message = encode(|message| {
@@ -379,7 +347,10 @@ impl Exchange {
             // Release pairs with the Acquire of `attention`.
             attention.store(bits, Release);
         }
-        for (word, count) in self.words.tracked.iter().zip(rooms.tracking.counts()) {
+        let kinds = [Channels::Named, Channels::Matching, Channels::Sharded];
+        let heard = kinds.map(|channels| rooms.heard(channels) as u64);
+        let words = self.words.tracked.iter().chain(&self.words.heard);
+        for (word, count) in words.zip(rooms.tracking.counts().into_iter().chain(heard)) {
             if word.load(Relaxed) != count {
                 word.store(count, Relaxed);
             }
@@ -436,13 +407,13 @@ impl Exchange {
     }
 
     /// Has a client hung up on.
-    fn cut(&self, id: u64) {
+    pub(crate) fn cut(&self, id: u64) {
         if let Some(reach) = self.reach() {
             reach.cut(id);
         }
     }
 
-    fn deliver(&self, id: u64, desk: usize, inbox: &Inbox, message: &Message, most: usize) {
+    fn deliver(&self, id: u64, desk: Option<usize>, inbox: &Inbox, message: &Message, most: usize) {
         match inbox.push(message, most) {
             inbox::Pushed::First => {
                 if let Some(reach) = self.reach() {
@@ -475,6 +446,21 @@ impl Debug for Exchange {
 /// How many bytes of messages may wait for one client.
 pub(crate) const fn waiting_most(is_crowded: bool) -> usize {
     if is_crowded { WAITING_BYTES_CROWDED } else { WAITING_BYTES_MOST }
+}
+
+/// What a client hears of a key that has changed; of all, if there is none.
+fn invalidation(key: Option<&[u8]>) -> Message {
+    encode(|message| {
+        message.push(2);
+        message.bulk(b"invalidate");
+        match key {
+            Some(key) => {
+                message.array(1);
+                message.bulk(key);
+            }
+            None => message.null(),
+        }
+    })
 }
 
 /// A message, encoded once for all who get it.

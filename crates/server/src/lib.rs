@@ -36,6 +36,8 @@ mod log;
 mod model;
 mod notices;
 mod options;
+mod password;
+mod rates;
 mod seats;
 mod serve;
 mod settings;

@@ -103,7 +103,9 @@ impl Model {
     /// How many descriptors a client costs the process that accepts.
     pub(crate) const fn descriptors_a_client(self) -> u32 {
         match self {
-            Self::Epoll | Self::Select | Self::Thread | Self::Uring => 1,
+            Self::Epoll | Self::Select | Self::Uring => 1,
+            // Its socket, and what rings when others have said something to it.
+            Self::Thread => 2,
             // Its socket, its child's end, and the line to the child.
             Self::Process => 3,
         }

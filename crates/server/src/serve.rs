@@ -24,7 +24,7 @@ use crate::accept::Doorkeeper;
 use crate::desk::Desk;
 use crate::error::Error;
 use crate::listen::{self, Door};
-use crate::log::{Level, Log};
+use crate::log::{self, Level};
 use crate::model::Running;
 use crate::options::{Model, Options};
 use crate::shared::Shared;
@@ -228,7 +228,9 @@ fn fall_back(options: &mut Options) {
     if let Ok(Err(failed)) = tried {
         options.model = Model::Epoll;
         let words = format_args!("serving with epoll: this system refuses io_uring ({failed})");
-        Log(options.log).line(Level::Warning, words);
+        if options.log <= Level::Warning {
+            log::write_line(words);
+        }
     }
 }
 

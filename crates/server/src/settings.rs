@@ -5,6 +5,7 @@
 
 use std::sync::atomic::Ordering::Relaxed;
 
+use crate::options::Options;
 use crate::shared::Count;
 use crate::slow::PLACES;
 
@@ -20,13 +21,25 @@ pub(crate) struct Settings {
     pub(crate) slow_us: Count,
     /// How many notices of slow commands are told.
     pub(crate) slow_notices_most: Count,
+    /// Who is silent for so many seconds is sent away; 0 nobody.
+    pub(crate) timeout_s: Count,
+    /// The machines of those who come from now on are probed after so many silent seconds; 0 never.
+    pub(crate) keep_alive_s: Count,
 }
 
 impl Settings {
     /// As they are at the start, in words of their own.
-    pub(crate) fn new(clients_most: u32, mut word: impl FnMut() -> Count) -> Self {
-        let settings = Self { clients_most: word(), slow_us: word(), slow_notices_most: word() };
-        settings.clients_most.store(clients_most.into(), Relaxed);
+    pub(crate) fn new(options: &Options, mut word: impl FnMut() -> Count) -> Self {
+        let settings = Self {
+            clients_most: word(),
+            slow_us: word(),
+            slow_notices_most: word(),
+            timeout_s: word(),
+            keep_alive_s: word(),
+        };
+        settings.clients_most.store(options.clients_most.into(), Relaxed);
+        settings.timeout_s.store(options.timeout_s.into(), Relaxed);
+        settings.keep_alive_s.store(options.keep_alive_s.into(), Relaxed);
         settings.slow_us.store(SLOW_US.cast_unsigned(), Relaxed);
         settings.slow_notices_most.store(PLACES as u64, Relaxed);
         settings

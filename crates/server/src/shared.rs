@@ -19,6 +19,8 @@ use crate::clients::Clients;
 use crate::exchange::Words;
 use crate::log::Log;
 use crate::options::{Model, Options};
+use crate::password::Password;
+use crate::rates::Rates;
 use crate::settings::Settings;
 use crate::slow::SlowLog;
 use crate::tally::TALLIES;
@@ -43,6 +45,10 @@ pub(crate) struct Shared {
     /// Whether SHUTDOWN was asked for.
     pub(crate) is_stopping: Count,
     pub(crate) settings: Settings,
+    pub(crate) password: Password,
+    /// When silent clients were last looked for, in unix milliseconds.
+    pub(crate) swept_ms: Count,
+    pub(crate) rates: Rates,
     pub(crate) slow_log: SlowLog,
     /// What wakes the thread that lets clients in, once there is one.
     pub(crate) stop: OnceLock<Arc<Waker>>,
@@ -57,7 +63,7 @@ pub(crate) struct Shared {
 }
 
 /// A word that all processes of the server share.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Count {
     words: Arc<SharedWords>,
     at: usize,
@@ -96,7 +102,6 @@ pub(crate) struct Totals {
 
 impl Shared {
     pub(crate) fn new(options: Options, port: Option<u16>, desks: usize) -> Result<Self, Failed> {
-        let log = Log(options.log);
         let words = Arc::new(SharedWords::new((2 + desks) * BLOCK)?);
         let board = match options.model {
             Model::Process => Some(Board::new(desks)?),
@@ -104,20 +109,30 @@ impl Shared {
         };
         let mut at = 0..;
         let mut count = || Count { words: Arc::clone(&words), at: at.next().unwrap_or_default() };
+        let log = Log::new(options.log, count());
         let exchange = Words {
             attention: count(),
             tracked: [count(), count(), count()],
+            heard: [count(), count(), count()],
             tracked_keys_most: count(),
             notices: count(),
         };
         Ok(Self {
             port,
-            clients: Arc::new(Clients::new(options.buffer_bytes_most, board, exchange, log)),
+            clients: Arc::new(Clients::new(
+                options.buffer_bytes_most,
+                board,
+                exchange,
+                log.clone(),
+            )),
             connections: count(),
             rejected: count(),
             flush_at_ms: count(),
             is_stopping: count(),
-            settings: Settings::new(options.clients_most, &mut count),
+            settings: Settings::new(&options, &mut count),
+            password: Password::new(options.password.clone())?,
+            swept_ms: count(),
+            rates: Rates::new(now_ms(), &mut count),
             slow_log: SlowLog::new()?,
             stop: OnceLock::new(),
             counted_before: Totals::new(&words, (1 + desks) * BLOCK),
@@ -196,7 +211,8 @@ impl Shared {
         }
     }
 
-    fn all_counts(&self) -> Counts {
+    /// What was counted since the start.
+    pub(crate) fn all_counts(&self) -> Counts {
         Counts {
             commands: self.sum(|totals| &totals.commands),
             refusals: self.sum(|totals| &totals.refusals),
@@ -224,6 +240,7 @@ impl Words {
         Self {
             attention: count(),
             tracked: [count(), count(), count()],
+            heard: [count(), count(), count()],
             tracked_keys_most: count(),
             notices: count(),
         }

@@ -298,8 +298,11 @@ pub fn set_no_delay(socket: &Descriptor) -> Result<(), Failed> {
 /// # Errors
 /// As setsockopt(2).
 pub fn set_keep_alive(socket: &Descriptor, seconds: u32) -> Result<(), Failed> {
+    if seconds == 0 {
+        return set(socket, libc::SOL_SOCKET, libc::SO_KEEPALIVE, &0_i32);
+    }
     // The kernel takes at most 32767 (tcp(7)).
-    let idle = seconds.clamp(1, 32_767).cast_signed();
+    let idle = seconds.min(32_767).cast_signed();
     set(socket, libc::SOL_SOCKET, libc::SO_KEEPALIVE, &1_i32)?;
     set(socket, libc::IPPROTO_TCP, libc::TCP_KEEPIDLE, &idle)?;
     set(socket, libc::IPPROTO_TCP, libc::TCP_KEEPINTVL, &(idle / 3).max(1))?;

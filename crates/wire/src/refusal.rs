@@ -72,6 +72,8 @@ pub enum Refusal<'a> {
     ConfigNoInteger { name: &'a [u8] },
     /// CONFIG SET of a number that is too small or too large.
     ConfigRange { name: &'a [u8], least: i64, most: i64 },
+    /// CONFIG SET of what cannot be, for a reason of its own.
+    ConfigBecause { name: &'a [u8], why: &'static str },
     /// CONFIG SET notify-keyspace-events of what is no class of events.
     ConfigNotices { name: &'a [u8] },
     /// CONFIG REWRITE.
@@ -237,6 +239,7 @@ impl Display for Refusal<'_> {
             | Refusal::ConfigFixed { name }
             | Refusal::ConfigNoInteger { name }
             | Refusal::ConfigNotices { name }
+            | Refusal::ConfigBecause { name, .. }
             | Refusal::ConfigRange { name, .. } => {
                 let name = Quoted(name);
                 write!(f, "ERR CONFIG SET failed (possibly related to argument '{name}') - ")?;
@@ -264,6 +267,7 @@ impl Refusal<'_> {
             Refusal::ConfigRange { least, most, .. } => {
                 write!(f, "argument must be between {least} and {most} inclusive")
             }
+            Refusal::ConfigBecause { why, .. } => f.write_str(why),
             _ => f.write_str("can't set immutable config"),
         }
     }

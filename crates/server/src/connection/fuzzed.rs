@@ -68,7 +68,7 @@ impl Talk {
         let shared = Arc::new(shared);
         let (remote, local) = (String::new(), String::new());
         let origin = Origin { remote, local, descriptor: 0, since_ms: shared.started_ms };
-        let connection = Connection::new(shared.clients.enter(origin), &shared.options);
+        let connection = Connection::new(shared.clients.enter(origin), &shared);
         let desk = Desk::new(store, shared, 0);
         Self { connection, desk, spares: Spares::default(), received: Vec::new() }
     }

@@ -6,6 +6,7 @@ use morecore_store::{Create, Store};
 
 use super::*;
 use crate::clients::Origin;
+use crate::options::Options;
 use crate::shared::Shared;
 
 /// A connection, and what a model brings for it.
@@ -35,7 +36,7 @@ impl Bench {
             descriptor: 0,
             since_ms: shared.started_ms,
         };
-        let connection = Connection::new(shared.clients.enter(origin), &shared.options);
+        let connection = Connection::new(shared.clients.enter(origin), &shared);
         let desk = Desk::new(store.unwrap(), shared, 0);
         Self { connection, desk, spares: Spares::default(), received: Vec::new() }
     }

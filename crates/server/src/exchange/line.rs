@@ -212,7 +212,8 @@ fn standing_bytes(standing: Standing) -> [u8; STANDING_BYTES] {
     }
     bytes[STANDING_BYTES - 1] = u8::from(standing.is_monitor)
         | u8::from(standing.is_tracking) << 1
-        | u8::from(standing.is_waiting) << 2;
+        | u8::from(standing.is_waiting) << 2
+        | u8::from(standing.is_told) << 3;
     bytes
 }
 
@@ -227,6 +228,7 @@ fn read_standing(bytes: &[u8]) -> Standing {
         is_monitor: is_so(0),
         is_tracking: is_so(1),
         is_waiting: is_so(2),
+        is_told: is_so(3),
     }
 }
 
@@ -239,7 +241,8 @@ mod tests {
         let (ours, theirs) = socket::pair().unwrap();
         let mut line = Line::new(ours.into());
         let listening = [1, 2, 70_000];
-        let standing = Standing { listening, is_monitor: true, ..Standing::default() };
+        let standing =
+            Standing { listening, is_monitor: true, is_told: true, ..Standing::default() };
         let mut out = Vec::new();
         write_message(b"+one\r\n", &mut out);
         write_answer(Version::Resp2, &mut out, |reply| {

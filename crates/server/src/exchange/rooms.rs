@@ -38,10 +38,20 @@ pub(super) struct Rooms {
 }
 
 /// A client that messages may come to.
-#[derive(Debug)]
+///
+/// ```text
+///   asks for something itself ---------------------------> seated: where it is served is known
+///   another has it told of changes --> awaited --sits----> seated
+/// ```
+#[derive(Debug, Default)]
 struct Member {
     inbox: Arc<Inbox>,
-    desk: usize,
+    /// Where it is served; nothing: it is awaited.
+    desk: Option<usize>,
+    /// Whether another ever had what it is to hear of changes told to this client.
+    is_told: bool,
+    /// Whether something was for it while it was awaited.
+    has_missed: bool,
     names: [BTreeSet<Vec<u8>>; 3],
     bytes: usize,
 }
@@ -117,6 +127,9 @@ impl Rooms {
     pub(super) fn track(&mut self, who: Who, asked: Track<'_>, versions: &[u8]) {
         if asked.is_on {
             self.join(who);
+            if let Some(id) = asked.redirect {
+                self.await_one(id);
+            }
             let prefixes =
                 asked.is_broadcast.then(|| asked.prefixes().map(<[u8]>::to_vec).collect());
             let (redirect, is_no_loop) = (asked.redirect, asked.is_no_loop);
@@ -130,27 +143,49 @@ impl Rooms {
     }
 
     fn join(&mut self, who: Who) -> &mut Member {
-        self.members.entry(who.id).or_insert_with(|| Member::new(who.desk))
+        let member = self.members.entry(who.id).or_default();
+        member.desk = Some(who.desk);
+        member
     }
 
-    /// Where a client is served, and where what comes to it waits.
-    pub(super) fn member(&self, id: u64) -> Option<(usize, &Inbox)> {
+    /// Has a client be told what another is to hear. It never asked for it, so it is awaited.
+    pub(super) fn await_one(&mut self, id: u64) {
+        self.members.entry(id).or_default().is_told = true;
+    }
+
+    /// Takes note where a client is served that may be awaited; returns whether it has missed
+    /// something, if anything may come to it at all.
+    pub(super) fn sit(&mut self, who: Who) -> Option<bool> {
+        let member = self.members.get_mut(&who.id)?;
+        member.desk = Some(who.desk);
+        Some(std::mem::take(&mut member.has_missed))
+    }
+
+    /// Where a client is served, nothing if it is awaited, and where what comes to it waits.
+    pub(super) fn member(&self, id: u64) -> Option<(Option<usize>, &Inbox)> {
         self.members.get(&id).map(|member| (member.desk, &*member.inbox))
+    }
+
+    /// Takes note that something was for a client that is awaited.
+    pub(super) fn miss(&mut self, id: u64) {
+        if let Some(member) = self.members.get_mut(&id) {
+            member.has_missed = true;
+        }
     }
 
     pub(super) fn has_monitors(&self) -> bool {
         !self.monitors.is_empty()
     }
 
-    pub(super) fn each_monitor(&self, each: impl FnMut(u64, usize, &Inbox)) {
+    pub(super) fn each_monitor(&self, each: impl FnMut(u64, Option<usize>, &Inbox)) {
         self.each_member(&self.monitors, each);
     }
 
-    pub(super) fn each_waiting(&self, each: impl FnMut(u64, usize, &Inbox)) {
+    pub(super) fn each_waiting(&self, each: impl FnMut(u64, Option<usize>, &Inbox)) {
         self.each_member(&self.waiting, each);
     }
 
-    fn each_member(&self, ids: &BTreeSet<u64>, mut each: impl FnMut(u64, usize, &Inbox)) {
+    fn each_member(&self, ids: &BTreeSet<u64>, mut each: impl FnMut(u64, Option<usize>, &Inbox)) {
         for &id in ids {
             if let Some((desk, inbox)) = self.member(id) {
                 each(id, desk, inbox);
@@ -158,7 +193,7 @@ impl Rooms {
         }
     }
 
-    /// Forgets a client.
+    /// Forgets all that a client asked for.
     pub(super) fn leave(&mut self, id: u64) {
         self.tracking.end(id);
         self.monitors.remove(&id);
@@ -171,13 +206,22 @@ impl Rooms {
         }
     }
 
+    /// Forgets all that a client asked for, which is still there: for others, if they have what
+    /// they are to hear told to it.
+    pub(super) fn start_anew(&mut self, who: Who) {
+        self.leave(who.id);
+        if !self.tracking.redirecting_to(who.id).is_empty() {
+            self.join(who).is_told = true;
+        }
+    }
+
     /// Calls `each` with everyone who hears what is said in a channel, and with the message.
     pub(super) fn each_listener(
         &self,
         channels: Channels,
         name: &[u8],
         text: &[u8],
-        mut each: impl FnMut(u64, usize, &Inbox, &Message),
+        mut each: impl FnMut(u64, Option<usize>, &Inbox, &Message),
     ) {
         let mut tell = |ids: &BTreeSet<u64>, message: &Message| {
             for (id, member) in ids.iter().filter_map(|id| Some((*id, self.members.get(id)?))) {
@@ -229,6 +273,7 @@ impl Rooms {
             is_monitor: self.monitors.contains(&id),
             is_tracking: self.tracking.tracker(id).is_some(),
             is_waiting: self.waiting.contains(&id),
+            is_told: member.is_told,
         }
     }
 
@@ -272,13 +317,6 @@ impl Rooms {
         if !self.standing(id).is_any() {
             self.members.remove(&id);
         }
-    }
-}
-
-impl Member {
-    fn new(desk: usize) -> Self {
-        let (inbox, names) = (Arc::default(), Default::default());
-        Self { inbox, desk, names, bytes: 0 }
     }
 }
 

@@ -52,13 +52,14 @@ pub(super) struct Tracking {
     /// What is known for those who are told of prefixes, once somebody is.
     known: BTreeMap<u32, Known>,
     known_keys: usize,
-    /// What clients are to be told together, by the client and its prefix.
+    /// What clients are to be told together.
     gathered: Gathered,
     gathered_keys: usize,
 }
 
-/// Keys that have changed, by the client that is told and its prefix.
-pub(super) type Gathered = BTreeMap<(u64, Vec<u8>), BTreeSet<Vec<u8>>>;
+/// Keys that have changed: by the client that changed them, if one of ours did, the client that is
+/// told, and its prefix.
+pub(super) type Gathered = BTreeMap<(Option<u64>, u64, Vec<u8>), BTreeSet<Vec<u8>>>;
 
 /// The keys of a shard that were read.
 #[derive(Debug, Default)]
@@ -218,7 +219,7 @@ impl Tracking {
             if !(tracker.is_no_loop && by == Some(id))
                 && let Some(prefix) = tracker.prefix_of(key)
             {
-                let keys = self.gathered.entry((id, prefix.to_vec())).or_default();
+                let keys = self.gathered.entry((by, id, prefix.to_vec())).or_default();
                 self.gathered_keys += usize::from(keys.insert(key.to_vec()));
             }
         }
@@ -230,7 +231,17 @@ impl Tracking {
         self.gathered_keys >= GATHERED_MOST
     }
 
-    /// What is to be told at the end of a turn.
+    /// What this client changed in a turn that ends, or others did. What another client of ours is
+    /// still changing waits for the end of its own turn.
+    pub(super) fn take_gathered_by(&mut self, by: Option<u64>) -> Gathered {
+        let all = std::mem::take(&mut self.gathered);
+        let (taken, left): (Gathered, _) = all.into_iter().partition(|((who, ..), _)| *who == by);
+        self.gathered = left;
+        self.gathered_keys -= taken.values().map(BTreeSet::len).sum::<usize>();
+        taken
+    }
+
+    /// All that is to be told.
     pub(super) fn take_gathered(&mut self) -> Gathered {
         self.gathered_keys = 0;
         std::mem::take(&mut self.gathered)
@@ -360,7 +371,7 @@ impl Tracking {
                 if !(is_new && tracker.is_to_know(number))
                     && let Some(prefix) = tracker.prefix_of(key)
                 {
-                    let keys = self.gathered.entry((id, prefix.to_vec())).or_default();
+                    let keys = self.gathered.entry((None, id, prefix.to_vec())).or_default();
                     self.gathered_keys += usize::from(keys.insert(key.clone()));
                 }
             }
@@ -474,3 +485,6 @@ fn expiry_of(seen: Seen) -> u64 {
 fn seen_in(store: &mut Store, key: &[u8]) -> Result<Seen, Error> {
     Ok(store.peek(key)?.map(|meta| (meta.version, meta.expiry_ms)))
 }
+
+#[cfg(test)]
+mod tests;

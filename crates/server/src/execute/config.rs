@@ -15,8 +15,9 @@ use super::Answered;
 use crate::caller::Caller;
 use crate::desk::Desk;
 use crate::exchange::Asked;
+use crate::log::Level;
 use crate::notices::Notices;
-use crate::settings::Settings;
+use crate::password;
 use crate::shared::{Count, Shared};
 use crate::slow::PLACES;
 
@@ -39,9 +40,6 @@ pub(super) fn config<'a>(
     }
 }
 
-/// The one setting that is neither a number nor fixed: letters.
-const NOTICES: &[u8] = b"notify-keyspace-events";
-
 /// CONFIG SET: all of them, or none.
 fn set<'a>(
     pairs: Pairs<'a>,
@@ -50,76 +48,173 @@ fn set<'a>(
     reply: &mut Encoder<'_>,
 ) -> Answered<'a> {
     let present = settings(&desk.shared, &desk.store.stat());
-    for (index, (name, value)) in pairs.iter().enumerate() {
-        let is_it = |other: &[u8]| name.eq_ignore_ascii_case(other);
-        if pairs.iter().take(index).any(|(other, _)| is_it(other)) {
+    let mut changes = Vec::new();
+    for (index, (name, _)) in pairs.iter().enumerate() {
+        if pairs.iter().take(index).any(|(other, _)| name.eq_ignore_ascii_case(other)) {
             return Err(Refusal::ConfigTwice { name }.into());
-        }
-        let Some((_, old)) = present.iter().find(|(other, _)| is_it(other.as_bytes())) else {
-            return Err(Refusal::ConfigUnknown { name }.into());
-        };
-        if is_it(NOTICES) {
-            Notices::read(value).ok_or(Refusal::ConfigNotices { name })?;
-            continue;
-        }
-        match changeable(name, &desk.shared) {
-            // Tools set what they want to be sure of; where it is so already, so be it.
-            None if value == old.as_bytes() => {}
-            None => return Err(Refusal::ConfigFixed { name }.into()),
-            Some(setting) => {
-                let number = parse_integer(value).ok_or(Refusal::ConfigNoInteger { name })?;
-                if !setting.range.contains(&number) {
-                    let (least, most) = (*setting.range.start(), *setting.range.end());
-                    return Err(Refusal::ConfigRange { name, least, most }.into());
-                }
-            }
         }
     }
     for (name, value) in pairs.iter() {
-        if let (Some(setting), Some(number)) =
-            (changeable(name, &desk.shared), parse_integer(value))
-        {
-            let old = setting.word.swap(number.cast_unsigned(), Relaxed);
-            if setting.is_of_notices {
-                desk.shared.slow_log.forget_but(old.min(number.cast_unsigned()));
-            }
+        let is_it = |other: &[u8]| name.eq_ignore_ascii_case(other);
+        let Some((_, old)) = present.iter().find(|(other, _)| is_it(other.as_bytes())) else {
+            return Err(Refusal::ConfigUnknown { name }.into());
+        };
+        match read(name, value, &desk.shared)? {
+            Some(change) => changes.push(change),
+            // Tools set what they want to be sure of; where it is so already, so be it.
+            None if value == old.as_bytes() => {}
+            None => return Err(why_fixed(name).into()),
         }
     }
-    let notices = pairs.iter().find(|(name, _)| name.eq_ignore_ascii_case(NOTICES));
-    if let Some(notices) = notices.and_then(|(_, value)| Notices::read(value)) {
-        desk.shared.clients.exchange.words().notices.store(notices.word(), Relaxed);
-        // Whoever executes commands is to heed it from now on.
-        desk.ask(Asked::EndTurn, caller, reply);
-        desk.heed();
+    for change in changes {
+        change.make(caller, desk, reply);
     }
     desk.watch.begin(desk.shared.settings.slow_us.load(Relaxed).cast_signed());
     reply.ok();
     Ok(())
 }
 
-/// A setting that CONFIG SET can change: a number.
-struct Changeable<'a> {
-    word: &'a Count,
-    range: RangeInclusive<i64>,
-    /// Whether it says how many notices of slow commands there are.
-    is_of_notices: bool,
+/// What CONFIG SET is to change, judged and not made yet.
+enum Change<'a> {
+    Number { which: Number, to: i64 },
+    Notices(Notices),
+    Password(&'a [u8]),
+    Level(Level),
 }
 
-/// The setting `name`, if it can be changed.
-fn changeable<'a>(name: &[u8], shared: &'a Shared) -> Option<Changeable<'a>> {
-    let Settings { clients_most, slow_us, slow_notices_most } = &shared.settings;
+/// A setting that is a number.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Number {
+    ClientsMost,
+    KeepAlive,
+    SlowFrom,
+    SlowNoticesMost,
+    Timeout,
+    TrackedKeysMost,
+}
+
+/// What a value of a setting that can change would make of it; nothing if none can.
+fn read<'a>(
+    name: &'a [u8],
+    value: &'a [u8],
+    shared: &Shared,
+) -> Result<Option<Change<'a>>, Refusal<'a>> {
     let is = |other: &str| name.eq_ignore_ascii_case(other.as_bytes());
-    let (word, range) = match () {
-        // Descriptors were set aside for as many.
-        () if is("maxclients") => (clients_most, 1..=shared.options.clients_most.into()),
-        () if is("slowlog-log-slower-than") => (slow_us, -1..=i64::MAX),
-        () if is("slowlog-max-len") => (slow_notices_most, 0..=PLACES as i64),
-        () if is("tracking-table-max-keys") => {
-            (&shared.clients.exchange.words().tracked_keys_most, 0..=i64::MAX)
+    Ok(Some(match () {
+        () if is("notify-keyspace-events") => {
+            Change::Notices(Notices::read(value).ok_or(Refusal::ConfigNotices { name })?)
         }
-        () => return None,
+        () if is("loglevel") => {
+            let is_it = |level: &Level| value.eq_ignore_ascii_case(level.name().as_bytes());
+            let level = Level::ALL.into_iter().find(is_it);
+            Change::Level(level.ok_or(Refusal::ConfigBecause { name, why: LEVELS })?)
+        }
+        () if is("requirepass") && value.len() > password::BYTES_MOST => {
+            return Err(Refusal::ConfigBecause { name, why: LONG_PASSWORD });
+        }
+        () if is("requirepass") => Change::Password(value),
+        () => {
+            let Some(which) = Number::ALL.into_iter().find(|which| is(which.name())) else {
+                return Ok(None);
+            };
+            let to = parse_integer(value).ok_or(Refusal::ConfigNoInteger { name })?;
+            let range = which.range(shared);
+            if !range.contains(&to) {
+                let (least, most) = (*range.start(), *range.end());
+                return Err(Refusal::ConfigRange { name, least, most });
+            }
+            Change::Number { which, to }
+        }
+    }))
+}
+
+/// What a client hears that sets `loglevel` to something else.
+const LEVELS: &str =
+    "argument(s) must be one of the following: debug, verbose, notice, warning, nothing";
+
+/// What it hears that sets a password that has no room.
+const LONG_PASSWORD: &str = "a password that is set while the server runs has at most 512 bytes";
+
+/// Why a setting stays as it is.
+fn why_fixed(name: &[u8]) -> Refusal<'_> {
+    let is = |other: &str| name.eq_ignore_ascii_case(other.as_bytes());
+    let why = match () {
+        () if is("maxmemory") => {
+            "the size of a store is decided when it is made: make another with --memory"
+        }
+        () if is("maxmemory-policy") => {
+            "what a full store does is decided when it is made: make another with --evict"
+        }
+        () => return Refusal::ConfigFixed { name },
     };
-    Some(Changeable { word, range, is_of_notices: is("slowlog-max-len") })
+    Refusal::ConfigBecause { name, why }
+}
+
+impl Change<'_> {
+    fn make(self, caller: &mut Caller, desk: &mut Desk, reply: &mut Encoder<'_>) {
+        let shared = &desk.shared;
+        match self {
+            Self::Number { which, to } => {
+                let old = which.word(shared).swap(to.cast_unsigned(), Relaxed);
+                if which == Number::SlowNoticesMost {
+                    shared.slow_log.forget_but(old.min(to.cast_unsigned()));
+                }
+            }
+            Self::Password(password) => shared.password.set(password),
+            Self::Level(level) => shared.log.set_level(level),
+            Self::Notices(notices) => {
+                shared.clients.exchange.words().notices.store(notices.word(), Relaxed);
+                // Whoever executes commands is to heed it from now on.
+                desk.ask(Asked::EndTurn, caller, reply);
+                desk.heed();
+            }
+        }
+    }
+}
+
+impl Number {
+    const ALL: [Self; 6] = [
+        Self::ClientsMost,
+        Self::KeepAlive,
+        Self::SlowFrom,
+        Self::SlowNoticesMost,
+        Self::Timeout,
+        Self::TrackedKeysMost,
+    ];
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::ClientsMost => "maxclients",
+            Self::KeepAlive => "tcp-keepalive",
+            Self::SlowFrom => "slowlog-log-slower-than",
+            Self::SlowNoticesMost => "slowlog-max-len",
+            Self::Timeout => "timeout",
+            Self::TrackedKeysMost => "tracking-table-max-keys",
+        }
+    }
+
+    fn word(self, shared: &Shared) -> &Count {
+        let settings = &shared.settings;
+        match self {
+            Self::ClientsMost => &settings.clients_most,
+            Self::KeepAlive => &settings.keep_alive_s,
+            Self::SlowFrom => &settings.slow_us,
+            Self::SlowNoticesMost => &settings.slow_notices_most,
+            Self::Timeout => &settings.timeout_s,
+            Self::TrackedKeysMost => &shared.clients.exchange.words().tracked_keys_most,
+        }
+    }
+
+    fn range(self, shared: &Shared) -> RangeInclusive<i64> {
+        match self {
+            // Descriptors were set aside for as many.
+            Self::ClientsMost => 1..=shared.options.clients_most.into(),
+            Self::KeepAlive | Self::Timeout => 0..=i32::MAX.into(),
+            Self::SlowFrom => -1..=i64::MAX,
+            Self::SlowNoticesMost => 0..=PLACES as i64,
+            Self::TrackedKeysMost => 0..=i64::MAX,
+        }
+    }
 }
 
 /// CONFIG GET: a map of the settings whose names match one of the patterns.
@@ -139,18 +234,16 @@ fn get<'a>(patterns: Arguments<'a>, desk: &mut Desk, reply: &mut Encoder<'_>) ->
 }
 
 fn settings(shared: &Shared, stat: &Stat) -> Vec<(&'static str, String)> {
-    let (options, number) = (&shared.options, |word: &Count| word.load(Relaxed).cast_signed());
-    let Settings { clients_most, slow_us, slow_notices_most } = &shared.settings;
-    let tracked = &shared.clients.exchange.words().tracked_keys_most;
+    let options = &shared.options;
     let bind: Vec<String> = options.bind.iter().map(ToString::to_string).collect();
     let unix_socket = options.unix_socket.as_ref().map(|path| path.display().to_string());
-    let password = options.password.as_deref().map(|password| password.escape_ascii().to_string());
-    vec![
+    let password = shared.password.now().map(|password| password.escape_ascii().to_string());
+    let mut settings = vec![
         ("appendonly", "no".into()),
         ("bind", bind.join(" ")),
         ("daemonize", "no".into()),
         ("databases", "1".into()),
-        ("maxclients", number(clients_most).to_string()),
+        ("loglevel", shared.log.level().name().into()),
         ("maxmemory", stat.memory_bytes.to_string()),
         ("maxmemory-clients", options.buffer_bytes_most.to_string()),
         ("maxmemory-policy", policy_name(stat.evict).into()),
@@ -161,13 +254,13 @@ fn settings(shared: &Shared, stat: &Stat) -> Vec<(&'static str, String)> {
         ("requirepass", password.unwrap_or_default()),
         ("save", String::new()),
         ("slaveof", String::new()),
-        ("slowlog-log-slower-than", number(slow_us).to_string()),
-        ("slowlog-max-len", number(slow_notices_most).to_string()),
-        ("tcp-keepalive", options.keep_alive_s.to_string()),
-        ("timeout", options.timeout_s.to_string()),
-        ("tracking-table-max-keys", number(tracked).to_string()),
         ("unixsocket", unix_socket.unwrap_or_default()),
-    ]
+    ];
+    settings.extend(Number::ALL.map(|which| {
+        let number = which.word(shared).load(Relaxed).cast_signed();
+        (which.name(), number.to_string())
+    }));
+    settings
 }
 
 /// What Redis would call what a full store does. Ours drops any key that was not visited of late,

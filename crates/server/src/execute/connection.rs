@@ -2,8 +2,6 @@
 //!
 //! Source: networking.c and acl.c of Redis 7.0.15 for the borders.
 
-use std::hint::black_box;
-
 use morecore_wire::{Credentials, Encoder, Hello, Refusal, Version};
 
 use super::Answered;
@@ -60,7 +58,7 @@ pub(super) fn reset<'a>(
     desk: &mut Desk,
     reply: &mut Encoder<'_>,
 ) -> Answered<'a> {
-    caller.is_authenticated = desk.shared.options.password.is_none();
+    caller.is_authenticated = !desk.shared.password.is_wanted();
     if caller.standing().is_any() {
         desk.ask(Asked::Leave, caller, reply);
     }
@@ -97,7 +95,7 @@ pub(super) fn hello<'a>(
     if let Some(credentials) = asked.credentials {
         authenticate(credentials, caller, desk)?;
     }
-    if !caller.is_authenticated {
+    if !caller.is_let_in(desk) {
         return Err(Refusal::HelloNoAuth.into());
     }
     if let Some(name) = asked.name {
@@ -137,20 +135,13 @@ pub(super) fn authenticate<'a>(
     caller: &mut Caller,
     desk: &Desk,
 ) -> Result<(), Refusal<'a>> {
-    let is_right = match &desk.shared.options.password {
-        None if credentials.is_user_implied => return Err(Refusal::NoPasswordSet),
-        None => true,
-        Some(password) => is_same(password, credentials.password),
-    };
-    if !is_right || credentials.user != USER {
+    let password = &desk.shared.password;
+    if credentials.is_user_implied && !password.is_wanted() {
+        return Err(Refusal::NoPasswordSet);
+    }
+    if !password.is(credentials.password) || credentials.user != USER {
         return Err(Refusal::WrongPassword);
     }
     caller.is_authenticated = true;
     Ok(())
-}
-
-/// Compares two passwords in a time that tells nothing of where they differ.
-fn is_same(wanted: &[u8], told: &[u8]) -> bool {
-    let differing = wanted.iter().zip(told).fold(0, |all, (a, b)| black_box(all | (a ^ b)));
-    differing == 0 && wanted.len() == told.len()
 }

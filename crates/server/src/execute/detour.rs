@@ -81,7 +81,7 @@ fn judge(
     desk: &mut Desk,
     reply: &mut Encoder<'_>,
 ) -> After {
-    let row = match admit(arguments, caller) {
+    let row = match admit(arguments, caller, desk) {
         Ok(row) => row,
         Err(refusal) => {
             spoil(caller);
@@ -114,7 +114,7 @@ fn judge(
 }
 
 /// Appends what others have said until now, so that it comes before the reply.
-fn hear(caller: &Caller, desk: &mut Desk, reply: &mut Encoder<'_>) {
+fn hear(caller: &mut Caller, desk: &mut Desk, reply: &mut Encoder<'_>) {
     if caller.standing().is_any() {
         let messages = desk.messages_for(caller);
         let mut encoded = Vec::new();

@@ -8,6 +8,7 @@ use std::fmt::Write;
 use std::sync::atomic::Ordering::Relaxed;
 
 use morecore_store::Stat;
+use morecore_sys::process::{self, Used};
 use morecore_wire::{Arguments, Encoder};
 
 use super::Answered;
@@ -29,13 +30,14 @@ struct Source<'a> {
 }
 
 /// Every section, in the order in which it is told. All are in the default.
-const SECTIONS: [Section; 9] = [
+const SECTIONS: [Section; 10] = [
     ("Server", server),
     ("Clients", clients),
     ("Memory", memory),
     ("Persistence", persistence),
     ("Stats", stats),
     ("Replication", replication),
+    ("CPU", processors),
     ("Cluster", cluster),
     ("Store", store),
     ("Keyspace", keyspace),
@@ -119,9 +121,11 @@ fn persistence(_: &Source<'_>, text: &mut String) -> std::fmt::Result {
 
 fn stats(source: &Source<'_>, text: &mut String) -> std::fmt::Result {
     let (shared, counts) = (source.shared, source.shared.counts());
+    let [commands_a_second, in_a_second, out_a_second] = &shared.rates.a_second;
     for (name, count) in [
         ("total_connections_received", shared.connections.load(Relaxed)),
         ("total_commands_processed", counts.commands),
+        ("instantaneous_ops_per_sec", commands_a_second.load(Relaxed)),
         ("total_net_input_bytes", counts.in_bytes),
         ("total_net_output_bytes", counts.out_bytes),
         ("rejected_connections", shared.rejected.load(Relaxed)),
@@ -130,6 +134,16 @@ fn stats(source: &Source<'_>, text: &mut String) -> std::fmt::Result {
         ("keyspace_misses", counts.misses),
     ] {
         write!(text, "{name}:{count}\r\n")?;
+    }
+    for (name, bytes) in [("input", in_a_second), ("output", out_a_second)] {
+        let kib = bytes.load(Relaxed) as f64 / 1024.0;
+        write!(text, "instantaneous_{name}_kbps:{kib:.2}\r\n")?;
+    }
+    let heard = &shared.clients.exchange.words().heard;
+    for (name, count) in
+        ["pubsub_channels", "pubsub_patterns", "pubsubshard_channels"].into_iter().zip(heard)
+    {
+        write!(text, "{name}:{}\r\n", count.load(Relaxed))?;
     }
     let tracked = shared.clients.exchange.words().tracked.iter();
     for (name, count) in ["keys", "items", "prefixes"].iter().zip(tracked) {
@@ -141,6 +155,19 @@ fn stats(source: &Source<'_>, text: &mut String) -> std::fmt::Result {
 
 fn replication(_: &Source<'_>, text: &mut String) -> std::fmt::Result {
     write!(text, "role:master\r\nconnected_slaves:0\r\n")
+}
+
+/// Of this process, which is the client's own under the model `process`.
+fn processors(_: &Source<'_>, text: &mut String) -> std::fmt::Result {
+    for (used, whose) in [(process::used(), ""), (process::used_by_children(), "_children")] {
+        // It cannot fail; were it to, there would be nothing to tell.
+        let Ok(Used { user_us, system_us }) = used else { continue };
+        for (name, us) in [("sys", system_us), ("user", user_us)] {
+            let (seconds, rest) = (us / 1_000_000, us % 1_000_000);
+            write!(text, "used_cpu_{name}{whose}:{seconds}.{rest:06}\r\n")?;
+        }
+    }
+    Ok(())
 }
 
 fn cluster(_: &Source<'_>, text: &mut String) -> std::fmt::Result {

@@ -48,6 +48,16 @@ impl Ear {
         if self.output.is_empty() { Interest::Read } else { Interest::Both }
     }
 
+    /// Takes note that others have said something to the client of `place`, which may never have
+    /// asked for it.
+    pub(super) fn sit(&mut self, place: &mut Place) {
+        let who = Who { id: place.id, desk: 0 };
+        if self.inbox.is_none() && place.exchange().sit(who).is_some() {
+            place.is_member = true;
+            self.inbox = place.exchange().inbox(place.id);
+        }
+    }
+
     /// Reads once, and answers what was asked for the client of `place`.
     pub(super) fn hear(&mut self, place: &mut Place) -> io::Result<()> {
         let mut piece = [0; READ_BYTES];

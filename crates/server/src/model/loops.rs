@@ -34,10 +34,6 @@ use crate::error::system;
 use crate::exchange::Reach;
 use crate::options::Options;
 
-/// How often clients are looked over for silent ones, where there is a timeout, in milliseconds:
-/// Redis too counts it in whole seconds.
-const SWEEP_MS: u32 = 1000;
-
 /// A loop, as its thread runs it.
 pub(crate) trait Serve: Sized + 'static {
     /// The model's name: what its threads are called.
@@ -91,8 +87,6 @@ struct Mailboxes(Vec<Arc<Mailbox>>);
 /// When a loop wakes by itself, and when it ends.
 pub(super) struct Schedule {
     stop_until: Option<Instant>,
-    swept_ms: u64,
-    timeout_ms: u64,
     busy: Duration,
 }
 
@@ -192,10 +186,12 @@ impl Mailbox {
 }
 
 impl Reach for Mailboxes {
-    fn ring(&self, desk: usize, id: u64) {
-        if let Some(mailbox) = self.0.get(desk) {
-            mailbox.leave_word(|letters| letters.rung.push(id));
-        }
+    fn ring(&self, desk: Option<usize>, id: u64) {
+        let mailboxes = match desk {
+            Some(desk) => self.0.get(desk..=desk).unwrap_or_default(),
+            None => &self.0,
+        };
+        mailboxes.iter().for_each(|mailbox| mailbox.leave_word(|letters| letters.rung.push(id)));
     }
 
     fn cut(&self, id: u64) {
@@ -205,13 +201,8 @@ impl Reach for Mailboxes {
 }
 
 impl Schedule {
-    pub(super) fn new(options: &Options, now_ms: u64) -> Self {
-        Self {
-            stop_until: None,
-            swept_ms: now_ms,
-            timeout_ms: u64::from(options.timeout_s) * 1000,
-            busy: options.busy_poll(),
-        }
+    pub(super) fn new(options: &Options) -> Self {
+        Self { stop_until: None, busy: options.busy_poll() }
     }
 
     /// Takes note that the loop is to stop; returns whether that is new.
@@ -260,25 +251,10 @@ impl Schedule {
         wait(self.patience_ms()).map(drop)
     }
 
-    /// How long to wait: until something happens, or a limit in time is to be looked after.
+    /// How long to wait: until something happens, or the loop is to end.
     fn patience_ms(&self) -> Option<u32> {
-        match self.stop_until {
-            Some(until) => {
-                let left = until.saturating_duration_since(Instant::now());
-                // Rounded up, so that the end of patience is not spun through.
-                Some(u32::try_from(left.as_millis()).unwrap_or(u32::MAX).saturating_add(1))
-            }
-            None if self.timeout_ms > 0 => Some(SWEEP_MS),
-            None => None,
-        }
-    }
-
-    /// How long a client may be silent, if it is time to look for silent ones: once a second.
-    pub(super) const fn sweep(&mut self, now_ms: u64) -> Option<u64> {
-        if self.timeout_ms == 0 || now_ms.abs_diff(self.swept_ms) < SWEEP_MS as u64 {
-            return None;
-        }
-        self.swept_ms = now_ms;
-        Some(self.timeout_ms)
+        let left = self.stop_until?.saturating_duration_since(Instant::now());
+        // Rounded up, so that the end of patience is not spun through.
+        Some(u32::try_from(left.as_millis()).unwrap_or(u32::MAX).saturating_add(1))
     }
 }

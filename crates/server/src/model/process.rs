@@ -109,7 +109,6 @@ impl Children {
     /// Starts a child for a client.
     pub(crate) fn serve(&self, Arrival { socket, place }: Arrival) -> io::Result<()> {
         let parent = &mut *self.parent.borrow_mut();
-        socket::set_timeouts(&socket, parent.shared.options.timeout_s).map_err(system)?;
         let (ours, theirs) = socket::pair().map_err(system)?;
         let theirs = Arc::new(theirs);
         let mut place = Some(place);
@@ -219,6 +218,9 @@ impl Parent {
         let rung = std::mem::take(&mut *locked(&self.bells.rung));
         for id in rung {
             if let Some(&index) = self.seat_of.get(&id) {
+                if let Some(Resident { place, ear: Some(ear), .. }) = self.seats.get(index) {
+                    ear.sit(place);
+                }
                 self.pass_on(index, ends);
             }
         }
@@ -300,13 +302,18 @@ impl Serve for Desk {
         self.line().is_some_and(|line| line.has_messages())
     }
 
+    fn has_bell(&mut self) -> bool {
+        // It is there from the start, and what came by it is readable.
+        true
+    }
+
     fn bell(&mut self) -> Option<&Descriptor> {
         self.line().map(|line| line.descriptor())
     }
 }
 
 impl Reach for Bells {
-    fn ring(&self, _: usize, id: u64) {
+    fn ring(&self, _: Option<usize>, id: u64) {
         locked(&self.rung).push(id);
     }
 
@@ -324,7 +331,7 @@ fn attend(socket: &Descriptor, place: Place, mut store: Store, shared: &Arc<Shar
         return;
     }
     let mut desk = Desk::new(store, Arc::clone(shared), place.row()).asking_by(line);
-    let mut connection = Connection::new(place, &shared.options);
+    let mut connection = Connection::new(place, shared);
     let busy = shared.options.busy_poll();
     talk(socket, &mut connection, busy, &mut desk);
     drop(connection);

@@ -80,7 +80,7 @@ impl<W: Watch> Serve for Loop<W> {
         Ok(Self {
             watch,
             mailbox,
-            schedule: Schedule::new(&desk.shared.options, desk.now_ms),
+            schedule: Schedule::new(&desk.shared.options),
             seats: Seats::default(),
             attentive: HashMap::new(),
             deferred: Vec::new(),
@@ -103,7 +103,6 @@ impl<W: Watch> Serve for Loop<W> {
                 }
             }
             self.deliver();
-            self.sweep();
             self.desk.end_turn();
         }
         Ok(())
@@ -124,7 +123,7 @@ impl<W: Watch> Loop<W> {
     }
 
     fn seat(&mut self, Arrival { socket, place }: Arrival) {
-        let connection = Connection::new(place, &self.desk.shared.options);
+        let connection = Connection::new(place, &self.desk.shared);
         let seat = Seat { socket, connection, interest: Interest::Read };
         let index = self.seats.add(seat);
         let Some(seat) = self.seats.get(index) else { return };
@@ -136,13 +135,21 @@ impl<W: Watch> Loop<W> {
 
     /// Passes on what others have said to a client.
     fn hear(&mut self, id: u64) {
-        let Some(&index) = self.attentive.get(&id) else { return };
+        let Some(index) = self.index_of(id) else { return };
         let Some(seat) = self.seats.get(index) else { return };
         seat.connection.collect(&mut self.desk, &mut self.spares);
         seat.flush(&mut self.desk, &mut self.spares);
         // What waited for the end of a pause.
         seat.go_on(&mut self.desk, &mut self.spares);
         self.settle(index);
+    }
+
+    /// Where a client sits, if it is here: one that was never spoken to is looked for everywhere.
+    fn index_of(&mut self, id: u64) -> Option<usize> {
+        let Self { attentive, seats, .. } = self;
+        let mut all = seats.indices();
+        let mut is_it = |index| seats.get(index).is_some_and(|seat| seat.connection.id() == id);
+        attentive.get(&id).copied().or_else(|| all.find(|index| is_it(*index)))
     }
 
     /// Hangs up on a client, if it is here.
@@ -227,18 +234,6 @@ impl<W: Watch> Loop<W> {
             self.watch.remove(&seat.socket);
             seat.connection.give_back(&mut self.spares);
             self.mailbox.count_leave();
-        }
-    }
-
-    /// Sends away who has been silent for too long.
-    fn sweep(&mut self) {
-        let now_ms = self.desk.now_ms;
-        let Some(timeout_ms) = self.schedule.sweep(now_ms) else { return };
-        for index in self.seats.indices() {
-            let is_silent = |seat: &mut Seat| seat.connection.is_silent(now_ms, timeout_ms);
-            if self.seats.get(index).is_some_and(is_silent) {
-                self.leave(index);
-            }
         }
     }
 

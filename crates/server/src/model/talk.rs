@@ -18,10 +18,14 @@ use morecore_sys::{Failed, socket};
 use crate::connection::Connection;
 use crate::desk::Spares;
 use crate::error::system;
+use crate::shared::now_ms;
 
 /// Bytes read at once. There may be thousands of talks, so less than a loop has; a full pipeline
 /// of small commands is still hundreds a read.
 const READ_BYTES: usize = 16 << 10;
+
+/// Bytes sent at once: what a client that is just not silent takes in a second.
+const SEND_BYTES: usize = 256 << 10;
 
 /// Who executes for a talk, and hears what others say to its client.
 pub(super) trait Serve {
@@ -44,6 +48,9 @@ pub(super) trait Serve {
     /// Whether others have said something that does not ring the bell any more.
     fn has_word(&mut self) -> bool;
 
+    /// Whether there is a bell already.
+    fn has_bell(&mut self) -> bool;
+
     /// What is readable when others have said something; nothing if the system has no more.
     fn bell(&mut self) -> Option<&Descriptor>;
 }
@@ -58,7 +65,8 @@ pub(super) fn talk(
     let mut input = [0; READ_BYTES];
     let mut spares = Spares::default();
     while !connection.is_over() {
-        if connection.is_attentive() && listen(socket, connection, &mut spares, serve).is_break() {
+        let is_to_listen = connection.is_attentive() || connection.can_be_told();
+        if is_to_listen && listen(socket, connection, busy, &mut spares, serve).is_break() {
             break;
         }
         let count = match receive(socket, &mut input, busy) {
@@ -76,17 +84,21 @@ pub(super) fn talk(
 fn listen(
     socket: &Descriptor,
     connection: &mut Connection,
+    busy: Duration,
     spares: &mut Spares,
     serve: &mut impl Serve,
 ) -> ControlFlow<()> {
-    let mut is_rung = false;
+    let (mut is_rung, mut is_new) = (false, !serve.has_bell());
     loop {
         // Without a bell nobody could ring; what was said before there was one waits already.
         if serve.bell().is_none() {
-            return Break(());
+            return if connection.is_attentive() { Break(()) } else { Continue(()) };
         }
-        serve.collect(connection, is_rung, spares)?;
-        send(socket, connection, spares)?;
+        if connection.is_attentive() || is_rung || is_new {
+            serve.collect(connection, is_rung, spares)?;
+            send(socket, connection, spares)?;
+        }
+        is_new = false;
         // What waited for the end of a pause.
         if connection.can_go_on() {
             answer(socket, &[], connection, spares, serve)?;
@@ -101,7 +113,7 @@ fn listen(
         let Some(bell) = serve.bell() else { return Break(()) };
         let mut both = [Polled::readable(bell), Polled::readable(socket)];
         let heard = if connection.is_receptive() { 2 } else { 1 };
-        if poll(&mut both[..heard], None).is_err() {
+        if wait(&mut both[..heard], busy).is_err() {
             return Break(());
         }
         if both[1].is_ready() {
@@ -109,6 +121,20 @@ fn listen(
         }
         is_rung = both[0].is_ready();
     }
+}
+
+/// Waits until something is ready; at first it asks again and again for as long as `busy`.
+fn wait(both: &mut [Polled<'_>], busy: Duration) -> Result<usize, Failed> {
+    if !busy.is_zero() {
+        let since = Instant::now();
+        while since.elapsed() < busy {
+            match poll(both, Some(0)) {
+                Ok(0) => spin_loop(),
+                done => return done,
+            }
+        }
+    }
+    poll(both, None)
 }
 
 /// Receives; at first it asks again and again for as long as `busy`, and then it sleeps.
@@ -146,8 +172,13 @@ fn answer(
 /// Sends all that waits.
 fn send(socket: &Descriptor, connection: &mut Connection, spares: &mut Spares) -> ControlFlow<()> {
     while connection.has_output() {
-        let Ok(count) = socket::send(socket, connection.output()) else { return Break(()) };
+        let output = connection.output();
+        let piece = &output[..output.len().min(SEND_BYTES)];
+        let Ok(count) = socket::send(socket, piece) else { return Break(()) };
         connection.sent(count, spares);
+        if connection.has_output() {
+            connection.touch(now_ms());
+        }
     }
     Continue(())
 }

@@ -19,7 +19,6 @@ use super::talk::{Serve, talk};
 use crate::clients::locked;
 use crate::connection::Connection;
 use crate::desk::{Desk, Desks, Spares};
-use crate::error::system;
 use crate::exchange::Reach;
 use crate::shared::Shared;
 
@@ -78,14 +77,12 @@ impl Threads {
 
     /// Starts a thread for a client.
     pub(crate) fn serve(&self, Arrival { socket, place }: Arrival) -> io::Result<()> {
-        let options = &self.house.shared.options;
-        socket::set_timeouts(&socket, options.timeout_s).map_err(system)?;
         let socket = Arc::new(socket);
         let id = place.id;
         let served = Served { socket: Arc::clone(&socket), bell: None };
         locked(&self.house.sockets).insert(id, served);
         let inside = Inside { house: Arc::clone(&self.house), id };
-        let connection = Connection::new(place, options);
+        let connection = Connection::new(place, &self.house.shared);
         let thread = std::thread::Builder::new().name("client".into()).stack_size(STACK_BYTES);
         thread.spawn(move || inside.house.attend(&socket, connection))?;
         Ok(())
@@ -163,6 +160,10 @@ impl Serve for Clerk<'_> {
         false
     }
 
+    fn has_bell(&mut self) -> bool {
+        self.bell.is_some()
+    }
+
     fn bell(&mut self) -> Option<&Descriptor> {
         if self.bell.is_none() {
             let bell = Arc::new(Waker::new().ok()?);
@@ -174,7 +175,7 @@ impl Serve for Clerk<'_> {
 }
 
 impl Reach for House {
-    fn ring(&self, _: usize, id: u64) {
+    fn ring(&self, _: Option<usize>, id: u64) {
         // Where there is no bell yet, its thread will look before it waits.
         if let Some(Served { bell: Some(bell), .. }) = locked(&self.sockets).get(&id) {
             bell.wake();

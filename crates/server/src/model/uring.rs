@@ -107,7 +107,7 @@ impl Serve for Loop {
         Ok(Self {
             ring: Uring::new().map_err(system)?,
             mailbox,
-            schedule: Schedule::new(&desk.shared.options, desk.now_ms),
+            schedule: Schedule::new(&desk.shared.options),
             seats: Seats::default(),
             attentive: HashMap::new(),
             generation: 0,
@@ -129,7 +129,6 @@ impl Serve for Loop {
             while let Some(done) = first.take().or_else(|| self.ring.completion()) {
                 self.attend(done)?;
             }
-            self.sweep()?;
             self.desk.end_turn();
         }
         // The last sockets are closed by what was asked for last.
@@ -184,10 +183,18 @@ impl Loop {
 
     /// Passes on what others have said to a client.
     fn hear(&mut self, id: u64) -> io::Result<()> {
-        let Some(&index) = self.attentive.get(&id) else { return Ok(()) };
+        let Some(index) = self.index_of(id) else { return Ok(()) };
         let Some(seat) = self.seats.get(index) else { return Ok(()) };
         seat.connection.collect(&mut self.desk, &mut self.spares);
         self.settle(index)
+    }
+
+    /// Where a client sits, if it is here: one that was never spoken to is looked for everywhere.
+    fn index_of(&mut self, id: u64) -> Option<usize> {
+        let Self { attentive, seats, .. } = self;
+        let mut all = seats.indices();
+        let mut is_it = |index| seats.get(index).is_some_and(|seat| seat.connection.id() == id);
+        attentive.get(&id).copied().or_else(|| all.find(|index| is_it(*index)))
     }
 
     /// Hangs up on a client, if it is here.
@@ -203,7 +210,7 @@ impl Loop {
 
     fn seat(&mut self, Arrival { socket, place }: Arrival) -> usize {
         self.generation = (self.generation + 1) & GENERATION;
-        let connection = Connection::new(place, &self.desk.shared.options);
+        let connection = Connection::new(place, &self.desk.shared);
         let index = self.seats.add(Seat {
             socket,
             connection,
@@ -264,19 +271,6 @@ impl Loop {
         seat.connection.give_back(&mut self.spares);
         self.mailbox.count_leave();
         self.ring.close(seat.socket).map_err(system)
-    }
-
-    /// Sends away who has been silent for too long.
-    fn sweep(&mut self) -> io::Result<()> {
-        let now_ms = self.desk.now_ms;
-        let Some(timeout_ms) = self.schedule.sweep(now_ms) else { return Ok(()) };
-        for index in self.seats.indices() {
-            let is_silent = |seat: &mut Seat| seat.connection.is_silent(now_ms, timeout_ms);
-            if self.seats.get(index).is_some_and(is_silent) {
-                self.leave(index)?;
-            }
-        }
-        Ok(())
     }
 
     /// Answers what a client has sent until now, and takes no more from it; not before the kernel

@@ -123,6 +123,83 @@ fn a_silent_client_is_sent_away_where_there_is_a_timeout() {
 }
 
 #[test]
+fn a_timeout_may_come_later_and_go_again() {
+    under_every_model(|options| {
+        let house = House::open(options);
+        let (mut silent, mut keeper) = (Talk::to(house.address), Talk::to(house.address));
+        assert_eq!(silent.ask("PING"), "+PONG");
+        assert_eq!(keeper.ask("CONFIG SET timeout 1"), "+OK");
+        assert_eq!(silent.reply(), "closed");
+        let mut keeper = Talk::to(house.address);
+        assert_eq!(keeper.ask("CONFIG SET timeout 0"), "+OK");
+        assert_eq!(keeper.ask("CONFIG GET timeout"), "[\"timeout\", \"0\"]");
+    });
+}
+
+#[test]
+fn a_password_may_come_later_and_go_again() {
+    under_every_model(|options| {
+        let house = House::open(options);
+        let mut keeper = Talk::to(house.address);
+        assert_eq!(keeper.ask("CONFIG SET requirepass secret"), "+OK");
+        // Who was let in stays in.
+        assert_eq!(keeper.ask("PING"), "+PONG");
+        let mut late = Talk::to(house.address);
+        assert_eq!(late.ask("PING"), "-NOAUTH Authentication required.");
+        assert!(late.ask("AUTH wrong").starts_with("-WRONGPASS"));
+        assert_eq!(late.ask("AUTH secret"), "+OK");
+        assert_eq!(late.ask("PING"), "+PONG");
+        let mut third = Talk::to(house.address);
+        assert!(third.ask("HELLO 3").starts_with("-NOAUTH"));
+        assert_eq!(keeper.ask_exactly(&[b"CONFIG", b"SET", b"requirepass", b""]), "+OK");
+        assert_eq!(third.ask("PING"), "+PONG");
+        assert!(third.ask("AUTH secret").starts_with("-ERR AUTH <password> called without"));
+        let long = [b'x'; 513];
+        let refused = keeper.ask_exactly(&[b"CONFIG", b"SET", b"requirepass", &long]);
+        assert!(refused.contains("at most 512 bytes"), "{refused}");
+    });
+}
+
+#[test]
+fn keep_alive_is_as_it_is_set_for_who_comes_then() {
+    under_every_model(|options| {
+        let house = House::open(options);
+        let mut keeper = Talk::to(house.address);
+        let mut probe_after = |seconds: &str| {
+            assert_eq!(keeper.ask(&format!("CONFIG SET tcp-keepalive {seconds}")), "+OK");
+            let mut talk = Talk::to(house.address);
+            let info = talk.ask("CLIENT INFO");
+            let (_, behind) = info.split_once("addr=127.0.0.1:").unwrap();
+            let (port, _) = behind.split_once(' ').unwrap();
+            probe_after_s(house.address.port(), port.parse().unwrap())
+        };
+        assert_eq!(probe_after("0"), None);
+        let seconds = probe_after("77").unwrap();
+        assert!((1..=77).contains(&seconds), "{seconds}");
+        let seconds = probe_after("300").unwrap();
+        assert!((78..=300).contains(&seconds), "{seconds}");
+    });
+}
+
+/// After how many seconds the kernel will probe the other end of one of the server's connections;
+/// nothing: never.
+fn probe_after_s(server: u16, client: u16) -> Option<u64> {
+    let ends = format!("0100007F:{server:04X} 0100007F:{client:04X}");
+    loop {
+        let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
+        let line = table.lines().find(|line| line.contains(&ends)).expect("the server accepted");
+        // Behind the number and the ends: state, queues, timer:when in hundredths of a second.
+        let timer = line.split_whitespace().nth(5).unwrap();
+        match timer.split_once(':').unwrap() {
+            ("00", _) => return None,
+            ("02", when) => return Some(u64::from_str_radix(when, 16).unwrap().div_ceil(100)),
+            // What was sent is not acknowledged yet.
+            _ => std::thread::yield_now(),
+        }
+    }
+}
+
+#[test]
 fn a_large_value_comes_and_goes_in_pieces() {
     under_every_model(|options| {
         let house = House::open(options);

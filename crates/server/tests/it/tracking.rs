@@ -131,12 +131,15 @@ fn no_more_keys_are_remembered_than_the_setting_says() {
         let counts = "tracking_total_keys:3\\r\\ntracking_total_items:3\\r\\n\
                       tracking_total_prefixes:0";
         let mut keeper = Talk::to(house.address);
+        // It is answered behind what was remembered, which is counted then.
+        assert_eq!(reader.ask("PUBSUB NUMPAT"), ":0");
         let info = keeper.ask("INFO stats");
         assert!(info.contains(counts), "{info}");
         assert_eq!(keeper.ask("CONFIG SET tracking-table-max-keys 1"), "+OK");
         let mut forgotten = [reader.reply(), reader.reply()];
         forgotten.sort();
         assert!([["a", "b"], ["a", "c"], ["b", "c"]].map(|two| two.map(told)).contains(&forgotten));
+        assert_eq!(keeper.ask("PUBSUB NUMPAT"), ":0");
         assert!(keeper.ask("INFO stats").contains("tracking_total_keys:1"));
     });
 }
@@ -250,6 +253,46 @@ fn another_may_be_told_instead() {
         drop(listener);
         assert_eq!(reader.reply(), format!(">[\"tracking-redir-broken\", {id}]"));
         assert!(reader.ask("CLIENT TRACKINGINFO").contains("broken_redirect"));
+    });
+}
+
+#[test]
+fn one_of_resp3_may_be_told_instead_that_never_asked_for_it() {
+    under_every_model(|options| {
+        let house = House::open(options);
+        let mut silent = Talk::to(house.address);
+        let id = silent.ask("CLIENT ID");
+        let on = format!("CLIENT TRACKING ON REDIRECT {}", &id[1..]);
+        let (mut reader, mut writer) = (Talk::to(house.address), Talk::to(house.address));
+        assert_eq!(reader.ask(&on), "+OK");
+        // In RESP2 it hears of nothing: what comes next is the reply.
+        assert_eq!(reader.ask("GET k"), "nil");
+        assert_eq!(writer.ask("SET k 1"), "+OK");
+        // What it missed, if it did, is all that it may have kept.
+        silent.send(b"HELLO 3\r\n");
+        let first = silent.reply();
+        let hello = if first.starts_with('{') { first } else { silent.reply() };
+        assert!(hello.contains("\"proto\": :3"), "{hello}");
+        for _ in 0..2 {
+            assert_eq!(reader.ask("MGET a b"), "[nil, nil]");
+            assert_eq!(writer.ask("SET a 1"), "+OK");
+            let mut heard = silent.reply();
+            while heard == ">[\"invalidate\", nil]" || heard == told("k") {
+                heard = silent.reply();
+            }
+            assert_eq!(heard, told("a"));
+            assert_eq!(writer.ask("DEL a b"), ":1");
+            assert_eq!(silent.ask("PING"), "+PONG");
+        }
+        // It is there still, and so is what it is told, after it has begun anew.
+        assert_eq!(silent.ask("RESET"), "+RESET");
+        assert!(silent.ask("HELLO 3").starts_with('{'));
+        assert_eq!(reader.ask("GET a"), "nil");
+        assert_eq!(writer.ask("SET a 2"), "+OK");
+        assert_eq!(silent.reply(), told("a"));
+        assert!(reader.ask("HELLO 3").starts_with('{'));
+        drop(silent);
+        assert_eq!(reader.reply(), format!(">[\"tracking-redir-broken\", {id}]"));
     });
 }
 

@@ -94,10 +94,10 @@ fn settings(desk: &mut Desk, reply: &mut Encoder<'_>) {
     }
     reply.stat("num_threads", options.threads.map_or(1, std::num::NonZeroUsize::get));
     reply.stat("cas_enabled", yes(true));
-    reply.stat("auth_enabled_ascii", yes(options.password.is_some()));
+    reply.stat("auth_enabled_ascii", yes(desk.shared.password.is_wanted()));
     reply.stat("item_size_max", Limits::DEFAULT.entry_bytes_most);
     reply.stat("flush_enabled", yes(true));
-    reply.stat("idle_timeout", options.timeout_s);
+    reply.stat("idle_timeout", desk.shared.settings.timeout_s.load(Relaxed));
     reply.stat(
         "binding_protocol",
         match options.protocol {
