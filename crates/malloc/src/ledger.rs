@@ -8,7 +8,9 @@
 //!                 |
 //!                 v
 //!   leaf       [ used ] x 32 Mi                      one bit a granule, 1: a payload in use begins
+//!              [ freed ] x 32 Mi                     one bit a granule: see `freed.rs`
 //!              [ owner | mark ] x 8192               32 bits a unit; 0: in no slab of a thread
+//!              [ freed in it ] x 8192                a line of the cache a unit
 //! ```
 //!
 //! A block is used from when it is handed out until its owner has it back, be it by a free of its
@@ -19,6 +21,8 @@
 //! a look at the slab, its header, a tag or the block. The bits of a slab are written by its owner
 //! only; no two chunks have their bits in one word, for they are at least 1 KiB apart.
 //! Knows nothing of masks and of who may own a slab.
+
+pub(crate) mod freed;
 
 use core::ptr;
 use core::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
@@ -31,8 +35,8 @@ use morecore_sys::memory;
 
 use crate::line::keeping_errno;
 
-/// The bytes that one leaf tells of, as a shift. A leaf of 512 MiB needs 4 MiB of addresses and the
-/// root as much: together about the least that a choice of this can make it.
+/// The bytes that one leaf tells of, as a shift. A leaf of 512 MiB needs 8.5 MiB of addresses and
+/// the root 4: together about the least that a choice of this can make it.
 const LEAF_BITS: u32 = 29;
 
 /// The bits of an address that a process can have.
@@ -57,7 +61,9 @@ const OWNER_SHIFT: u32 = 16;
 #[repr(C)]
 struct Leaf {
     words: [AtomicU64; WORDS],
+    freed: [AtomicU64; WORDS],
     entries: [AtomicU32; ENTRIES],
+    units: [freed::Freed; ENTRIES],
 }
 
 /// A word of it for each leaf: 4 MiB, of which a page or two are ever touched.

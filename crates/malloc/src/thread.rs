@@ -3,32 +3,33 @@
 //! ```text
 //!   a thread's word --> Thread   [ magazine ] x MAGAZINES    what it hands out next
 //!                                [ ring     ] x CLASSES      its slabs with a free block
-//!                                [ told     ] --> slab --> slab ...   where others freed something
+//!                                [ told     ] --> unit --> unit ...   where others freed something
 //!
 //!   begins --> runs --its end--> idle --the next thread--> runs ...
 //! ```
 //!
 //! A block that is not in use stands in exactly one of two places: a magazine, or its slab's mask.
-//! One that another thread has freed is used until its owner collects it from the slab's remote
-//! mask. A record is never given back to the system, so whoever frees a block of another's may
+//! One that another thread has freed is used until its owner collects it from the ledger
+//! (`told.rs`). A record is never given back to the system, so whoever frees a block of another's may
 //! always tell its owner.
 //!
-//! Promises: what a thread does with its own slabs needs no lock and no atomic operation; a free of
-//! another's block is one, and two more if it is the first in its slab since the owner looked. A
+//! Promises: what a thread does with its own slabs needs no lock and no atomic operation. A
 //! thread's end gives back all that is free, and leaves the rest to the threads that come.
 //! Knows nothing of chunks, mappings or where core comes from.
+
+mod told;
 
 use core::cell::Cell;
 use core::ffi::c_void;
 use core::ptr;
 use core::sync::atomic::AtomicU64;
-use core::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use core::sync::atomic::Ordering::Relaxed;
 
 use morecore_heap::abort::broken;
 use morecore_heap::{CLASSES, Class, Core, Given, NoJournal, Offset, Slab, Slabs};
 
 use crate::arena::{self, Arena};
-use crate::ledger::{self, Look, Stamp};
+use crate::ledger::{self, Look, Stamp, freed};
 use crate::line::{abort_for, rightly};
 use crate::magazine::{Kind, MAGAZINES, Magazine, Waiting};
 use crate::shelf::Shelf;
@@ -52,12 +53,12 @@ const SLOW_MOST: u32 = 64;
 /// - `own`: all but `told` is used only by the thread that runs with this record; of an idle one,
 ///   only by who holds the arena.
 /// - `stamped`: the ledger has this record's stamp for its slabs, and for no others.
-/// - `told`: a slab is in the list of `told` from when somebody was the first to free a block of it
-///   remotely until the owner collects; meanwhile it is not empty.
+/// - `told`: a unit is in the list of `told` from when somebody else was the first to free a block
+///   in it until the owner collects; meanwhile its slab is not empty.
 #[repr(C, align(64))]
 pub(crate) struct Thread {
     magazines: [Magazine; MAGAZINES],
-    /// The slabs where others freed something, linked by their spare words. On a line with what
+    /// The units where others freed something, linked in the ledger. On a line with what
     /// each free reads, for each free reads it, and others write it seldom.
     told: AtomicU64,
     stamp: Cell<Stamp>,
@@ -90,9 +91,6 @@ impl Nobody {
         ptr::from_ref(&self.0).cast_mut()
     }
 }
-
-/// The spare word of a slab that links those in a list of `told`.
-const NEXT: u64 = 0;
 
 impl Thread {
     pub(crate) const fn new(stamp: Stamp) -> Self {
@@ -205,10 +203,10 @@ impl Thread {
     #[cold]
     #[inline(never)]
     pub(crate) fn give(&self, slab: Slab, class: Class, at: Offset) {
-        let place = rightly(slab.place(class, at));
+        rightly(slab.place(class, at));
         let bits = ledger::bits_of(at.0);
         let is_told = self.is_told();
-        let is_remote = is_told && slab.remote_mask(&core(), class, place.word) & place.bit != 0;
+        let is_remote = is_told && freed::is_freed(at);
         if is_remote || !bits.strike(at.0) {
             abort_for(&slab.twice(class, at));
         }
@@ -268,111 +266,7 @@ impl Thread {
 
     /// Is the block at `at`, of a slab that this record may or may not own, known to be free?
     pub(crate) fn is_free(slab: Slab, class: Class, at: Offset) -> bool {
-        let Ok(place) = slab.place(class, at) else { return false };
-        !ledger::is_used(at) || slab.remote_mask(&core(), class, place.word) & place.bit != 0
-    }
-
-    /// Tells the owner of a slab that something in it was freed.
-    ///
-    /// # Safety
-    /// - `owner` is a record that was made by [`Arena::thread`].
-    /// - The slab is in no such list: `give_remote` told the caller to tell, or it was just taken
-    ///   out of one.
-    pub(crate) unsafe fn tell(owner: *mut Self, slab: Slab, class: Class) {
-        // SAFETY: records are never given back.
-        let told = unsafe { &raw const (*owner).told };
-        // SAFETY: as above; this part of a record is atomic, for everyone.
-        let told = unsafe { &*told };
-        let mut first = told.load(Relaxed);
-        loop {
-            slab.spare(&core(), class, NEXT).store(first, Relaxed);
-            // Release pairs with the Acquire in `collect`: the link is seen with the slab.
-            match told.compare_exchange_weak(first, slab.begin().0, Release, Relaxed) {
-                Ok(_) => return,
-                Err(now) => first = now,
-            }
-        }
-    }
-
-    /// Puts what others freed in this record's slabs into their masks; `false`: nothing was.
-    fn collect(&self, mut arena: Option<&mut Arena>) -> bool {
-        self.slow.set(0);
-        if !self.is_told() {
-            return false;
-        }
-        // Acquire pairs with the Release in `tell`.
-        let mut next = self.told.swap(0, Acquire);
-        while next != 0 {
-            let slab = Slab::at(Offset(next));
-            let Some(class) = slab.class(&core()) else {
-                broken("told", slab.begin());
-            };
-            next = slab.spare(&core(), class, NEXT).load(Relaxed);
-            let owner = slab.owner(&core()).load(Relaxed);
-            if owner == self.name() {
-                self.collect_slab(arena.as_deref_mut(), slab, class);
-            } else {
-                // It was taken over after somebody had told this record.
-                // SAFETY: the owner word of a slab names a record, and the slab left our list.
-                unsafe {
-                    Self::tell(ptr::with_exposed_provenance_mut(owner as usize), slab, class);
-                }
-            }
-        }
-        true
-    }
-
-    /// Puts what others freed in one slab into its class's magazine, and what has no room there
-    /// into its mask; with the arena, all of it: then the thread gives back what it can.
-    fn collect_slab(&self, arena: Option<&mut Arena>, slab: Slab, class: Class) {
-        let magazine = self.magazine(class);
-        let mut room = if arena.is_some() { 0 } else { magazine.room_left() };
-        let mut became = Given::Kept;
-        slab.collect(&core(), class, |word, bits| {
-            let many = bits.count_ones() as usize;
-            if many <= room {
-                room -= many;
-                return self.take_back(magazine, slab, class, word, bits);
-            }
-            self.strike_all(slab, class, word, bits);
-            let given = self.slabs().return_word(&mut core(), slab, class, word, bits);
-            became = rightly(given);
-        });
-        if became == Given::Empty {
-            self.unseat(arena, slab, class);
-        }
-    }
-
-    /// Puts the blocks of one mask word, which others freed, into a magazine that has room.
-    fn take_back(&self, magazine: &Magazine, slab: Slab, class: Class, word: u64, bits: u64) {
-        let bytes = u64::from(class.shape().bytes);
-        let first = slab.block(class, word, 0).0;
-        let look = Look::at(first);
-        let is_one_leaf = look.covers(first + 64 * bytes);
-        let mut rest = bits;
-        magazine.lay(bits.count_ones() as usize, || {
-            let block = first + u64::from(rest.trailing_zeros()) * bytes;
-            rest &= rest.wrapping_sub(1);
-            let bits = if is_one_leaf { look.bits(block) } else { ledger::bits_of(block) };
-            if !bits.strike(block) {
-                // Its owner has freed it as well.
-                abort_for(&slab.twice(class, Offset(block)));
-            }
-            Waiting::new(block, bits)
-        });
-    }
-
-    /// Takes down of the blocks of one mask word that they are used no more.
-    fn strike_all(&self, slab: Slab, class: Class, word: u64, bits: u64) {
-        let mut rest = bits;
-        while rest != 0 {
-            let block = slab.block(class, word, u64::from(rest.trailing_zeros()));
-            rest &= rest - 1;
-            if !ledger::bits_of(block.0).strike(block.0) {
-                // Its owner has freed it as well.
-                abort_for(&slab.twice(class, block));
-            }
-        }
+        slab.place(class, at).is_ok() && (!ledger::is_used(at) || freed::is_freed(at))
     }
 
     /// Gives back all that waits in the magazines, and what others freed. The slabs of blocks in

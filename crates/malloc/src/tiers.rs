@@ -5,8 +5,8 @@
 //!              to 32 MiB: a chunk    above: a mapping
 //!
 //!   free       ledger -- own slab --> magazine
-//!              unit map -- slab of another's --> its remote mask
-//!                       -- chunks --> magazine, arena          (medium.rs)
+//!                     -- slab of another's --> the ledger's other page (ledger/freed.rs)
+//!              unit map -- chunks --> magazine, arena          (medium.rs)
 //!                       -- foreign --> mappings, or a misuse    (large.rs)
 //! ```
 //!
@@ -19,14 +19,15 @@ use core::ptr;
 use core::sync::atomic::Ordering::Relaxed;
 
 use morecore_heap::abort::broken;
-use morecore_heap::{Class, Offset, REQUEST_MOST, Region, Slab, Unit};
+use morecore_heap::{Class, Offset, REQUEST_MOST, Region, Slab, UNIT, Unit};
 use morecore_sys::{Errno, memory};
 
-use crate::arena::{self, Given};
+use crate::arena;
 use crate::clear;
 use crate::harden;
 use crate::large;
 use crate::ledger;
+use crate::ledger::freed::{Given, Page};
 use crate::life;
 use crate::line::{abort_for, rightly};
 use crate::local;
@@ -280,49 +281,52 @@ fn free_elsewhere(payload: *mut u8) {
 pub(crate) fn raw_free(payload: *mut u8) {
     let at = Offset(payload.addr() as u64);
     let unit = arena::units().entry(&core(), at);
-    let Some(class) = unit.class() else { return free_beyond(unit, at) };
-    let slab = slab_of(unit, at);
+    if !unit.is_slab() {
+        return free_beyond(unit, at);
+    }
     // SAFETY: a thread's word names a record that is this thread's, or one that stays empty.
     let thread = unsafe { &*local::thread() };
     // By `stamped` the ledger knows the slabs of those who have a stamp: this is none of theirs,
     // and its header, which its owner writes all the time, need not be looked at.
-    if !thread.has_stamp() && slab.owner(&core()).load(Relaxed) == thread.name() {
-        return thread.give(slab, class, at);
+    if !thread.has_stamp() && is_own(thread, at) {
+        return free_own(payload);
     }
-    free_remote(slab, class, at);
+    match Page::at(at).map_or(Given::Wrong, Page::give) {
+        Given::Done => {}
+        Given::Tell => tell_owner(at),
+        Given::Wrong => wrong_remote(at),
+    }
 }
 
-/// A block of another thread's slab goes back to it.
-#[inline(always)]
-fn free_remote(slab: Slab, class: Class, at: Offset) {
-    let given = match slab.try_place(class, at) {
-        Some(place) if ledger::is_used(at) => slab.give_remote_place(&core(), class, place),
-        _ => None,
-    };
-    match given {
-        Some(false) => {}
-        Some(true) => tell_owner(slab, class),
-        None => wrong_remote(slab, class, at),
-    }
+/// Is the block at `at` in a slab of this record?
+#[cold]
+#[inline(never)]
+fn is_own(thread: &Thread, at: Offset) -> bool {
+    let slab = arena::units().slab_of(&core(), at);
+    slab.is_some_and(|(slab, _)| slab.owner(&core()).load(Relaxed) == thread.name())
 }
 
 /// The end of a process that freed what is no block in use of another thread's slab.
 #[cold]
 #[inline(never)]
-fn wrong_remote(slab: Slab, class: Class, at: Offset) {
-    rightly(slab.place(class, at));
-    abort_for(&slab.twice(class, at));
+fn wrong_remote(at: Offset) {
+    if let Some((slab, class)) = arena::units().slab_of(&core(), at) {
+        rightly(slab.place(class, at));
+        abort_for(&slab.twice(class, at));
+    }
+    broken("stamped", at);
 }
 
-/// Tells the owner of a slab that something in it was freed, which `give_remote_place` asks for.
+/// Tells the owner of a slab that something in the unit of `at` was freed, which `give` asks for.
 #[cold]
 #[inline(never)]
-fn tell_owner(slab: Slab, class: Class) {
+fn tell_owner(at: Offset) {
+    let Some((slab, _)) = arena::units().slab_of(&core(), at) else { broken("stamped", at) };
     // Relaxed: the owner of a slab in which a block is used changes only when its thread is gone,
     // and whoever reads the old name tells another, who passes it on.
     let owner = ptr::with_exposed_provenance_mut(slab.owner(&core()).load(Relaxed) as usize);
     // SAFETY: the owner word of a slab names a record, and we were told to tell.
-    unsafe { Thread::tell(owner, slab, class) };
+    unsafe { Thread::tell(owner, at.align_down(UNIT)) };
 }
 
 /// A payload beyond the small tier.
@@ -353,7 +357,7 @@ fn allocate_zeroed_beyond(bytes: u64) -> *mut u8 {
 
 /// What the tiers beyond the small one give. Before they refuse, what is kept for later goes back
 /// to the system, for it may have no more than that.
-fn given_beyond(bytes: u64, align: u64) -> Option<Given> {
+fn given_beyond(bytes: u64, align: u64) -> Option<arena::Given> {
     if bytes > REQUEST_MOST || align > REQUEST_MOST {
         return None;
     }
@@ -389,7 +393,7 @@ fn small_bytes(slab: Slab, class: Class, at: Offset) -> u64 {
 /// The slab of an address, of which the unit map says `unit`.
 #[inline(always)]
 fn slab_of(unit: Unit, at: Offset) -> Slab {
-    Slab::at(at.align_down(morecore_heap::UNIT) - unit.back() * morecore_heap::UNIT)
+    Slab::at(at.align_down(UNIT) - unit.back() * UNIT)
 }
 
 /// What the hardened heap gave; if that is null, C wants to know why.
