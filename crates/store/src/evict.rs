@@ -23,6 +23,7 @@ use morecore_heap::Offset;
 
 use crate::atomic::Relaxed;
 use crate::bucket::Bucket;
+use crate::expire::Late;
 use crate::grow::{Lacking, ROOM_BYTES};
 use crate::layout::{WORD, header, shard, slot};
 use crate::pick::Victim;
@@ -110,7 +111,7 @@ impl Session {
 
     /// Drops something; false if there is nothing, or nothing that would help.
     fn make_room(&mut self, bytes: u64, search: &mut Search) -> Result<bool, Error> {
-        if self.expire_some(DUES_FIRST, true)? != 0 {
+        if self.expire_some(DUES_FIRST, Late::Not)? != 0 {
             return Ok(true);
         }
         let heap_bytes = self.plan.bytes - self.plan.heap_at;

@@ -7,14 +7,16 @@
 //!
 //! A due is at most [`LATE_MOST_MS`] behind the first expiry of its stretch. When it comes, all of
 //! the stretch that has expired goes, and the next due is when some more will have: when eight
-//! have, or when the first is late enough. So each look at a group finds eight, or is the only one
-//! in a while; what it costs is in proportion to what expires, and never to what is there.
+//! have within [`SOON_MS`], or when the first is late enough. So each look at a group finds eight,
+//! or is the only one in a while; what it costs is in proportion to what expires, and never to what
+//! is there.
 //!
 //! ```text
 //!   due   unix ms 63 | is `LATE_MOST_MS` behind the first expiry     0 = nothing expires here
 //! ```
 //!
-//! Whoever needs room does not wait for the first to be late.
+//! Whoever needs room does not wait for the first to be late, and `tidy`, which has the time and a
+//! bound on its looks, waits for [`SOON_MS`] only: what is counted is hardly ever behind.
 //!
 //! Who looks: every writer now and then, at a few dues; `tidy`, at many; and whoever needs room,
 //! before anything else is dropped.
@@ -34,8 +36,27 @@ use crate::table::{Group, directory_of, group_of};
 /// How long after the first expiry of a stretch it is looked at, at the latest.
 pub(crate) const LATE_MOST_MS: u64 = 10_000;
 
+/// How long after the first expiry who tidies looks, as far as it has looks to spend: no longer
+/// than people take for at once.
+pub(crate) const SOON_MS: u64 = 1000;
+
 /// How many expiries are waited for before that: so many make a look at a group worth it.
 const BATCH: usize = 8;
+
+/// Stretches that are mostly of the same group: who has looked at one passes the others by, which
+/// it has been through as well.
+const NEIGHBOURS: u64 = 8;
+
+/// How late after the first expiry of a stretch it is looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Late {
+    /// At once.
+    Not,
+    /// [`SOON_MS`].
+    Soon,
+    /// [`LATE_MOST_MS`].
+    Most,
+}
 
 impl Session {
     /// An entry of `hash` is about to expire at `expiry` (0 = never); its shard is held.
@@ -52,12 +73,11 @@ impl Session {
     }
 
     /// Looks at the next `dues` dues, and drops what has expired in at most `most` stretches that
-    /// are due; returns how many bytes that were. It waits for nobody. When it is urgent, a stretch
-    /// is due as soon as its first entry has expired.
+    /// are due when they are so late; returns how many bytes that were. It waits for nobody.
     pub(crate) fn expire_some(
         &mut self,
         (dues, most): (u64, u32),
-        is_urgent: bool,
+        late: Late,
     ) -> Result<u64, Error> {
         let first = self.view.word(header::DUE_HAND_AT).fetch_add(dues, Relaxed);
         let (mut dropped, mut looks, mut now) = (0, 0, None);
@@ -65,14 +85,18 @@ impl Session {
             let number = first.wrapping_add(step) % self.plan.dues;
             let due = Due(self.view.word(self.plan.due_at(number)).load(Relaxed));
             // The time is asked for only where something will expire at all.
-            let has_come = !due.is_none()
-                && due.comes_at(is_urgent) <= *now.get_or_insert_with(|| self.now_ms());
+            let has_come =
+                !due.is_none() && due.comes_at(late) <= *now.get_or_insert_with(|| self.now_ms());
             if !has_come {
                 continue;
             }
             dropped += self.expire_stretch(number)?;
             looks += 1;
             if looks == most {
+                // The others are next, before these again.
+                let done = (step + 1).max(NEIGHBOURS);
+                let left = dues.saturating_sub(done);
+                self.view.word(header::DUE_HAND_AT).fetch_sub(left, Relaxed);
                 break;
             }
         }
@@ -162,8 +186,13 @@ impl Due {
         self.0 >> 1
     }
 
-    fn comes_at(self, is_urgent: bool) -> u64 {
-        let early = if is_urgent && self.0 & 1 == 1 { LATE_MOST_MS } else { 0 };
+    fn comes_at(self, late: Late) -> u64 {
+        let early = match late {
+            _ if self.0 & 1 == 0 => 0,
+            Late::Not => LATE_MOST_MS,
+            Late::Soon => LATE_MOST_MS - SOON_MS,
+            Late::Most => 0,
+        };
         self.ms().saturating_sub(early)
     }
 
@@ -196,7 +225,9 @@ impl NextDue {
         let late = Due::late(self.first[0]);
         match self.count {
             0 => Due::NONE,
-            BATCH if self.first[BATCH - 1] < late.ms() => Due(self.first[BATCH - 1] << 1),
+            BATCH if self.first[BATCH - 1] <= self.first[0] + SOON_MS => {
+                Due(self.first[BATCH - 1] << 1)
+            }
             _ => late,
         }
     }
@@ -210,8 +241,11 @@ mod tests {
         let mut next = NextDue::default();
         expiries.iter().for_each(|&expiry| next.add(expiry));
         assert_eq!(next.due().ms(), due, "{expiries:?}");
-        let urgent = if due < 1000 { due } else { due - LATE_MOST_MS };
-        assert_eq!(next.due().comes_at(true), urgent, "{expiries:?}");
+        let first = if due < LATE_MOST_MS { due } else { due - LATE_MOST_MS };
+        let soon = if due < LATE_MOST_MS { due } else { first + SOON_MS };
+        assert_eq!(next.due().comes_at(Late::Not), first, "{expiries:?}");
+        assert_eq!(next.due().comes_at(Late::Soon), soon, "{expiries:?}");
+        assert_eq!(next.due().comes_at(Late::Most), due, "{expiries:?}");
     }
 
     #[test]
@@ -220,6 +254,7 @@ mod tests {
         check(&[70, 50, 60], 50 + LATE_MOST_MS);
         check(&[8, 7, 6, 5, 4, 3, 2, 1], 8);
         check(&[9, 8, 7, 6, 5, 4, 3, 2, 1, 10], 8);
-        check(&[1, 2, 3, 4, 5, 6, 7, 90_000], 1 + LATE_MOST_MS);
+        check(&[1, 2, 3, 4, 5, 6, 7, 1001], 1001);
+        check(&[1, 2, 3, 4, 5, 6, 7, 1002], 1 + LATE_MOST_MS);
     }
 }

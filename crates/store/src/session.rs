@@ -24,6 +24,7 @@ use morecore_heap::{Core, UndoLog};
 use morecore_sys::clock;
 
 use crate::atomic::{Acquire, Relaxed, Release, fence};
+use crate::expire::Late;
 use crate::hold::Hold;
 use crate::layout::{Plan, header, shard, slot};
 use crate::lease::Seat;
@@ -269,7 +270,7 @@ impl Session {
         self.changes = self.changes.wrapping_add(1);
         if self.changes.is_multiple_of(CHANGES_PER_DUES) {
             let turn = Turn(self);
-            turn.0.expire_some(DUES, false)?;
+            turn.0.expire_some(DUES, Late::Most)?;
             turn.0.give_back(1)?;
         }
         Ok(())

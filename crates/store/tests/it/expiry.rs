@@ -7,7 +7,7 @@ use crate::{ALWAYS, chance, prove};
 /// When all begins, in unix milliseconds.
 const BEGIN_MS: u64 = 1_790_000_000_000;
 
-/// How long after an expiry its entry is gone at the latest, when somebody tidies or writes.
+/// How long after an expiry its entry is gone at the latest, when somebody writes.
 const LATE_MS: u64 = 10_000;
 
 fn store(memory_bytes: u64, evict: Evict) -> Store {
@@ -73,6 +73,51 @@ fn to_tidy_drops_what_has_expired_and_nothing_else() {
     assert_eq!(store.len(), 50_000 - count);
     prove(&mut store);
     eprintln!("{count} of 50000 had expired: gone after {calls} calls");
+}
+
+#[test]
+fn what_has_expired_is_counted_for_hardly_more_than_a_second_where_somebody_tidies() {
+    /// A server tidies so many times a second.
+    const CALLS: u64 = 10;
+    let mut store = store(64 << 20, Evict::Policy);
+    // A second's worth for each group, and fewer than eight in any second.
+    for number in 0..60_000_u32 {
+        let at = BEGIN_MS + 1 + u64::from(number) % 60_000;
+        store.set(&number.to_le_bytes(), b"v", &expiring(at)).unwrap();
+    }
+    let mut most = 0;
+    for call in 0..70 * CALLS {
+        let now = BEGIN_MS + call * 1000 / CALLS;
+        store.set_now(Some(now));
+        store.tidy().unwrap();
+        let alive = 60_000_u64.saturating_sub(now - BEGIN_MS);
+        most = most.max(store.len() - alive);
+    }
+    eprintln!("at most {most} were counted that had expired, of 1000 a second");
+    assert!(most <= 1500, "{most}");
+    assert_eq!(store.len(), 0);
+    prove(&mut store);
+}
+
+#[test]
+fn more_than_there_is_time_for_is_gone_through_in_turn() {
+    let mut store = store(1 << 30, Evict::Policy);
+    for number in 0..1_000_000_u32 {
+        store.set(&number.to_le_bytes(), b"v", &expiring(BEGIN_MS + 1)).unwrap();
+        // One in each stretch that expires again and again keeps the first of them due.
+        if number % 64 == 0 {
+            let at = BEGIN_MS + 2000 + u64::from(number) % 100_000;
+            store.set(&(number | 1 << 31).to_le_bytes(), b"v", &expiring(at)).unwrap();
+        }
+    }
+    let mut calls = 0;
+    while store.stat().expired < 1_000_000 {
+        calls += 1;
+        store.set_now(Some(BEGIN_MS + 2000 + 100 * calls));
+        store.tidy().unwrap();
+        assert!(calls < 2000, "{:?}", store.stat());
+    }
+    eprintln!("a million were gone after {calls} calls");
 }
 
 #[test]
