@@ -139,6 +139,9 @@ impl Session {
         let Some(group) = group_of(&self.view, &self.plan, hash)? else {
             return self.found_group(directory, hash, lacking).map(|()| true);
         };
+        if group.depth > directory.depth {
+            return Err(Error::Damaged { what: "a group deeper than its directory", at: group.at });
+        }
         if group.lines() < LINES_SPLIT || group.depth >= DEPTH_MOST {
             return self.enlarge(directory, &group, hash, lacking);
         }
