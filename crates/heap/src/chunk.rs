@@ -150,6 +150,13 @@ impl Chunk {
         self.end() - WORD
     }
 
+    /// Takes in the chunk behind it. A damaged one may say any size: then so does the whole, and
+    /// its last tag is a wild place.
+    #[inline(always)]
+    pub(crate) fn absorb(&mut self, after: Self) {
+        self.bytes = self.bytes.saturating_add(after.bytes);
+    }
+
     /// Writes both its tags.
     #[inline(always)]
     pub(crate) fn set_used<J: Journal>(self, core: &mut Core<J>) {

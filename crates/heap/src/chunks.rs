@@ -132,14 +132,14 @@ impl Chunks {
         let mut whole = chunk;
         if chunk.bytes < request.bytes {
             let Some(after) = chunk.free_after(core) else { return Ok(false) };
-            if chunk.bytes + after.bytes < request.bytes {
+            if chunk.bytes.saturating_add(after.bytes) < request.bytes {
                 return Ok(false);
             }
             self.leave_bins(core, after);
             // Both tags between the two become payload, which is written unlogged.
             core.keep(chunk.last_tag());
             core.write(after.begin, 0);
-            whole.bytes += after.bytes;
+            whole.absorb(after);
         }
         let kept = Chunk { bytes: request.bytes, ..chunk };
         self.split_tail(core, whole, kept);
@@ -225,7 +225,7 @@ impl Chunks {
         if let Some(after) = chunk.free_after(core) {
             self.leave_bins(core, after);
             core.write(after.begin, 0);
-            whole.bytes += after.bytes;
+            whole.absorb(after);
         }
         if let Some(before) = chunk.free_before(core) {
             self.leave_bins(core, before);

@@ -39,6 +39,9 @@ pub const CACHE_LINE: u64 = 64;
 const _: () = assert!(UNIT.is_multiple_of(GRANULE));
 
 /// A place in a heap: its distance from the base in bytes; 0 = none.
+///
+/// Arithmetic wraps: what a damaged heap says leads to a wild place, and that is found out where an
+/// offset becomes a pointer ([`Core::pointer`](crate::Core::pointer)), by every build alike.
 #[repr(transparent)]
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Offset(pub u64);
@@ -65,7 +68,7 @@ impl Offset {
     #[inline(always)]
     #[must_use]
     pub const fn align_up(self, align: u64) -> Self {
-        Self(align_up(self.0, align))
+        Self(self.0.wrapping_add(align - 1) & !(align - 1))
     }
 
     /// The last multiple of `align`, a power of two, up to here.
@@ -79,7 +82,7 @@ impl Offset {
     #[inline(always)]
     #[must_use]
     pub const fn word(self, index: u64) -> Self {
-        Self(self.0 + index * WORD)
+        Self(self.0.wrapping_add(index.wrapping_mul(WORD)))
     }
 }
 
@@ -94,7 +97,7 @@ impl Add<u64> for Offset {
     type Output = Self;
     #[inline(always)]
     fn add(self, bytes: u64) -> Self {
-        Self(self.0 + bytes)
+        Self(self.0.wrapping_add(bytes))
     }
 }
 
@@ -102,7 +105,7 @@ impl Sub<u64> for Offset {
     type Output = Self;
     #[inline(always)]
     fn sub(self, bytes: u64) -> Self {
-        Self(self.0 - bytes)
+        Self(self.0.wrapping_sub(bytes))
     }
 }
 
@@ -110,7 +113,7 @@ impl Sub for Offset {
     type Output = u64;
     #[inline(always)]
     fn sub(self, earlier: Self) -> u64 {
-        self.0 - earlier.0
+        self.0.wrapping_sub(earlier.0)
     }
 }
 

@@ -27,6 +27,21 @@ const NAP: Duration = Duration::from_millis(1);
 /// every order of steps, so for it one look says as much.
 const SPINS: u32 = if cfg!(loom) { 1 } else { 100 };
 
+/// What one look at a hold counts for at most: it takes a nap, and some more on a busy machine. Who
+/// was stopped together with the owner, as a container is, did not wait all that time.
+const LOOK_MOST: Duration = Duration::from_millis(100);
+
+/// How long somebody has waited for a hold, looking at it again and again.
+#[derive(Debug, Default)]
+pub(crate) struct Waited(pub(crate) Duration);
+
+impl Waited {
+    /// Counts one look, and how long it took.
+    pub(crate) fn add(&mut self, look: Duration) {
+        self.0 += look.min(LOOK_MOST);
+    }
+}
+
 /// The word of a hold.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Hold<'a>(pub(crate) &'a AtomicU32);
@@ -114,6 +129,14 @@ mod tests {
         assert_eq!((hold.owner(), hold.take_within_nap(8)), (None, Ok(())));
         hold.free_of(8);
         assert_eq!(hold.owner(), None);
+    }
+
+    #[test]
+    fn who_was_stopped_together_with_the_owner_has_not_waited() {
+        let mut waited = Waited::default();
+        waited.add(NAP);
+        waited.add(Duration::from_secs(60));
+        assert_eq!(waited.0, NAP + LOOK_MOST);
     }
 
     #[test]

@@ -44,6 +44,9 @@ impl Mapping {
         // Who only looks is no participant; a key of 0 is that of a segment which was removed.
         let has_seats = !read_only && key != 0;
         let seats = if has_seats { semaphore::find(key).ok() } else { None };
+        // A segment that was removed meanwhile has no key any more, and the set may be that of the
+        // next one: nobody of ours sits there.
+        let seats = if segment::stat(id)?.key == key { seats } else { None };
         Ok(Self { base, bytes, backing: Backing::Segment(seats) })
     }
 
@@ -91,6 +94,19 @@ impl Mapping {
         match &self.backing {
             Backing::File(file) | Backing::Memory(file) => Some(file),
             Backing::Segment(_) | Backing::Inherited | Backing::Borrowed => None,
+        }
+    }
+
+    /// Whether the kernel tells this user which pages of it are in memory: not of a file that only
+    /// others may write.
+    /// Source: mincore(2), since Linux 5.0.
+    pub(crate) fn tells_what_is_resident(&self) -> bool {
+        match &self.backing {
+            Backing::File(file) | Backing::Memory(file) => {
+                file::open_again(file, Access::Write).is_ok()
+            }
+            // Every segment's memory is the kernel's own file, which anybody may write who has it.
+            Backing::Segment(_) | Backing::Inherited | Backing::Borrowed => true,
         }
     }
 

@@ -8,8 +8,9 @@
 //! process can die before it or after it, but not in the middle.
 //!
 //! Promises: `is_dead` is true only if the process runs no more. A process of another pid namespace
-//! counts as alive, for its number means nothing here; and one of another time namespace, for its
-//! start time does not.
+//! counts as alive, for its number means nothing here; one of another time namespace, for its
+//! start time does not; and one whose number was used again within the tick that it began in. Of
+//! those `presence.rs` tells.
 //! Source: proc_pid_stat(5); a pid is below 2^22 (PID_MAX_LIMIT in the kernel).
 
 use std::sync::OnceLock;

@@ -8,9 +8,9 @@
 //!   leaving   our turn --> identity = 0 --> the last one closes the file --> rise
 //! ```
 //!
-//! A number and a start time tell who is gone within a namespace (`participant.rs`). This tells it
-//! of everybody else. Turns, by a lock on byte 0, are for files: who comes first and who leaves
-//! last must be one.
+//! A number and a start time tell who is gone within a namespace (`participant.rs`), unless the
+//! number was used again within a tick of the clock. This tells it of everybody. Turns, by a lock on
+//! byte 0, are for files: who comes first and who leaves last must be one.
 //!
 //! Promises: who has sat down is there until it rises or ends. Where a set of semaphores could not
 //! be made, everybody of another namespace counts as there.
@@ -66,8 +66,13 @@ impl Presence {
     pub(crate) fn sit(&self, slot: u64) -> bool {
         match self {
             Presence::Locks(file) => matches!(file::try_lock(file, TURN_AT + 1 + slot), Ok(true)),
-            // A set that was removed with its segment keeps nobody from what is still attached.
-            Presence::Seats(set) => !matches!(semaphore::sit(*set, slot as u32), Ok(false)),
+            // A set that was removed with its segment keeps nobody from what is still attached, and
+            // tells of nobody that he is gone. Who cannot sit for another reason would count as
+            // gone, and must not take part.
+            Presence::Seats(set) => match semaphore::sit(*set, slot as u32) {
+                Ok(has_sat) => has_sat,
+                Err(failed) => [EIDRM, EINVAL].contains(&failed.errno.0),
+            },
         }
     }
 
@@ -111,6 +116,10 @@ impl Presence {
         self.rise(slot);
     }
 }
+
+/// errno(3): removed; and what semop(2) says of a number that no set has any more.
+const EIDRM: i32 = 43;
+const EINVAL: i32 = 22;
 
 fn take_turn(file: &Descriptor) -> Result<(), Error> {
     let begin = Instant::now();

@@ -243,6 +243,27 @@ mod tests {
     }
 
     #[test]
+    fn a_number_that_was_used_again_within_a_tick_is_told_by_its_seat() {
+        let how = Create { memory_bytes: 1 << 20, ..Create::default() };
+        let mut store = Store::memfd(&how).unwrap();
+        let (view, plan) = (store.session.view, store.session.plan);
+        // Somebody of our own number and start time has died in a slot, and nobody sits there. In
+        // another one we sit ourselves, by another opening, as a second session of ours does.
+        let own = store.session.me.identity.0;
+        let ours = Presence::begin(&store.session.mapping).unwrap().unwrap();
+        ours.end_turn().unwrap();
+        assert!(ours.sit(THEIRS));
+        view.store(plan.slot_at(DEAD) + slot::IDENTITY, own);
+        view.store(plan.slot_at(THEIRS) + slot::IDENTITY, own);
+        view.store(plan.shard_at(0) + shard::HOLD, DEAD + 1);
+        store.set(b"k", b"v", &crate::Set::default()).unwrap();
+        store.tidy().unwrap();
+        assert_eq!(view.load(plan.slot_at(DEAD) + slot::IDENTITY), 0);
+        assert_eq!(view.load(plan.shard_at(0) + shard::HOLD), 0);
+        assert_eq!(view.load(plan.slot_at(THEIRS) + slot::IDENTITY), own);
+    }
+
+    #[test]
     fn a_rescuer_of_another_namespace_is_dead_when_it_sits_nowhere() {
         check(false, None, true);
         check(true, None, true);

@@ -24,8 +24,12 @@ use morecore_heap::{Core, UndoLog};
 use morecore_sys::clock;
 
 use crate::atomic::{Acquire, Relaxed, Release, fence};
+<<<<<<< HEAD
 use crate::expire::Late;
 use crate::hold::Hold;
+=======
+use crate::hold::{Hold, Waited};
+>>>>>>> 57be121 (wip)
 use crate::layout::{Plan, header, shard, slot};
 use crate::lease::Seat;
 use crate::mapping::{Backing, Mapping};
@@ -196,7 +200,8 @@ impl Session {
     }
 
     /// Whether the owner of a slot surely runs no more. What its number cannot tell, because it is
-    /// of another namespace, its lock can.
+    /// of another namespace, or was used again within the tick that its first owner began in, its
+    /// seat can.
     pub(crate) fn is_gone(&self, slot: u64, owner: Identity) -> bool {
         let presence = self.seat.as_ref().and_then(|seat| seat.presence.as_ref());
         self.is_gone_as(presence, slot, owner)
@@ -209,8 +214,8 @@ impl Session {
         slot: u64,
         owner: Identity,
     ) -> bool {
-        self.me.knows_dead(owner)
-            || self.me.is_foreign(owner) && presence.is_some_and(|own| own.is_gone(slot))
+        let has_risen = |own: &Presence| !owner.is_nobody() && own.is_gone(slot);
+        self.me.knows_dead(owner) || presence.is_some_and(has_risen)
     }
 
     /// Leaves: what is claimed is freed, and then the slot. What the dead claim is left to whoever
@@ -329,9 +334,9 @@ impl Session {
 
     #[cold]
     fn wait_for(&mut self, at: u64) -> Result<(), Error> {
-        let begin = Instant::now();
-        let mut is_counted = false;
+        let (mut waited, mut is_counted) = (Waited::default(), false);
         loop {
+            let begin = Instant::now();
             let hold = Hold(self.view.half_word(at));
             let owner = match hold.take_within_nap(self.slot) {
                 Ok(()) => return Ok(()),
@@ -347,14 +352,14 @@ impl Session {
                 return Err(Error::Damaged { what: "a hold of no participant", at });
             }
             self.recover_if_dead(owner)?;
-            let waited = begin.elapsed();
-            if waited > LONG_WAIT && !is_counted {
+            waited.add(begin.elapsed());
+            if waited.0 > LONG_WAIT && !is_counted {
                 self.view.word(header::LONG_WAITS_AT).fetch_add(1, Relaxed);
                 is_counted = true;
             }
-            if waited > WAIT_MOST {
+            if waited.0 > WAIT_MOST {
                 let by_pid = self.identity_of(owner).pid();
-                return Err(Error::Held { by_pid, ms: waited.as_millis() as u64 });
+                return Err(Error::Held { by_pid, ms: waited.0.as_millis() as u64 });
             }
         }
     }
@@ -405,7 +410,7 @@ impl Session {
         for &shard in &self.open {
             let version = self.view.word(self.plan.shard_at(shard) + shard::VERSION);
             // Release pairs with the Acquire of readers: they see the change whole.
-            version.store((version.load(Relaxed) | 1) + 1, Release);
+            version.store((version.load(Relaxed) | 1).wrapping_add(1), Release);
         }
         self.open.clear();
     }
@@ -422,7 +427,7 @@ impl Session {
     /// Lets go of the heap.
     pub(crate) fn let_go_heap(&mut self) {
         let version = self.view.word(header::HEAP_VERSION_AT);
-        version.store((version.load(Relaxed) | 1) + 1, Release);
+        version.store((version.load(Relaxed) | 1).wrapping_add(1), Release);
         self.is_heap_held = false;
         Hold(self.view.half_word(header::HEAP_HOLD_AT)).let_go();
     }

@@ -71,7 +71,7 @@ fn hold_all(session: &mut Session) -> Result<(), Error> {
     session.hold_heap()?;
     // Who holds the heap makes its version odd; nothing is under way all the same.
     let version = header::HEAP_VERSION_AT;
-    session.view.store(version, session.view.load(version) + 1);
+    session.view.store(version, session.view.load(version).wrapping_add(1));
     Ok(())
 }
 
