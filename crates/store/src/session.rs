@@ -24,12 +24,8 @@ use morecore_heap::{Core, UndoLog};
 use morecore_sys::clock;
 
 use crate::atomic::{Acquire, Relaxed, Release, fence};
-<<<<<<< HEAD
 use crate::expire::Late;
-use crate::hold::Hold;
-=======
 use crate::hold::{Hold, Waited};
->>>>>>> 57be121 (wip)
 use crate::layout::{Plan, header, shard, slot};
 use crate::lease::Seat;
 use crate::mapping::{Backing, Mapping};
