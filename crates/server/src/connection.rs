@@ -3,6 +3,7 @@
 //! ```text
 //!              receive                                       output, sent
 //!   socket ---> input --language--> command --execute--> reply --> output ---> socket
+//!     `--------> filling (a long value, where it will stand)         ^-- leases of long values
 //!
 //!   open --the client ends--> finishing --all answered and sent--> over
 //!     |--QUIT, a protocol error--> closing --all sent-------------> over
@@ -19,13 +20,18 @@
 use morecore_wire::Version;
 
 mod ahead;
+mod filling;
 mod language;
+mod output;
 
 pub(crate) use self::ahead::Ahead;
 use self::ahead::Input;
+use self::filling::Filling;
+use self::output::Output;
+pub(crate) use self::output::{Leased, Lent};
 use crate::caller::Caller;
 use crate::clients::Place;
-use crate::connection::language::{Language, Step};
+use crate::connection::language::{Ended, Language, Step};
 use crate::desk::{Desk, Spares};
 use crate::execute::After;
 use crate::shared::Shared;
@@ -54,15 +60,24 @@ const SHOWN_BYTES_LEAST: usize = 16 << 10;
 /// silent ones does so once a second.
 const TOUCH_MS_LEAST: u64 = 500;
 
+/// Bytes that are read of a command before its long value, where one long value came before: as
+/// much as the command needs with a key of usual length. What is read of the value with it is
+/// copied once more.
+const HEAD_BYTES: usize = 512;
+
 /// One client's side of the talk, and ours.
 pub(crate) struct Connection {
     caller: Caller,
     language: Language,
     /// What came and is not executed yet.
     input: Vec<u8>,
-    /// Replies; those before `sent` are gone.
-    output: Vec<u8>,
-    sent: usize,
+    /// A long value on its way; while there is one, `input` is empty.
+    filling: Option<Filling>,
+    /// How many bytes came by [`Self::fill`] since the last [`Self::receive`].
+    filled_bytes: usize,
+    /// Whether the last command was one of a long value: then the next may be, too.
+    is_filling_often: bool,
+    output: Output,
     /// How many bytes of replies others see waiting.
     shown_bytes: usize,
     /// Whether commands wait in `input` for room in the output.
@@ -91,8 +106,10 @@ impl Connection {
             language: Language::new(&shared.options, &caller),
             caller,
             input: Vec::new(),
-            output: Vec::new(),
-            sent: 0,
+            filling: None,
+            filled_bytes: 0,
+            is_filling_often: false,
+            output: Output::default(),
             shown_bytes: 0,
             is_put_off: false,
             is_paused: false,
@@ -108,7 +125,7 @@ impl Connection {
         (self.is_put_off, self.is_paused) = (false, false);
         let is_late = self.has_output();
         self.make_room(spares);
-        let unsent = self.output.len();
+        let unsent = self.output.bytes.len();
         if self.input.is_empty() {
             let done = self.execute(bytes, desk);
             self.keep(&bytes[done..], spares);
@@ -121,9 +138,33 @@ impl Connection {
         }
         desk.tell_gathered(&self.caller);
         self.tidy(spares);
-        desk.counts.in_bytes += bytes.len() as u64;
-        desk.counts.out_bytes += (self.output.len() - unsent) as u64;
+        desk.counts.in_bytes += (bytes.len() + std::mem::take(&mut self.filled_bytes)) as u64;
+        desk.counts.out_bytes += self.output.appended(unsent) as u64;
         self.publish(is_late, desk.now_ms);
+    }
+
+    /// Where the next bytes belong, if they are part of a long value that is on its way; and how
+    /// many bytes behind it are worth reading with it.
+    pub(crate) fn room(&mut self) -> (&mut [u8], usize) {
+        let behind = if self.is_filling_often { HEAD_BYTES } else { usize::MAX };
+        match &mut self.filling {
+            Some(filling) => (filling.room(), behind),
+            None => (&mut [], behind),
+        }
+    }
+
+    /// Whether the next bytes are better received where they belong than elsewhere.
+    pub(crate) const fn is_filling_often(&self) -> bool {
+        self.is_filling_often
+    }
+
+    /// Takes note that so many bytes were received into [`Self::room`]. What came behind them is to
+    /// be received, too, also if it is nothing.
+    pub(crate) fn fill(&mut self, count: usize) {
+        if let Some(filling) = &mut self.filling {
+            filling.fill(count);
+            self.filled_bytes += count;
+        }
     }
 
     /// Takes what others have said to the client; one that is too far behind is cut off.
@@ -136,10 +177,10 @@ impl Connection {
         }
         let is_late = self.has_output();
         self.make_room(spares);
-        let unsent = self.output.len();
-        self.caller.hear(&messages, &mut self.output);
-        desk.counts.out_bytes += (self.output.len() - unsent) as u64;
-        if self.caller.is_behind(self.output.len() - self.sent, desk.now_ms) {
+        let unsent = self.output.bytes.len();
+        self.caller.hear(&messages, &mut self.output.bytes);
+        desk.counts.out_bytes += (self.output.bytes.len() - unsent) as u64;
+        if self.caller.is_behind(self.output.len(), desk.now_ms) {
             self.abandon();
         }
         self.count_buffers();
@@ -173,24 +214,39 @@ impl Connection {
     pub(crate) fn abandon(&mut self) {
         self.phase = Phase::Over;
         self.output.clear();
-        self.sent = 0;
+        self.filling = None;
     }
 
-    /// Returns what is to be sent.
-    pub(crate) fn output(&self) -> &[u8] {
-        &self.output[self.sent..]
+    /// Calls `send` with what is to be sent, piece by piece: it says how much of it was.
+    #[inline]
+    pub(crate) fn send<R>(&self, send: impl FnOnce(&[&[u8]]) -> R) -> R {
+        self.output.send(send)
+    }
+
+    /// How much is to be sent.
+    pub(crate) const fn output_bytes(&self) -> usize {
+        self.output.len()
+    }
+
+    /// What is to be sent, if it is all in one piece.
+    pub(crate) fn whole_output(&self) -> Option<&[u8]> {
+        self.output.whole()
+    }
+
+    /// Takes note that the socket takes no more for now. Returns whether that changed what is to be
+    /// sent.
+    pub(crate) fn keep_output(&mut self) -> bool {
+        self.output.keep()
     }
 
     /// Takes note that so many bytes of the output were sent.
     pub(crate) fn sent(&mut self, count: usize, spares: &mut Spares) {
-        self.sent += count;
-        if self.sent == self.output.len() {
-            self.sent = 0;
-            self.output.clear();
-            spares.take_back_output(std::mem::take(&mut self.output));
+        self.output.take_away(count);
+        if self.output.is_empty() {
+            self.output.give_back(spares);
             self.count_buffers();
         }
-        let unsent = self.output.len() - self.sent;
+        let unsent = self.output.len();
         if unsent != self.shown_bytes {
             self.shown_bytes = unsent;
             self.caller.place.about().unsent_bytes = unsent;
@@ -207,7 +263,7 @@ impl Connection {
 
     /// Whether anything is to be sent.
     pub(crate) const fn has_output(&self) -> bool {
-        self.sent < self.output.len()
+        !self.output.is_empty()
     }
 
     /// Whether it takes more input now.
@@ -217,7 +273,7 @@ impl Connection {
 
     /// Whether a command has begun that is not whole, and more of it is taken.
     pub(crate) fn has_begun(&self) -> bool {
-        !self.input.is_empty() && self.is_receptive()
+        (!self.input.is_empty() || self.filling.is_some()) && self.is_receptive()
     }
 
     /// Whether commands were put off that can be executed now: [`Connection::receive`] nothing.
@@ -241,9 +297,9 @@ impl Connection {
     }
 
     /// Gives its buffers back: the talk is over.
-    pub(crate) fn give_back(self, spares: &mut Spares) {
+    pub(crate) fn give_back(mut self, spares: &mut Spares) {
         spares.take_back_input(self.input);
-        spares.take_back_output(self.output);
+        self.output.give_back(spares);
     }
 
     /// Executes the whole commands at the start of `bytes`; returns how many bytes they were.
@@ -258,6 +314,13 @@ impl Connection {
     fn execute_all(&mut self, bytes: &[u8], ahead: &mut Ahead, desk: &mut Desk) -> usize {
         let mut done = 0;
         while matches!(self.phase, Phase::Open | Phase::Finishing) {
+            if self.filling.is_some() {
+                done += self.go_on_filling(&bytes[done..], desk);
+                if self.filling.is_some() || self.is_put_off {
+                    break;
+                }
+                continue;
+            }
             let kept = self.caller.kept_bytes();
             self.caller.place.count_buffers(bytes.len() + self.output.len() + kept);
             if !self.has_room() {
@@ -266,7 +329,7 @@ impl Connection {
                 break;
             }
             let input = Input { bytes, at: done };
-            match self.language.step(input, ahead, &mut self.caller, desk, &mut self.output) {
+            match self.language.step(input, ahead, &mut self.caller, desk, &mut self.output.bytes) {
                 Step::Executed(_, After::Wait) => {
                     (self.is_put_off, self.is_paused) = (true, true);
                     break;
@@ -275,37 +338,70 @@ impl Connection {
                     if after == After::Close {
                         self.phase = Phase::Closing;
                     }
+                    self.is_filling_often = false;
                     done += consumed;
                 }
                 Step::Passed(consumed) => done += consumed,
-                Step::Waits => break,
+                Step::Waits => {
+                    let (rest, was_filling) = (&bytes[done..], self.is_filling_often);
+                    let begun = self.language.begin_filling(rest, &self.caller, desk);
+                    // At the end of all that came it is not known what comes next.
+                    self.is_filling_often = begun.is_some() || rest.is_empty() && was_filling;
+                    if begun.is_some() {
+                        (self.filling, done) = (begun, bytes.len());
+                    }
+                    break;
+                }
                 Step::Broken => self.phase = Phase::Closing,
+            }
+            if !desk.lent.is_empty() {
+                self.output.take_lent(&mut desk.lent);
             }
         }
         if self.phase == Phase::Closing { bytes.len() } else { done }
     }
 
+    /// Takes more of the value that is on its way, and executes its command if it is whole; returns
+    /// how many bytes it took.
+    fn go_on_filling(&mut self, bytes: &[u8], desk: &mut Desk) -> usize {
+        let Some(filling) = &mut self.filling else { return 0 };
+        let taken = filling.take(bytes);
+        let Some(filling) = self.filling.take_if(|filling| filling.is_whole()) else {
+            return taken;
+        };
+        let output = &mut self.output.bytes;
+        match self.language.end_filling(filling, &mut self.caller, desk, output) {
+            Ended::Executed(After::Close) | Ended::Broken => self.phase = Phase::Closing,
+            Ended::Executed(_) => {}
+            Ended::Waits(command) => {
+                (self.is_put_off, self.is_paused) = (true, true);
+                self.input = command;
+            }
+        }
+        taken
+    }
+
     fn has_room(&self) -> bool {
-        let unsent = self.output.len() - self.sent;
+        let unsent = self.output.len();
         unsent < OUTPUT_BYTES_CROWDED
             || (unsent < OUTPUT_BYTES_MOST && !self.caller.place.is_crowded())
     }
 
-    /// Gets a buffer for replies, or forgets those that are gone. Each byte moves at most once for
-    /// each that was sent, because only a part that is smaller than the sent one moves.
+    /// Gets a buffer for replies, or forgets those that are gone.
     fn make_room(&mut self, spares: &mut Spares) {
-        if self.output.capacity() == 0 {
-            self.output = spares.lend_output();
-        } else if self.sent > self.output.len() / 2 {
-            self.output.drain(..self.sent);
-            self.sent = 0;
+        if self.output.has_no_buffer() {
+            self.output.borrow(spares);
+        } else {
+            self.output.forget_sent();
         }
     }
 
     /// Keeps the beginning of a command until its rest comes.
     fn keep(&mut self, rest: &[u8], spares: &mut Spares) {
         if !rest.is_empty() {
-            self.input = spares.lend_input();
+            if self.input.is_empty() {
+                self.input = spares.lend_input();
+            }
             self.input.extend_from_slice(rest);
         }
     }
@@ -315,8 +411,8 @@ impl Connection {
         if self.input.is_empty() && self.input.capacity() > 0 {
             spares.take_back_input(std::mem::take(&mut self.input));
         }
-        if self.output.is_empty() && self.output.capacity() > 0 {
-            spares.take_back_output(std::mem::take(&mut self.output));
+        if self.output.is_empty() && !self.output.has_no_buffer() {
+            self.output.give_back(spares);
         }
         if self.input.len() > INPUT_BYTES_MOST {
             self.abandon();
@@ -324,7 +420,7 @@ impl Connection {
         self.count_buffers();
         let is_large = !self.is_put_off && self.input.len() > OUTPUT_BYTES_CROWDED;
         if is_large && self.caller.place.is_crowded() {
-            self.language.fail(CROWDED, &self.caller, &mut self.output);
+            self.language.fail(CROWDED, &self.caller, &mut self.output.bytes);
             self.phase = Phase::Closing;
             self.input = Vec::new();
             self.count_buffers();
@@ -338,11 +434,12 @@ impl Connection {
 
     /// Lets others see how it stands; `is_late`: some replies were not taken at once.
     fn publish(&mut self, is_late: bool, now_ms: u64) {
-        let unsent = self.output.len() - self.sent;
+        let unsent = self.output.len();
         let is_shown = is_late || unsent >= SHOWN_BYTES_LEAST;
         self.shown_bytes = if is_shown { unsent } else { 0 };
+        let filled = self.filling.as_ref().map_or(0, |filling| filling.len());
         let mut about = self.caller.publish(now_ms);
-        about.pending_bytes = self.input.len();
+        about.pending_bytes = self.input.len() + filled;
         about.unsent_bytes = self.shown_bytes;
     }
 }

@@ -5,12 +5,12 @@
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
-use morecore_store::Store;
+use morecore_store::{Filler, Store};
 use morecore_wire::{Encoder, memcached};
 
 use crate::caller::Caller;
 use crate::clients::locked;
-use crate::connection::Ahead;
+use crate::connection::{Ahead, Leased, Lent};
 use crate::exchange::line::Line;
 use crate::exchange::{Asked, Attention, Inbox, Message, Standing, Who};
 use crate::execute::each_key;
@@ -34,6 +34,8 @@ pub(crate) struct Desk {
     pub(crate) scratch: Vec<u8>,
     /// The length of the last value that was found: a guess at the next.
     pub(crate) expected_bytes: usize,
+    /// Values that the last replies have in them and that are sent from where they stand.
+    pub(crate) lent: Vec<Lent>,
     /// What was read ahead of the client that is served.
     pub(crate) ahead: Ahead,
     /// It reads ahead of a connection's own parser.
@@ -55,6 +57,8 @@ pub(crate) struct Spares {
     outputs: Vec<Vec<u8>>,
     /// What `outputs` have room for.
     outputs_bytes: usize,
+    /// Room for the leases of one client's replies: they are gone before the next one's.
+    pub(crate) leased: Vec<Leased>,
 }
 
 /// Desks that many threads share. Each attached `Store` takes one of a bounded number of
@@ -86,6 +90,7 @@ impl Desk {
             counts: Counts::default(),
             scratch: Vec::new(),
             expected_bytes: 0,
+            lent: Vec::new(),
             ahead: Ahead::default(),
             memcached_scout: memcached::Parser::default(),
             line: None,
@@ -204,6 +209,16 @@ impl Desk {
             }
         }
         done
+    }
+
+    /// Who may fill in a value of `bytes` for a client; a child copies, for a session more for each
+    /// would take the places of others.
+    pub(crate) fn filler(&self, bytes: usize) -> Option<Box<Filler>> {
+        if self.line.is_some() {
+            return None;
+        }
+        let most = self.store.value_bytes_most();
+        self.shared.fillers.lend(bytes, most, || self.store.attach())
     }
 
     /// Counts what a client of memcached met with.

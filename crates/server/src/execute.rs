@@ -16,6 +16,7 @@ mod connection;
 mod detour;
 mod events;
 mod expiry;
+mod filled;
 mod info;
 mod keys;
 mod lcs;
@@ -35,6 +36,7 @@ use morecore_wire::{Arguments, Client, Command, Encoder, Refusal, Row, Server, f
 use crate::caller::Caller;
 use crate::desk::Desk;
 
+pub(crate) use filled::{execute_encoded, execute_filled};
 pub(crate) use memcached::{each_key, execute as execute_memcached};
 
 /// What becomes of the connection after a command.
@@ -136,12 +138,12 @@ fn answer<'a>(
     reply: &mut Encoder<'_>,
 ) -> Answered<'a> {
     match command {
-        Command::Get { key } => strings::get(key, desk, reply),
+        Command::Get { key } => strings::get(key, caller, desk, reply),
         Command::Set(set) => strings::set(set, desk, reply),
         Command::SetNx { key, value } => strings::set_nx(key, value, desk, reply),
         Command::GetDel { key } => strings::get_del(key, desk, reply),
-        Command::GetEx(get) => strings::get_ex(get, desk, reply),
-        Command::MGet { keys } => strings::get_many(keys, desk, reply),
+        Command::GetEx(get) => strings::get_ex(get, caller, desk, reply),
+        Command::MGet { keys } => strings::get_many(keys, caller, desk, reply),
         Command::MSet { pairs } => strings::set_many(pairs, desk, reply),
         Command::MSetNx { pairs } => strings::set_many_nx(pairs, desk, reply),
         Command::Append { key, value } => strings::append(key, value, desk, reply),

@@ -16,7 +16,7 @@
 mod overlay;
 
 use morecore_store::{
-    self as store, Change, Entry, Error, Fetching, Meta, Set, SetDone, Stat, Store,
+    self as store, Change, Entry, Error, Fetching, Lease, Meta, Set, SetDone, Stat, Store,
 };
 
 use overlay::Overlay;
@@ -76,6 +76,25 @@ impl Keyspace {
             None => self.store.get(key, value),
             Some(overlay) => overlay.get(&mut self.store, key, value),
         }
+    }
+
+    /// As [`Store::lease`], where no transaction runs; `None` also where the value cannot be leased
+    /// now, but perhaps copied.
+    pub(crate) fn lease(&mut self, key: &[u8]) -> Option<Lease> {
+        if self.overlay.is_some() {
+            return None;
+        }
+        self.store.lease(key).unwrap_or_default()
+    }
+
+    /// As [`Store::try_clone`].
+    pub(crate) fn attach(&self) -> Option<Store> {
+        self.store.try_clone().ok()
+    }
+
+    /// As [`Store::value_bytes_most`].
+    pub(crate) fn value_bytes_most(&self) -> u64 {
+        self.store.value_bytes_most()
     }
 
     /// As [`Store::peek`].

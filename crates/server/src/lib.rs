@@ -30,6 +30,7 @@ mod desk;
 mod error;
 mod exchange;
 mod execute;
+mod fillers;
 mod keyspace;
 mod listen;
 mod log;

@@ -17,6 +17,7 @@ use morecore_sys::ready::Waker;
 use crate::board::Board;
 use crate::clients::Clients;
 use crate::exchange::Words;
+use crate::fillers::Fillers;
 use crate::log::Log;
 use crate::options::{Model, Options};
 use crate::password::Password;
@@ -50,6 +51,7 @@ pub(crate) struct Shared {
     pub(crate) swept_ms: Count,
     pub(crate) rates: Rates,
     pub(crate) slow_log: SlowLog,
+    pub(crate) fillers: Arc<Fillers>,
     /// What wakes the thread that lets clients in, once there is one.
     pub(crate) stop: OnceLock<Arc<Waker>>,
     /// What the counters said when memcached's `stats reset` had them begin anew.
@@ -134,6 +136,7 @@ impl Shared {
             swept_ms: count(),
             rates: Rates::new(now_ms(), &mut count),
             slow_log: SlowLog::new()?,
+            fillers: Arc::default(),
             stop: OnceLock::new(),
             counted_before: Totals::new(&words, (1 + desks) * BLOCK),
             totals: (1..=desks).map(|desk| Totals::new(&words, desk * BLOCK)).collect(),

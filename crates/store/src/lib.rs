@@ -71,7 +71,7 @@ pub use fetch::Fetching;
 pub use lease::Lease;
 pub use name::{NAME_BYTES_MOST, Name};
 pub use observer::Observer;
-pub use reserve::Reserve;
+pub use reserve::{Filler, Reserve};
 pub use store::Store;
 pub use types::{
     Broken, Census, Change, Condition, Create, Entry, Evict, Expiry, Listed, ListedState, Meta,

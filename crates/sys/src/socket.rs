@@ -13,6 +13,10 @@ use crate::descriptor::{Descriptor, again};
 /// The longest path of a Unix socket, in bytes: `sun_path` less its closing zero.
 pub const UNIX_PATH_MOST: usize = size_of::<libc::sockaddr_un>() - SUN_PATH - 1;
 
+/// The most pieces that are sent in one call: the replies of a pipeline of sixteen long values,
+/// each with what stands before and behind it; and a table of half a KiB.
+pub const PIECES_MOST: usize = 33;
+
 /// Where the path begins in a `sockaddr_un`.
 const SUN_PATH: usize = offset_of!(libc::sockaddr_un, sun_path);
 
@@ -229,6 +233,84 @@ pub fn send_now(socket: &Descriptor, from: &[u8]) -> Result<usize, Failed> {
     send_with(socket, from, libc::MSG_NOSIGNAL | libc::MSG_DONTWAIT)
 }
 
+/// As [`receive`], into one stretch of memory and then into another.
+///
+/// # Errors
+/// As [`receive`].
+pub fn receive_into(
+    socket: &Descriptor,
+    first: &mut [u8],
+    then: &mut [u8],
+) -> Result<usize, Failed> {
+    receive_into_with(socket, first, then, 0)
+}
+
+/// As [`receive_into`], but never waits, whether or not the socket does.
+///
+/// # Errors
+/// As [`receive`].
+pub fn receive_into_now(
+    socket: &Descriptor,
+    first: &mut [u8],
+    then: &mut [u8],
+) -> Result<usize, Failed> {
+    receive_into_with(socket, first, then, libc::MSG_DONTWAIT)
+}
+
+fn receive_into_with(
+    socket: &Descriptor,
+    first: &mut [u8],
+    then: &mut [u8],
+    how: i32,
+) -> Result<usize, Failed> {
+    if first.is_empty() {
+        return receive_with(socket, then, how);
+    }
+    let mut parts = [first, then]
+        .map(|part| libc::iovec { iov_base: part.as_mut_ptr().cast(), iov_len: part.len() });
+    let mut message = message(parts.as_mut_ptr(), parts.len());
+    // SAFETY: the message names two live, exclusive slices, and no room for anything else.
+    again("recvmsg", || unsafe { libc::recvmsg(socket.number(), &raw mut message, how) })
+}
+
+/// As [`send`], of one piece behind the other; of more than [`PIECES_MOST`] pieces the first ones.
+///
+/// # Errors
+/// As [`send`].
+pub fn send_pieces(socket: &Descriptor, pieces: &[&[u8]]) -> Result<usize, Failed> {
+    send_pieces_with(socket, pieces, libc::MSG_NOSIGNAL)
+}
+
+/// As [`send_pieces`], but never waits, whether or not the socket does.
+///
+/// # Errors
+/// As [`send`].
+pub fn send_pieces_now(socket: &Descriptor, pieces: &[&[u8]]) -> Result<usize, Failed> {
+    send_pieces_with(socket, pieces, libc::MSG_NOSIGNAL | libc::MSG_DONTWAIT)
+}
+
+fn send_pieces_with(socket: &Descriptor, pieces: &[&[u8]], how: i32) -> Result<usize, Failed> {
+    if let [one] = pieces {
+        return send_with(socket, one, how);
+    }
+    let mut parts = [libc::iovec { iov_base: core::ptr::null_mut(), iov_len: 0 }; PIECES_MOST];
+    for (part, piece) in parts.iter_mut().zip(pieces) {
+        // The kernel only reads what is to be sent.
+        *part = libc::iovec { iov_base: piece.as_ptr().cast_mut().cast(), iov_len: piece.len() };
+    }
+    let message = message(parts.as_mut_ptr(), pieces.len().min(PIECES_MOST));
+    // SAFETY: the message names live slices, and nothing else.
+    again("sendmsg", || unsafe { libc::sendmsg(socket.number(), &raw const message, how) })
+}
+
+/// A message of parts, without an address and anything beside them.
+fn message(parts: *mut libc::iovec, count: usize) -> libc::msghdr {
+    // SAFETY: all zeroes is a msghdr that names nothing.
+    let mut message: libc::msghdr = unsafe { core::mem::zeroed() };
+    (message.msg_iov, message.msg_iovlen) = (parts, count as _);
+    message
+}
+
 /// The call itself: libc's own is a point where a thread may be cancelled, which costs 45
 /// instructions to prepare, and nobody here cancels threads.
 fn receive_with(socket: &Descriptor, into: &mut [u8], how: i32) -> Result<usize, Failed> {
@@ -307,16 +389,6 @@ pub fn set_keep_alive(socket: &Descriptor, seconds: u32) -> Result<(), Failed> {
     set(socket, libc::IPPROTO_TCP, libc::TCP_KEEPIDLE, &idle)?;
     set(socket, libc::IPPROTO_TCP, libc::TCP_KEEPINTVL, &(idle / 3).max(1))?;
     set(socket, libc::IPPROTO_TCP, libc::TCP_KEEPCNT, &3_i32)
-}
-
-/// Has a blocking receive or send fail with `EAGAIN` after `seconds` without progress; 0 never.
-///
-/// # Errors
-/// As setsockopt(2).
-pub fn set_timeouts(socket: &Descriptor, seconds: u32) -> Result<(), Failed> {
-    let timeout = libc::timeval { tv_sec: i64::from(seconds), tv_usec: 0 };
-    set(socket, libc::SOL_SOCKET, libc::SO_RCVTIMEO, &timeout)?;
-    set(socket, libc::SOL_SOCKET, libc::SO_SNDTIMEO, &timeout)
 }
 
 /// Sets one option; `T` is the type that its manual page names.
@@ -454,6 +526,19 @@ mod tests {
         listen(&listener, 4).unwrap();
         let failed = accept(&listener, Wait::Nonblocking).unwrap_err();
         assert_eq!(failed.errno.0, libc::EAGAIN);
+    }
+
+    #[test]
+    fn what_is_sent_in_pieces_is_received_in_two_places() {
+        let (ours, theirs) = pair().unwrap();
+        let pieces: [&[u8]; 4] = [b"one ", b"", b"and ", b"the other"];
+        assert_eq!(send_pieces(&ours, &pieces), Ok(17));
+        let (mut first, mut then) = ([0; 8], [0; 64]);
+        assert_eq!(receive_into(&theirs, &mut first, &mut then), Ok(17));
+        assert_eq!((&first, &then[..9]), (b"one and ", &b"the other"[..]));
+        assert_eq!(send_pieces_now(&ours, &[&b"x"[..]; PIECES_MOST + 1]), Ok(PIECES_MOST));
+        assert_eq!(receive_into(&theirs, &mut [], &mut then), Ok(PIECES_MOST));
+        assert_eq!(then[..PIECES_MOST], [b'x'; PIECES_MOST]);
     }
 
     #[test]

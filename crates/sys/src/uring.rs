@@ -126,6 +126,14 @@ impl Uring {
         self.poll(what, libc::POLLIN, abi::POLL_MANY, token)
     }
 
+    /// Tells once when something can be read.
+    ///
+    /// # Errors
+    /// As [`Uring::receive`].
+    pub fn await_input(&mut self, what: &Descriptor, token: u64) -> Result<(), Failed> {
+        self.poll(what, libc::POLLIN, 0, token)
+    }
+
     /// Tells once when something can be written.
     ///
     /// # Errors

@@ -110,6 +110,15 @@ impl<'a> Encoder<'a> {
         self.line_end();
     }
 
+    /// A bulk of so many bytes that come from elsewhere: what stands around them. Returns where in
+    /// the output they belong.
+    pub fn bulk_around(&mut self, bytes: usize) -> usize {
+        self.head(b'$', bytes);
+        let at = self.out.len();
+        self.line_end();
+        at
+    }
+
     /// An integer as a bulk.
     pub fn bulk_integer(&mut self, value: i64) {
         let digits = count_digits(value.unsigned_abs()) + usize::from(value < 0);

@@ -43,4 +43,4 @@ pub use number::{Decimal, parse_integer, write_integer};
 pub use protocol::Protocol;
 pub use refusal::Refusal;
 pub use reply::{Reply, decode_reply};
-pub use resp::{Batch, Limits, Parser, Progress, encode_command};
+pub use resp::{Awaited, Batch, Limits, Parser, Progress, encode_command};

@@ -106,6 +106,17 @@ pub struct Parser {
     is_inline: bool,
 }
 
+/// The last argument of a command, of which so far only the length is sure to be there.
+#[derive(Clone, Copy, Debug)]
+pub struct Awaited<'a> {
+    /// The arguments before it.
+    pub arguments: Arguments<'a>,
+    /// Its length.
+    pub bytes: usize,
+    /// What has come of it, and of the line end behind it.
+    pub begun: &'a [u8],
+}
+
 /// What comes next. The picture is at the top of the file.
 #[derive(Clone, Copy, Debug, Default)]
 enum Stage {
@@ -174,6 +185,20 @@ impl Parser {
     /// The arguments of the command that the last call of `parse` found whole in `input`.
     pub fn arguments<'a>(&'a self, input: &'a [u8]) -> Arguments<'a> {
         Arguments::new(if self.is_inline { &self.words } else { input }, &self.ranges)
+    }
+
+    /// The last argument of the command that `input` begins, if the last call of `parse` found that
+    /// it is the one that the command waits for.
+    pub fn awaited<'a>(&'a self, input: &'a [u8]) -> Option<Awaited<'a>> {
+        let Stage::Body { left: 1, length: bytes } = self.stage else { return None };
+        let arguments = Arguments::new(input, &self.ranges);
+        Some(Awaited { arguments, bytes, begun: &input[self.at..] })
+    }
+
+    /// Forgets the command that the last call of `parse` found begun: somebody else reads the rest
+    /// of it.
+    pub fn forget(&mut self) {
+        self.end();
     }
 
     /// The first byte tells arrays from words.

@@ -79,7 +79,8 @@ impl Talk {
 
     /// The client reads at most `count` bytes.
     fn take(&mut self, count: usize) {
-        let output = self.connection.output();
+        let mut output = Vec::new();
+        self.connection.send(|pieces| output = pieces.concat());
         let count = count.min(output.len());
         self.received.extend_from_slice(&output[..count]);
         self.connection.sent(count, &mut self.spares);

@@ -9,12 +9,16 @@
 //! not told its password is read within narrow limits.
 //! Knows nothing of buffers and sockets.
 
-use morecore_wire::{Encoder, Limits, Parser, Progress, Protocol, Refusal, memcached};
+use morecore_wire::{
+    Awaited, Encoder, Limits, Malformed, Parser, Progress, Protocol, Refusal, memcached,
+};
 
 use super::ahead::{Ahead, Input};
+use super::filling::Filling;
 use crate::caller::Caller;
 use crate::desk::Desk;
-use crate::execute::{After, execute, execute_memcached};
+use crate::execute::{After, execute, execute_encoded, execute_filled, execute_memcached};
+use crate::fillers;
 use crate::options::Options;
 
 /// The language of one client, and what reads it.
@@ -35,6 +39,21 @@ pub(super) enum Step {
     Waits,
     /// Nothing that can be gone on from; the client was told.
     Broken,
+}
+
+/// How a command whose value was filled in has ended.
+pub(super) enum Ended {
+    Executed(After),
+    /// It is to be asked again when a pause is over.
+    Waits(Vec<u8>),
+    /// Something else stood where it should have ended.
+    Broken,
+}
+
+/// Whether a caller's commands are executed and nothing else: nobody watches or pauses them, and it
+/// has asked for no more than replies.
+fn is_plain(caller: &Caller, desk: &Desk) -> bool {
+    caller.is_authenticated && caller.extras.is_none() && !desk.attention.is_any()
 }
 
 impl Language {
@@ -86,6 +105,55 @@ impl Language {
                 *self = Self::of(protocol, &desk.shared.options, caller);
                 self.step(input, ahead, caller, desk, output)
             }
+        }
+    }
+
+    /// Has the long value that a command waits for received where it will stand, if it is a plain
+    /// SET that `rest` has the beginning of; all of `rest` is taken then.
+    pub(super) fn begin_filling(
+        &mut self,
+        rest: &[u8],
+        caller: &Caller,
+        desk: &Desk,
+    ) -> Option<Filling> {
+        let Self::Resp(parser) = self else { return None };
+        let Awaited { arguments, bytes, begun } = parser.awaited(rest)?;
+        let is_set = arguments.get(0).is_some_and(|name| name.eq_ignore_ascii_case(b"SET"));
+        let key = arguments.get(1).filter(|_| is_set && arguments.len() == 2)?;
+        if bytes < fillers::BYTES_LEAST || !is_plain(caller, desk) {
+            return None;
+        }
+        let filler = desk.filler(bytes)?;
+        let mut filling = Filling::begin(&desk.shared.fillers, filler, key, bytes)?;
+        filling.take(begun);
+        parser.forget();
+        Some(filling)
+    }
+
+    /// Executes the command whose value is filled in; the command itself, if it has to wait.
+    pub(super) fn end_filling(
+        &self,
+        mut filling: Filling,
+        caller: &mut Caller,
+        desk: &mut Desk,
+        output: &mut Vec<u8>,
+    ) -> Ended {
+        let mut reply = Encoder::new(output, caller.version);
+        if !filling.is_right() {
+            desk.counts.refusals += 1;
+            reply.refusal(&Refusal::from(Malformed::NoLineEnd));
+            return Ended::Broken;
+        }
+        if is_plain(caller, desk)
+            && let Some(filler) = filling.filler()
+        {
+            execute_filled(filler, caller, desk, &mut reply);
+            return Ended::Executed(After::GoOn);
+        }
+        let command = filling.into_command();
+        match execute_encoded(&command, caller, desk, &mut reply) {
+            After::Wait => Ended::Waits(command),
+            after => Ended::Executed(after),
         }
     }
 

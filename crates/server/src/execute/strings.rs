@@ -8,16 +8,30 @@ use morecore_store::{self as store, Change, Entry};
 use morecore_wire::{Arguments, Condition, Encoder, Expiry, GetEx, Pairs, Refusal, Set};
 
 use super::Answered;
+use crate::caller::Caller;
 use crate::desk::Desk;
 
 /// Keys of an MGET whose memory is fetched ahead, so that their cache misses overlap: about as many
 /// misses as a core has in flight at once.
 const KEYS_AT_ONCE: usize = 16;
 
-/// GET: the value goes from the store straight behind its head.
-pub(super) fn get<'a>(key: &[u8], desk: &mut Desk, reply: &mut Encoder<'_>) -> Answered<'a> {
+/// Values from here on are sent from where they stand. Below, to pin one and to name it to the
+/// kernel costs as much as the copy that it saves; and so long ones are sent at once, so a lease
+/// does not wait for the end of a turn.
+const LEASED_LEAST: usize = 16 << 10;
+
+/// GET: the value goes from the store straight behind its head, or it is leased.
+pub(super) fn get<'a>(
+    key: &[u8],
+    caller: &Caller,
+    desk: &mut Desk,
+    reply: &mut Encoder<'_>,
+) -> Answered<'a> {
     // Values of one store are often of one length; a wrong guess costs a few moved bytes.
     let expected = desk.expected_bytes;
+    if expected >= LEASED_LEAST && get_leased(key, caller, desk, reply) {
+        return Ok(());
+    }
     let mut bytes = expected;
     let is_there = reply.bulk_with(expected, |out| {
         let found = desk.store.get(key, out)?;
@@ -29,6 +43,22 @@ pub(super) fn get<'a>(key: &[u8], desk: &mut Desk, reply: &mut Encoder<'_>) -> A
     desk.expected_bytes = bytes;
     desk.count_look_up(is_there);
     Ok(())
+}
+
+/// GET of a long value, if it can be leased: else nothing is written. Whoever has asked for more
+/// than replies may get this one elsewhere, or not at all.
+#[cold]
+fn get_leased(key: &[u8], caller: &Caller, desk: &mut Desk, reply: &mut Encoder<'_>) -> bool {
+    if caller.extras.is_some() {
+        return false;
+    }
+    let Some(lease) = desk.store.lease(key).filter(|lease| lease.len() >= LEASED_LEAST) else {
+        return false;
+    };
+    desk.expected_bytes = lease.len();
+    desk.lent.push((reply.bulk_around(lease.len()), lease));
+    desk.count_look_up(true);
+    true
 }
 
 /// SET with all its options, and the commands that are SET by another name.
@@ -106,11 +136,12 @@ pub(super) fn get_del<'a>(key: &[u8], desk: &mut Desk, reply: &mut Encoder<'_>) 
 /// GETEX.
 pub(super) fn get_ex<'a>(
     asked: GetEx<'a>,
+    caller: &Caller,
     desk: &mut Desk,
     reply: &mut Encoder<'_>,
 ) -> Answered<'a> {
     let change = match asked.expiry {
-        Expiry::Keep => return get(asked.key, desk, reply),
+        Expiry::Keep => return get(asked.key, caller, desk, reply),
         Expiry::Clear => Change::Expire(None),
         Expiry::At(deadline) => match deadline.resolve(desk.now_ms) {
             at_ms if at_ms <= desk.now_ms => Change::Remove,
@@ -149,6 +180,7 @@ fn reply_old(is_there: bool, desk: &mut Desk, reply: &mut Encoder<'_>) {
 /// MGET.
 pub(super) fn get_many<'a>(
     keys: Arguments<'a>,
+    caller: &Caller,
     desk: &mut Desk,
     reply: &mut Encoder<'_>,
 ) -> Answered<'a> {
@@ -158,7 +190,7 @@ pub(super) fn get_many<'a>(
             keys.skip(index).iter().take(KEYS_AT_ONCE).for_each(|key| desk.store.prefetch(key));
         }
         // The head is written; so an error stands in the place of the value.
-        if let Err(denied) = get(key, desk, reply) {
+        if let Err(denied) = get(key, caller, desk, reply) {
             denied.write(reply);
         }
     }

@@ -63,6 +63,17 @@ pub(crate) struct Loop<W> {
     input: Box<[u8]>,
 }
 
+/// What a read has found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Read {
+    /// As much as there was room for: more may be there.
+    More,
+    /// All that was there.
+    All,
+    /// Nothing, or the end.
+    Nothing,
+}
+
 /// A client in a loop. (Its socket closes before its place is given up.)
 struct Seat {
     socket: Descriptor,
@@ -175,14 +186,17 @@ impl<W: Watch> Loop<W> {
             seat.interest = Interest::None;
         }
         if is_read {
+            let mut read = Read::More;
             for _ in 0..READS_MOST {
-                let is_full = seat.read(&mut self.input, &mut self.desk, &mut self.spares)
-                    && seat.interest == Interest::None;
-                if !is_full || !seat.connection.has_begun() {
+                read = seat.read(&mut self.input, &mut self.desk, &mut self.spares);
+                if read != Read::More || !seat.connection.has_begun() {
                     break;
                 }
             }
-            if (1..=DEFERRED_MOST).contains(&seat.connection.output().len()) {
+            if read == Read::More {
+                seat.interest = Interest::None;
+            }
+            if (1..=DEFERRED_MOST).contains(&seat.connection.output_bytes()) {
                 return self.deferred.push(index);
             }
             seat.flush(&mut self.desk, &mut self.spares);
@@ -242,7 +256,7 @@ impl<W: Watch> Loop<W> {
         for index in self.seats.indices() {
             let Some(seat) = self.seats.get(index) else { continue };
             while seat.connection.is_receptive()
-                && seat.read(&mut self.input, &mut self.desk, &mut self.spares)
+                && seat.read(&mut self.input, &mut self.desk, &mut self.spares) != Read::Nothing
                 && self.schedule.has_time()
             {
                 seat.flush(&mut self.desk, &mut self.spares);
@@ -255,26 +269,28 @@ impl<W: Watch> Loop<W> {
 }
 
 impl Seat {
-    /// Reads once and executes what is whole. Returns whether more may be there.
-    fn read(&mut self, input: &mut [u8], desk: &mut Desk, spares: &mut Spares) -> bool {
-        match socket::receive(&self.socket, input).map_err(system) {
+    /// Reads once and executes what is whole.
+    fn read(&mut self, input: &mut [u8], desk: &mut Desk, spares: &mut Spares) -> Read {
+        let (room, behind) = self.connection.room();
+        let input = &mut input[..behind.min(READ_BYTES)];
+        let (placed, most) = (room.len(), room.len() + input.len());
+        match socket::receive_into(&self.socket, room, input).map_err(system) {
             Ok(0) => {
                 self.connection.finish();
-                return false;
+                Read::Nothing
             }
             Ok(count) => {
-                if count == input.len() {
-                    self.interest = Interest::None;
-                }
-                self.connection.receive(&input[..count], desk, spares);
+                let placed = count.min(placed);
+                self.connection.fill(placed);
+                self.connection.receive(&input[..count - placed], desk, spares);
+                if count == most { Read::More } else { Read::All }
             }
-            Err(error) if error.kind() == ErrorKind::WouldBlock => return false,
+            Err(error) if error.kind() == ErrorKind::WouldBlock => Read::Nothing,
             Err(_) => {
                 self.connection.abandon();
-                return false;
+                Read::Nothing
             }
         }
-        true
     }
 
     /// Executes what waits in the connection's own buffer, if it may.
@@ -288,12 +304,16 @@ impl Seat {
     /// Writes what the socket takes now.
     fn flush(&mut self, desk: &mut Desk, spares: &mut Spares) {
         while self.connection.has_output() {
-            match socket::send(&self.socket, self.connection.output()).map_err(system) {
+            let send = |pieces: &[&[u8]]| socket::send_pieces(&self.socket, pieces);
+            match self.connection.send(send).map_err(system) {
                 Ok(count) => {
                     self.connection.touch(desk.now_ms);
                     self.connection.sent(count, spares);
                 }
-                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    self.connection.keep_output();
+                    break;
+                }
                 Err(_) => self.connection.abandon(),
             }
         }

@@ -69,11 +69,15 @@ pub(super) fn talk(
         if is_to_listen && listen(socket, connection, busy, &mut spares, serve).is_break() {
             break;
         }
-        let count = match receive(socket, &mut input, busy) {
+        let (room, behind) = connection.room();
+        let (placed, into) = (room.len(), &mut input[..behind.min(READ_BYTES)]);
+        let count = match receive(socket, room, into, busy) {
             Ok(0) | Err(_) => break,
             Ok(count) => count,
         };
-        if answer(socket, &input[..count], connection, &mut spares, serve).is_break() {
+        let placed = count.min(placed);
+        connection.fill(placed);
+        if answer(socket, &input[..count - placed], connection, &mut spares, serve).is_break() {
             break;
         }
     }
@@ -138,8 +142,13 @@ fn wait(both: &mut [Polled<'_>], busy: Duration) -> Result<usize, Failed> {
 }
 
 /// Receives; at first it asks again and again for as long as `busy`, and then it sleeps.
-fn receive(socket: &Descriptor, input: &mut [u8], busy: Duration) -> Result<usize, Failed> {
-    if !busy.is_zero() {
+fn receive(
+    socket: &Descriptor,
+    room: &mut [u8],
+    input: &mut [u8],
+    busy: Duration,
+) -> Result<usize, Failed> {
+    if !busy.is_zero() && room.is_empty() {
         let since = Instant::now();
         while since.elapsed() < busy {
             match socket::receive_now(socket, input) {
@@ -148,7 +157,7 @@ fn receive(socket: &Descriptor, input: &mut [u8], busy: Duration) -> Result<usiz
             }
         }
     }
-    socket::receive(socket, input)
+    socket::receive_into(socket, room, input)
 }
 
 /// Executes what is whole and writes its replies, until nothing whole is left.
@@ -169,13 +178,19 @@ fn answer(
     }
 }
 
-/// Sends all that waits.
+/// Sends all that waits. What the socket does not take at once is sent from a copy: to wait for
+/// room may take as long as the client likes.
 fn send(socket: &Descriptor, connection: &mut Connection, spares: &mut Spares) -> ControlFlow<()> {
     while connection.has_output() {
-        let output = connection.output();
-        let piece = &output[..output.len().min(SEND_BYTES)];
-        let Ok(count) = socket::send(socket, piece) else { return Break(()) };
-        connection.sent(count, spares);
+        let sent = match connection.whole_output() {
+            Some(output) => socket::send(socket, &output[..output.len().min(SEND_BYTES)]),
+            None => connection.send(|pieces| socket::send_pieces_now(socket, pieces)),
+        };
+        match sent.map_err(system) {
+            Ok(count) => connection.sent(count, spares),
+            Err(error) if error.kind() == ErrorKind::WouldBlock && connection.keep_output() => {}
+            Err(_) => return Break(()),
+        }
         if connection.has_output() {
             connection.touch(now_ms());
         }

@@ -7,7 +7,11 @@
 //!
 //!   receiving of a seat:   off --asked for--> on --cancelled, where it must wait--> ending --> off
 //!                           ^------ the end, an error, a lack of buffers ---'
+//!                          off --long values come--> awaited --something came--> off (and is read)
 //! ```
+//!
+//! Long values are not received into the ring's buffers: they are read into their place in the
+//! store, once it is told that something came, as a loop by readiness does it.
 //!
 //! Promises: as a loop by readiness has them (`ready.rs`). Replies of all clients of a turn leave
 //! in one call. What a client that does not take its replies may send until its receive is
@@ -38,6 +42,11 @@ const COPIED_MOST: usize = 32 << 10;
 /// Bytes read at once of what came before a goodbye.
 const READ_BYTES: usize = 16 << 10;
 
+/// Bytes read at once behind what is known to be a part of a long value, and the reads of one turn:
+/// some lines, as a rule, and as many as a loop by readiness has.
+const HEADS_BYTES: usize = 4 << 10;
+const READS_MOST: usize = 16;
+
 /// What the mailbox is known by: no seat has this index.
 const MAILBOX: u64 = INDEX;
 
@@ -53,6 +62,7 @@ enum Asked {
     Receive = 0,
     Send = 1,
     Room = 2,
+    Input = 3,
 }
 
 /// One thread's loop.
@@ -97,6 +107,7 @@ enum Sending {
 enum Receiving {
     Off,
     On,
+    Awaited,
     Ending,
 }
 
@@ -159,6 +170,12 @@ impl Loop {
                 }
             }
             1 => seat.sent(&done, &self.desk, &mut self.spares),
+            3 => {
+                seat.read(&done, &mut self.desk, &mut self.spares);
+                if self.schedule.is_stopping() {
+                    return self.part(index);
+                }
+            }
             _ => {
                 (seat.awaits_room, seat.sending) = (false, Sending::Idle);
                 seat.flush(&self.desk, &mut self.spares);
@@ -248,13 +265,20 @@ impl Loop {
             self.ring.await_room(&seat.socket, token).map_err(system)?;
         }
         let is_wanted = seat.connection.is_receptive() && !self.schedule.is_stopping();
+        let is_long = seat.connection.is_filling_often();
         match (is_wanted, seat.receiving) {
+            (true, Receiving::Off) if is_long => {
+                seat.receiving = Receiving::Awaited;
+                let token = seat.asked(Asked::Input);
+                self.ring.await_input(&seat.socket, token).map_err(system)
+            }
             (true, Receiving::Off) => {
                 seat.receiving = Receiving::On;
                 let token = seat.asked(Asked::Receive);
                 self.ring.receive(&seat.socket, token).map_err(system)
             }
-            (false, Receiving::On) => seat.end_receiving(&mut self.ring),
+            (true, Receiving::On) if is_long => seat.end_receiving(&mut self.ring),
+            (false, Receiving::On | Receiving::Awaited) => seat.end_receiving(&mut self.ring),
             _ => Ok(()),
         }
     }
@@ -262,7 +286,7 @@ impl Loop {
     fn leave(&mut self, index: usize) -> io::Result<()> {
         let Some(mut seat) = self.seats.remove(index) else { return Ok(()) };
         self.attentive.remove(&seat.connection.id());
-        if seat.receiving == Receiving::On {
+        if matches!(seat.receiving, Receiving::On | Receiving::Awaited) {
             seat.end_receiving(&mut self.ring)?;
         }
         if seat.awaits_room {
@@ -278,7 +302,7 @@ impl Loop {
     fn part(&mut self, index: usize) -> io::Result<()> {
         let Some(seat) = self.seats.get(index) else { return Ok(()) };
         match seat.receiving {
-            Receiving::On => return seat.end_receiving(&mut self.ring),
+            Receiving::On | Receiving::Awaited => return seat.end_receiving(&mut self.ring),
             Receiving::Ending => return Ok(()),
             Receiving::Off => {}
         }
@@ -303,8 +327,44 @@ impl Seat {
     }
 
     fn end_receiving(&mut self, ring: &mut Uring) -> io::Result<()> {
+        let asked = match self.receiving {
+            Receiving::Awaited => Asked::Input,
+            _ => Asked::Receive,
+        };
         self.receiving = Receiving::Ending;
-        ring.cancel(self.asked(Asked::Receive)).map_err(system)
+        ring.cancel(self.asked(asked)).map_err(system)
+    }
+
+    /// Reads what came, each part where it belongs, and executes it.
+    fn read(&mut self, done: &Completion, desk: &mut Desk, spares: &mut Spares) {
+        let was_awaited = self.receiving == Receiving::Awaited;
+        self.receiving = Receiving::Off;
+        match done.result {
+            Ok(_) if was_awaited => {}
+            // It was cancelled, though perhaps too late.
+            Ok(_) => return,
+            Err(_) if done.is_paused() => return,
+            Err(_) => return self.connection.abandon(),
+        }
+        let mut input = [0; HEADS_BYTES];
+        for _ in 0..READS_MOST {
+            let (room, behind) = self.connection.room();
+            let input = &mut input[..behind.min(HEADS_BYTES)];
+            let (placed, most) = (room.len(), room.len() + input.len());
+            match socket::receive_into_now(&self.socket, room, input).map_err(system) {
+                Ok(0) => return self.connection.finish(),
+                Ok(count) => {
+                    let placed = count.min(placed);
+                    self.connection.fill(placed);
+                    self.connection.receive(&input[..count - placed], desk, spares);
+                    if count < most || !self.connection.has_begun() {
+                        return;
+                    }
+                }
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return,
+                Err(_) => return self.connection.abandon(),
+            }
+        }
     }
 
     /// Executes what was received.
@@ -351,11 +411,15 @@ impl Seat {
     /// Has the output sent: with the next submit where it is short, else now.
     fn send(&mut self, ring: &mut Uring, desk: &Desk, spares: &mut Spares) -> io::Result<()> {
         if self.sending != Sending::Idle || !self.connection.has_output() {
+            // It waits, if there is anything.
+            self.connection.keep_output();
             return Ok(());
         }
-        let output = self.connection.output();
         let token = self.asked(Asked::Send);
-        if output.len() <= COPIED_MOST && ring.send(&self.socket, output, token).map_err(system)? {
+        if let Some(output) = self.connection.whole_output()
+            && output.len() <= COPIED_MOST
+            && ring.send(&self.socket, output, token).map_err(system)?
+        {
             self.sending = Sending::Copied;
         } else {
             self.flush(desk, spares);
@@ -366,13 +430,15 @@ impl Seat {
     /// Writes what the socket takes now.
     fn flush(&mut self, desk: &Desk, spares: &mut Spares) {
         while self.connection.has_output() {
-            match socket::send_now(&self.socket, self.connection.output()).map_err(system) {
+            let send = |pieces: &[&[u8]]| socket::send_pieces_now(&self.socket, pieces);
+            match self.connection.send(send).map_err(system) {
                 Ok(count) => {
                     self.connection.touch(desk.now_ms);
                     self.connection.sent(count, spares);
                 }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {
                     self.sending = Sending::Full;
+                    self.connection.keep_output();
                     break;
                 }
                 Err(_) => self.connection.abandon(),

@@ -5,6 +5,7 @@
 mod crowd;
 mod differential;
 mod house;
+mod large;
 mod limits;
 mod memcached;
 mod processes;

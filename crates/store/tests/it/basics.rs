@@ -1,7 +1,9 @@
 //! One call each.
 
 use crate::{ALWAYS, prove, small, value_of};
-use morecore_store::{Change, Condition, Create, Error, Evict, Expiry, Set, SetDone, Store};
+use morecore_store::{
+    Change, Condition, Create, Error, Evict, Expiry, Filler, Set, SetDone, Store,
+};
 
 #[test]
 fn what_is_set_is_got_inline_and_in_payloads() {
@@ -204,6 +206,38 @@ fn a_reserved_value_is_seen_when_it_is_sealed_and_gone_when_it_is_dropped() {
     assert_eq!((value_of(&mut store, b"k"), prove(&mut store).payloads), (Some(vec![3; 7]), 1));
     assert_eq!(store.peek(b"k").unwrap().unwrap().flags, 5);
     assert!(matches!(store.reserve(b"k", 1 << 40), Err(Error::ValueTooLong { .. })));
+}
+
+#[test]
+fn a_filler_seals_one_value_after_the_other_and_leaves_nothing_of_what_it_gave_up() {
+    let mut store = small(Evict::None);
+    let empty = store.stat().used_bytes;
+    let mut filler = Filler::new(store.try_clone().unwrap());
+    for (byte, bytes) in [(1, 5000), (2, 100_000), (3, 10), (4, 5000)] {
+        filler.begin(b"other", 300_000).unwrap();
+        filler.room().fill(9);
+        filler.begin(b"k", bytes).unwrap();
+        filler.room().fill(byte);
+        assert_eq!((filler.room().len(), filler.key()), (bytes as usize, &b"k"[..]));
+        assert_ne!(value_of(&mut store, b"k"), Some(vec![byte; bytes as usize]));
+        // Others go on meanwhile.
+        store.set(b"between", &[7; 3000], &ALWAYS).unwrap();
+        assert!(matches!(filler.seal(&ALWAYS).unwrap(), SetDone::Stored { .. }));
+        assert_eq!(value_of(&mut store, b"k"), Some(vec![byte; bytes as usize]));
+        assert_eq!(prove(&mut store).claimed, 0);
+    }
+    assert!(matches!(filler.begin(b"k", 1 << 40), Err(Error::ValueTooLong { .. })));
+    filler.begin(b"k", 300_000).unwrap();
+    store.set(b"large", &[0; 300_000], &ALWAYS).unwrap();
+    assert!(matches!(store.set(b"more", &[0; 300_000], &ALWAYS), Err(Error::Full { .. })));
+    filler.abandon();
+    store.set(b"more", &[0; 300_000], &ALWAYS).unwrap();
+    store.delete(b"more").unwrap();
+    assert!(filler.room().is_empty());
+    filler.begin(b"k", 300_000).unwrap();
+    drop(filler);
+    store.clear().unwrap();
+    assert_eq!((prove(&mut store).claimed, store.stat().used_bytes), (0, empty));
 }
 
 #[test]
