@@ -10,8 +10,8 @@
 //!
 //! A block that is not in use stands in exactly one of two places: a magazine, or its slab's mask.
 //! One that another thread has freed is used until its owner collects it from the ledger
-//! (`told.rs`). A record is never given back to the system, so whoever frees a block of another's may
-//! always tell its owner.
+//! (`told.rs`). A record is never given back to the system, so whoever frees a block of another's
+//! may always tell its owner.
 //!
 //! Promises: what a thread does with its own slabs needs no lock and no atomic operation. A
 //! thread's end gives back all that is free, and leaves the rest to the threads that come.

@@ -11,8 +11,8 @@
 //! ```
 //!
 //! Promises: a free of another's block is one atomic operation, two if it is the first in its
-//! word, and the owner is told by whoever is the first in a unit. It looks at nothing that the owner
-//! writes but the used bits, and needs neither the slab nor its class.
+//! word, and the owner is told by whoever is the first in a unit. It looks at nothing that the
+//! owner writes but the used bits, and needs neither the slab nor its class.
 //! Knows nothing of who owns a unit, and of how an owner is told.
 
 use core::sync::atomic::AtomicU64;

@@ -1,7 +1,7 @@
 //! What others freed in a thread's slabs: how its owner hears of it, and takes it back.
 //!
 //! ```text
-//!   told --> unit --> unit --> none      units of slabs, linked in the ledger, the one told of last first
+//!   told --> unit --> unit --> none      linked in the ledger, the one told of last first
 //! ```
 //!
 //! Promises: who tells does so with one atomic operation, and waits for nobody; a slab that has
