@@ -107,7 +107,7 @@ impl From<Error> for Failure {
 }
 
 /// How many stores there are that this user may not read, and whose names nobody tells him.
-fn hidden_stores() -> usize {
+pub(crate) fn hidden_stores() -> usize {
     let all = Store::list().unwrap_or_default();
     all.iter().filter(|store| store.state == ListedState::Forbidden).count()
 }

@@ -26,12 +26,23 @@ pub(crate) struct Target {
 impl Target {
     /// Joins the store, to change it.
     pub(crate) fn attach(&self) -> Result<Store, Failure> {
-        Store::attach(&self.store).map_err(|error| self.refused(error))
+        Store::attach(&self.store).map_err(|error| match error {
+            Error::System { error, .. } if self.may_look(&error) => {
+                Failure::new("this user may look at it, and not change it")
+                    .within(self.store.as_str())
+            }
+            error => self.refused(error),
+        })
     }
 
     /// Joins it to look only: nothing that we do can harm it.
     pub(crate) fn observe(&self) -> Result<Observer, Failure> {
         Store::observe(&self.store).map_err(|error| self.refused(error))
+    }
+
+    /// Whether who was refused with this error may at least look.
+    fn may_look(&self, refused: &std::io::Error) -> bool {
+        refused.kind() == std::io::ErrorKind::PermissionDenied && self.observe().is_ok()
     }
 
     /// Why the store could not be joined, with its name if the error does not have it.

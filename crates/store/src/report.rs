@@ -53,9 +53,9 @@ pub(crate) fn stat(view: &View, plan: &Plan) -> Stat {
     stat
 }
 
-/// How many bytes of the segment are in memory; `None` if the kernel does not tell. To who may only
-/// read what is another's it says of all pages that they are there.
-pub(crate) fn resident_bytes(view: &View, may_write: bool) -> Option<u64> {
+/// How many bytes of the segment are in memory; `None` if the kernel does not tell. To who `is_told`
+/// nothing it says of all pages that they are there.
+pub(crate) fn resident_bytes(view: &View, is_told: bool) -> Option<u64> {
     let base = view.base().expose_provenance() as u64;
     let (mut at, mut resident) = (0, 0);
     while at < view.bytes() {
@@ -65,7 +65,7 @@ pub(crate) fn resident_bytes(view: &View, may_write: bool) -> Option<u64> {
         resident += pages[..count as usize].iter().filter(|&&page| page & 1 != 0).count() as u64;
         at += count * PAGE;
     }
-    (may_write || resident * PAGE < view.bytes()).then_some(resident * PAGE)
+    (is_told || resident * PAGE < view.bytes()).then_some(resident * PAGE)
 }
 
 fn sum(view: &View, plan: &Plan, counter: u64) -> u64 {

@@ -2,7 +2,7 @@
 
 use morecore_store::{Error, Name, Store};
 
-use crate::failure::Failure;
+use crate::failure::{Failure, hidden_stores};
 
 /// Removes a store, with all its keys
 #[derive(clap::Args)]
@@ -19,6 +19,9 @@ impl Rm {
             // Not by way of `Failure::from`: to make the store is no advice to who removes it.
             Store::remove(name).map_err(|error| match error {
                 Error::System { .. } => Failure::new(error).within(name.as_str()),
+                Error::NoSuchStore { .. } if hidden_stores() != 0 => Failure::new(format!(
+                    "{error}: `morecore ls` shows some that this user may not read"
+                )),
                 _ => Failure::new(error),
             })?;
         }

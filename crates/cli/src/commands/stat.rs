@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use morecore_store::{Evict, Stat as Facts};
+use morecore_store::{Evict, Name, Stat as Facts};
 use serde_json::json;
 
 use crate::failure::Failure;
@@ -28,15 +28,15 @@ impl Stat {
         let resident = observer.resident_bytes();
         let facts = observer.stat();
         if self.json {
-            out.json(&as_json(&facts, resident))
+            out.json(&as_json(&facts, self.target.name(), resident))
         } else {
-            Ok(print(&facts, resident, out)?)
+            Ok(print(&facts, self.target.name(), resident, out)?)
         }
     }
 }
 
 /// One fact a line, and then the participants.
-fn print(facts: &Facts, resident: Option<u64>, out: &mut Out) -> std::io::Result<()> {
+fn print(facts: &Facts, name: &Name, resident: Option<u64>, out: &mut Out) -> std::io::Result<()> {
     let memory = format!(
         "{} of {} used, largest free stretch {}",
         show_bytes(facts.used_bytes),
@@ -50,7 +50,7 @@ fn print(facts: &Facts, resident: Option<u64>, out: &mut Out) -> std::io::Result
     let participants =
         format!("{} of at most {}", facts.participants.len(), facts.participants_most);
     let lines = [
-        ("store", facts.name.clone()),
+        ("store", name.to_string()),
         ("entries", show_count(facts.entries)),
         ("keys and values", show_bytes(facts.content_bytes)),
         ("memory", memory),
@@ -75,7 +75,7 @@ fn print(facts: &Facts, resident: Option<u64>, out: &mut Out) -> std::io::Result
 }
 
 /// The same for programs, with every number as it is.
-fn as_json(facts: &Facts, resident: Option<u64>) -> serde_json::Value {
+fn as_json(facts: &Facts, name: &Name, resident: Option<u64>) -> serde_json::Value {
     let participants: Vec<_> = facts
         .participants
         .iter()
@@ -89,7 +89,7 @@ fn as_json(facts: &Facts, resident: Option<u64>) -> serde_json::Value {
         })
         .collect();
     json!({
-        "name": facts.name,
+        "name": name.as_str(),
         "entries": facts.entries,
         "content_bytes": facts.content_bytes,
         "memory_bytes": facts.memory_bytes,

@@ -37,10 +37,8 @@ impl Verify {
         // and what the dead left is rolled back first.
         let outcome = match self.target.attach() {
             Ok(mut store) => store.verify(),
-            Err(refused) => match self.target.observe() {
-                Ok(observer) => observer.verify(),
-                Err(_) => return Err(refused),
-            },
+            // What cannot be looked at either says best what it is.
+            Err(_) => self.target.observe()?.verify(),
         };
         match &outcome {
             Ok(proven) if self.json => out.json(&as_json(proven))?,

@@ -43,6 +43,37 @@ fn named(path: &Path) -> Name {
 const HOW: Create = Create { memory_bytes: 2 << 20, mode: 0o600, evict: Evict::None };
 
 #[test]
+fn a_file_that_is_in_memory_as_a_whole_is_told_as_that() {
+    let folder = Folder::new("resident");
+    let name = folder.name("store");
+    drop(Store::create(&name, &HOW).unwrap());
+    // The mode lets everybody look; what only others may write the system hides.
+    let path = folder.path("store");
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();
+    std::fs::set_permissions(&folder.0, std::fs::Permissions::from_mode(0o755)).unwrap();
+    assert_eq!(std::fs::read(&path).unwrap().len() as u64, HOW.memory_bytes);
+    let observed = || Store::observe(&name).unwrap().resident_bytes();
+    assert_eq!(observed(), Some(HOW.memory_bytes));
+    // SAFETY: it only asks.
+    if unsafe { libc::geteuid() } != 0 {
+        return;
+    }
+    // SAFETY: the child uses its own copy of all, and leaves by `_exit`.
+    let child = unsafe { libc::fork() };
+    if child == 0 {
+        // SAFETY: this process has no other threads; from here on it is another user's.
+        let is_nobody = unsafe { libc::setresuid(65534, 65534, 65534) } == 0;
+        let is_hidden = is_nobody && observed().is_none();
+        // SAFETY: leaving at once is always allowed.
+        unsafe { libc::_exit(i32::from(!is_hidden)) }
+    }
+    let mut status = 0;
+    // SAFETY: our own child, and a status that is ours to write.
+    assert_eq!(unsafe { libc::waitpid(child, &raw mut status, 0) }, child);
+    assert_eq!(status, 0, "the system hides nothing from who may not write");
+}
+
+#[test]
 fn a_file_keeps_what_was_in_it_when_it_was_closed() {
     let folder = Folder::new("closed");
     let name = folder.name("store");
