@@ -246,7 +246,7 @@ impl Session {
                 group.replace(&mut self.edit(), sought.hash, index, bucket)?;
             }
             (Act::Put(new, claim), Some((group, index, old))) => {
-                self.visit_hash(sought.hash);
+                self.count_visit(self.visits_of(&old, sought.hash, group.line_at(index)));
                 self.lower_due(sought.hash, new.expiry());
                 let new = new.with_version(self.version(sought.hash)).with_main(old.is_main());
                 if new.is_inline() == old.is_inline() {

@@ -173,7 +173,7 @@ impl Session {
 
     /// Drops an entry that was picked; its shard is held.
     pub(crate) fn drop_picked(&mut self, group: &Group, victim: &Victim) -> Result<u64, Error> {
-        let Victim { place, hash, bucket } = *victim;
+        let Victim { place, hash, bucket, .. } = *victim;
         self.begin(&[self.plan.shard_of(hash)]);
         self.remove(group, hash, place, &bucket)?;
         self.commit();

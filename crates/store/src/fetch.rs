@@ -59,6 +59,7 @@ impl Reader<'_> {
     fn fetch_on(self, hash: u64) {
         let Ok(Some(group)) = group_of(self.view, self.plan, hash) else { return };
         if group.buckets != 0 {
+            self.view.prefetch(self.plan.visits_in(group.at).word_at);
             let (shelves, home) = (group.whole(), group.whole().home(hash));
             let marks = shelves.marks(self.view, home);
             let mut equal = marks.map_or(0, |marks| marks.equal(mark_of(hash)));

@@ -51,6 +51,12 @@ pub(crate) struct Glimpse<'a> {
 }
 
 impl Glimpse<'_> {
+    /// Where its value begins.
+    #[inline(always)]
+    pub(crate) fn value_begin(self) -> *const AtomicU8 {
+        self.value.as_ptr()
+    }
+
     /// What is told of it.
     #[inline(always)]
     pub(crate) fn meta(self) -> Meta {

@@ -117,7 +117,7 @@ impl Store {
         let sought = Sought::new(self.session.seed, key);
         let lease = self.session.lease(&sought)?;
         if lease.is_some() {
-            self.session.visit_hash(sought.hash);
+            self.session.visit_found(&sought);
         }
         Ok(lease)
     }

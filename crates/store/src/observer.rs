@@ -22,7 +22,7 @@ pub struct Observer {
     plan: Plan,
     seed: u64,
     now: Option<u64>,
-    _mapping: Arc<Mapping>,
+    mapping: Arc<Mapping>,
 }
 
 // SAFETY: an observer reads shared memory through atomics, from one thread at a time.
@@ -33,7 +33,7 @@ impl Observer {
         let view = mapping.view();
         system::check(&view)?;
         let (plan, seed) = (Plan::new(view.bytes()), view.load(header::SEED_AT));
-        Ok(Self { view, plan, seed, now: None, _mapping: mapping })
+        Ok(Self { view, plan, seed, now: None, mapping })
     }
 
     /// As [`Store::set_now`](crate::Store::set_now).
@@ -48,7 +48,7 @@ impl Observer {
     /// As [`Store::get`](crate::Store::get).
     pub fn get(&self, key: &[u8], value: &mut Vec<u8>) -> Result<Option<Meta>, Error> {
         check_key(key)?;
-        self.reader().get(hash(self.seed, key), key, || self.now_ms(), || (), value)
+        self.reader().get(hash(self.seed, key), key, || self.now_ms(), |_| (), value)
     }
 
     /// As [`Store::get_range`](crate::Store::get_range): who may not write cannot lease, and reads
@@ -141,7 +141,7 @@ impl Observer {
     /// user. It asks for every page: some milliseconds for each GiB.
     #[must_use]
     pub fn resident_bytes(&self) -> Option<u64> {
-        report::resident_bytes(&self.view, false)
+        report::resident_bytes(&self.view, self.mapping.tells_what_is_resident())
     }
 
     /// The store's name.

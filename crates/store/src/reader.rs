@@ -187,21 +187,21 @@ impl Reader<'_> {
     }
 
     /// Reads a key's entry that has not expired, and appends its value.
-    /// If there is one, `visit` is told.
+    /// If there is one, `visit` is told, with what a glance found of it.
     #[inline(always)]
     pub(crate) fn get(
         self,
         hash: u64,
         key: &[u8],
         now_ms: impl Fn() -> u64,
-        visit: impl Fn(),
+        visit: impl Fn(Option<Glimpse<'_>>),
         value: &mut Vec<u8>,
     ) -> Result<Option<Meta>, Error> {
         match self.glance(hash, key, &now_ms, value) {
             // What is given is put together at the very end: a struct that is carried through
             // branches is copied at each.
             Some(Some(glimpse)) => {
-                visit();
+                visit(Some(glimpse));
                 Ok(Some(glimpse.meta()))
             }
             Some(None) => Ok(None),
@@ -217,15 +217,18 @@ impl Reader<'_> {
         hash: u64,
         key: &[u8],
         now_ms: impl Fn() -> u64,
-        visit: impl Fn(),
+        visit: impl Fn(Option<Glimpse<'_>>),
         value: &mut Vec<u8>,
     ) -> Result<Option<Meta>, Error> {
-        let found = match self.glance_at_rows(hash, key, &now_ms, value) {
-            Some(found) => found.map(Glimpse::meta),
-            None => self.get_again(hash, key, now_ms, value)?,
-        };
+        if let Some(found) = self.glance_at_rows(hash, key, &now_ms, value) {
+            return Ok(found.map(|glimpse| {
+                visit(Some(glimpse));
+                glimpse.meta()
+            }));
+        }
+        let found = self.get_again(hash, key, now_ms, value)?;
         if found.is_some() {
-            visit();
+            visit(None);
         }
         Ok(found)
     }

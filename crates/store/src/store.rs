@@ -11,6 +11,7 @@ use crate::atomic::Acquire;
 use crate::bucket::Sought;
 use crate::change::check_key;
 use crate::expire::Late;
+use crate::glance::Glimpse;
 use crate::hash::hash;
 use crate::layout::shard;
 use crate::mapping::Mapping;
@@ -175,7 +176,8 @@ impl Store {
         value: &mut Vec<u8>,
     ) -> Result<Option<Meta>, Error> {
         let session = &self.session;
-        self.reader().get(hash, key, || session.now_ms(), || session.visit_hash(hash), value)
+        let visit = |glimpse: Option<Glimpse<'_>>| session.visit(hash, key, glimpse);
+        self.reader().get(hash, key, || session.now_ms(), visit, value)
     }
 
     /// Reads what is known of an entry; this does not count as a visit.

@@ -37,7 +37,7 @@ impl Store {
         let session = &self.session;
         let found = self.reader().get_range(&sought, || session.now_ms(), (from, count), part)?;
         if found.is_some() {
-            self.session.visit_hash(sought.hash);
+            self.session.visit_found(&sought);
         }
         Ok(found)
     }
@@ -128,7 +128,7 @@ impl Store {
     pub fn touch(&mut self, key: &[u8]) -> Result<bool, Error> {
         let is_there = self.peek(key)?.is_some();
         if is_there {
-            self.session.visit_hash(Sought::new(self.session.seed, key).hash);
+            self.session.visit_found(&Sought::new(self.session.seed, key));
         }
         Ok(is_there)
     }

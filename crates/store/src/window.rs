@@ -322,7 +322,8 @@ impl Session {
     fn drop_payload(&mut self, at: u64, hash: u64) -> Result<u64, Error> {
         match self.find_payload(at, hash)? {
             Some((group, place, bucket)) => {
-                self.drop_picked(&group, &Victim { place, hash, bucket })
+                let visits = self.visits_of(&bucket, hash, group.line_at(place));
+                self.drop_picked(&group, &Victim { place, hash, bucket, visits })
             }
             None => Ok(0),
         }
