@@ -24,6 +24,7 @@
 
 pub(crate) mod freed;
 
+use core::cell::Cell;
 use core::ptr;
 use core::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
 use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64};
@@ -177,16 +178,48 @@ impl Look {
     }
 }
 
+/// The leaf that an owner learned of last: mostly there is one for all that it has.
+///
+/// # Invariants
+/// - `numbered`: the leaf is that of `number`; where there is none, the number is no leaf's.
+pub(crate) struct Known {
+    number: Cell<u64>,
+    leaf: Cell<*const Leaf>,
+}
+
+impl Known {
+    pub(crate) const fn none() -> Self {
+        Self { number: Cell::new(u64::MAX), leaf: Cell::new(ptr::null()) }
+    }
+
+    /// Learns of the leaf that tells of `at`; `false` if it is known, or there is none.
+    #[inline(always)]
+    pub(crate) fn learn(&self, at: u64) -> bool {
+        at >> LEAF_BITS != self.number.get() && self.learn_other(at)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn learn_other(&self, at: u64) -> bool {
+        let Some(leaf) = leaf(at) else { return false };
+        self.leaf.set(leaf);
+        self.number.set(at >> LEAF_BITS);
+        true
+    }
+}
+
 /// What the owner with `stamp` has for the class of the block at `at` (see [`assign`]), and the
-/// bits of its granules, if the slab that it is in is its. `None` also if `at` is no granule's
-/// begin.
+/// bits of its granules, if the slab that it is in is its, and the leaf known. `None` also if `at`
+/// is no granule's begin.
 #[inline(always)]
-pub(crate) fn look(at: u64, stamp: Stamp) -> Option<(u32, Bits)> {
+pub(crate) fn look(at: u64, known: &Known, stamp: Stamp) -> Option<(u32, Bits)> {
     // What is not aligned has a number that is beyond all granules: one question for both.
     let granule = at.rotate_right(GRANULE_BITS);
-    let root = ROOT.get((granule >> (LEAF_BITS - GRANULE_BITS)) as usize)?;
-    // SAFETY: a leaf is a mapping of its own, all zeros at first, which is never given back.
-    let leaf = unsafe { root.load(Acquire).as_ref() }?;
+    if granule >> (LEAF_BITS - GRANULE_BITS) != known.number.get() {
+        return None;
+    }
+    // SAFETY: by `numbered` it is a leaf, which is never given back.
+    let leaf = unsafe { &*known.leaf.get() };
     let unit = (granule >> (UNIT_BITS - GRANULE_BITS)) as usize % ENTRIES;
     // Relaxed: only its owner ever says of a slab that it is its own.
     let entry = leaf.entries[unit].load(Relaxed) ^ stamp.0;

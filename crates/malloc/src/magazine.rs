@@ -28,8 +28,13 @@ use crate::shelf::{SHELVES, Shelf};
 /// the pair itself.
 const BYTES: u64 = 16 << 10;
 
+/// Of the least blocks it holds twice as many bytes: there are mostly thousands of those, a pair
+/// costs more beside what is done with it, and few of their slabs are ever empty.
+const BYTES_LEAST: u64 = 32 << 10;
+const BLOCK_LEAST: u64 = 32;
+
 /// It holds at most so many blocks: each takes 16 bytes of the magazine's own.
-const BLOCKS_MOST: u64 = 1024;
+const BLOCKS_MOST: u64 = 2048;
 
 /// And so many of blocks that are larger, but of those at most so many bytes. (With half of it a
 /// program that takes and frees pages in turn took twice as long.)
@@ -116,7 +121,8 @@ impl Kind {
             Self::Blocks(class) => {
                 let bytes = u64::from(class.shape().bytes);
                 let large = BLOCKS_LARGE.min(BYTES_MOST / bytes);
-                (BYTES / bytes).max(large).clamp(BLOCKS_LEAST, BLOCKS_MOST)
+                let small = if bytes <= BLOCK_LEAST { BYTES_LEAST } else { BYTES } / bytes;
+                small.max(large).clamp(BLOCKS_LEAST, BLOCKS_MOST)
             }
             Self::Chunks(shelf) => (CHUNK_BYTES_MOST / shelf.bytes()).max(1),
         };

@@ -6,7 +6,6 @@
 
 use morecore_heap::Class;
 
-use crate::ledger;
 use crate::line::abort;
 use crate::local;
 use crate::magazine::Magazine;
@@ -24,11 +23,10 @@ const SLACK_MOST: u64 = 64;
 pub(crate) unsafe fn free(payload: *mut u8, bytes: usize) {
     // SAFETY: a thread's word names a record that is this thread's, or one that stays empty.
     let thread = unsafe { &*local::thread() };
-    let is_right =
-        match (ledger::look(payload.addr() as u64, thread.stamp()), Class::of(bytes as u64)) {
-            (Some((distance, _)), Some(class)) => distance == Magazine::distance(class),
-            _ => false,
-        };
+    let is_right = match (thread.look(payload.addr() as u64), Class::of(bytes as u64)) {
+        (Some((distance, _)), Some(class)) => distance == Magazine::distance(class),
+        _ => false,
+    };
     if !is_right {
         check(payload, bytes as u64, 1);
     }

@@ -29,7 +29,7 @@ use morecore_heap::abort::broken;
 use morecore_heap::{CLASSES, Class, Core, Given, NoJournal, Offset, Slab, Slabs};
 
 use crate::arena::{self, Arena};
-use crate::ledger::{self, Look, Stamp, freed};
+use crate::ledger::{self, Bits, Known, Look, Stamp, freed};
 use crate::line::{abort_for, rightly};
 use crate::magazine::{Kind, MAGAZINES, Magazine, Waiting};
 use crate::shelf::Shelf;
@@ -62,6 +62,8 @@ pub(crate) struct Thread {
     /// each free reads, for each free reads it, and others write it seldom.
     told: AtomicU64,
     stamp: Cell<Stamp>,
+    /// The leaf of the ledger that its frees look into; nobody's is none.
+    known: Known,
     /// How many blocks were freed the slow way since the last collection.
     slow: Cell<u32>,
     /// The magazine that is looked at next, whether it rests.
@@ -98,6 +100,7 @@ impl Thread {
             magazines: [const { Magazine::new() }; MAGAZINES],
             told: AtomicU64::new(0),
             stamp: Cell::new(stamp),
+            known: Known::none(),
             slow: Cell::new(0),
             next_rest: Cell::new(0),
             next_idle: Cell::new(ptr::null_mut()),
@@ -138,6 +141,19 @@ impl Thread {
     #[inline(always)]
     pub(crate) fn stamp(&self) -> Stamp {
         self.stamp.get()
+    }
+
+    /// What the ledger has for the block at `at`, if it is in a slab of this record, as far as the
+    /// record knows: see [`Thread::learn`].
+    #[inline(always)]
+    pub(crate) fn look(&self, at: u64) -> Option<(u32, Bits)> {
+        ledger::look(at, &self.known, self.stamp())
+    }
+
+    /// Learns where the ledger tells of `at`; `true`: a look at it may say something else now.
+    #[inline(always)]
+    pub(crate) fn learn(&self, at: u64) -> bool {
+        self.has_stamp() && self.known.learn(at)
     }
 
     /// Does the ledger know its slabs?

@@ -26,7 +26,6 @@ use crate::arena;
 use crate::clear;
 use crate::harden;
 use crate::large;
-use crate::ledger;
 use crate::ledger::freed::{Given, Page};
 use crate::life;
 use crate::line::{abort_for, rightly};
@@ -98,7 +97,7 @@ pub(crate) unsafe fn free(payload: *mut u8) {
     let at = payload.addr() as u64;
     // SAFETY: a thread's word names a record that is this thread's, or one that stays empty.
     let thread = unsafe { &*local::thread() };
-    let Some((distance, bits)) = ledger::look(at, thread.stamp()) else {
+    let Some((distance, bits)) = thread.look(at) else {
         return free_elsewhere(payload);
     };
     // SAFETY: that is what each slab of ours was assigned with.
@@ -120,7 +119,7 @@ pub(crate) unsafe fn resize(payload: *mut u8, bytes: usize) -> *mut u8 {
     let at = payload.addr() as u64;
     // SAFETY: a thread's word names a record that is this thread's, or one that stays empty.
     let thread = unsafe { &*local::thread() };
-    match ledger::look(at, thread.stamp()) {
+    match thread.look(at) {
         Some((distance, bits)) if bits.has(at) && !thread.is_told() => {
             let Some(class) = Magazine::class(distance) else { broken("stamped", Offset(at)) };
             let has = class.shape().bytes as usize;
@@ -172,6 +171,10 @@ unsafe fn resize_elsewhere(payload: *mut u8, bytes: usize) -> *mut u8 {
         return given_or_refused(harden::resize(payload, bytes as u64));
     }
     let at = Offset(payload.addr() as u64);
+    // SAFETY: a thread's word names a record that is this thread's, or one that stays empty.
+    let thread = unsafe { &*local::thread() };
+    // For the free that may follow, and the next time.
+    thread.learn(at.0);
     let unit = arena::units().entry(&core(), at);
     let wanted = bytes as u64;
     let has = if let Some(class) = unit.class() {
@@ -267,9 +270,22 @@ fn free_own(payload: *mut u8) {
     thread.give(slab, class, at);
 }
 
+/// The same for a thread that has learned where the ledger tells of the payload.
+#[cold]
+#[inline(never)]
+fn free_again(payload: *mut u8) {
+    // SAFETY: the duty of whoever called `free`. It does not come here again: the leaf is known.
+    unsafe { free(payload) };
+}
+
 /// What is in no slab that the ledger knows as this thread's goes back.
 #[inline(never)]
 fn free_elsewhere(payload: *mut u8) {
+    // SAFETY: a thread's word names a record that is this thread's, or one that stays empty.
+    let thread = unsafe { &*local::thread() };
+    if thread.learn(payload.addr() as u64) {
+        return free_again(payload);
+    }
     if harden::is_on() {
         return harden::free(payload);
     }

@@ -36,3 +36,33 @@ fn faults() -> usize {
     let words = stat.rsplit_once(')').unwrap().1;
     words.split_whitespace().nth(7).unwrap().parse().unwrap()
 }
+
+/// The ledger has a leaf for so many bytes, of which a thread keeps one in mind.
+const LEAF_BYTES: usize = 512 << 20;
+
+#[test]
+fn a_thread_frees_and_takes_again_what_is_far_apart() {
+    use morecore_malloc::c::{free, malloc};
+    const COUNT: usize = 64;
+    crate::alone("memory::a_thread_frees_and_takes_again_what_is_far_apart", || {
+        let some = || (0..COUNT).map(|_| malloc(5_000)).collect::<Vec<_>>();
+        let near = some();
+        // Nobody touches these, so they are addresses only.
+        let between: Vec<_> =
+            (0..2 * LEAF_BYTES / LARGE_BYTES).map(|_| malloc(LARGE_BYTES)).collect();
+        let far = some();
+        assert_ne!(near[0].addr() / LEAF_BYTES, far[COUNT - 1].addr() / LEAF_BYTES);
+        for pair in near.iter().zip(far.iter().rev()) {
+            for payload in [*pair.0, *pair.1, *pair.1, *pair.0] {
+                // SAFETY: it came from `malloc`, and nobody uses it.
+                unsafe { free(payload) };
+                // What was freed last is handed out next, wherever it is.
+                assert_eq!(malloc(5_000), payload);
+            }
+        }
+        for payload in near.into_iter().chain(between).chain(far) {
+            // SAFETY: as above.
+            unsafe { free(payload) };
+        }
+    });
+}
