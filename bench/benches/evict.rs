@@ -5,7 +5,9 @@
 //! `cargo bench -p morecore-bench --bench evict -- DIRECTORY` reads every `*.u32.xz` there: which key
 //! was asked for, in order, as little-endian numbers. It is the store itself that is measured: a get,
 //! and if that finds nothing, a set. Its memory is chosen so that it holds 1 % or 10 % of the
-//! distinct keys, with values in payloads (`large`) and with values in buckets (`small`).
+//! distinct keys, with values in payloads (`large`) and with values in buckets (`small`). Where the
+//! smallest store has room for more, several copies of the trace are asked for in turn, each with
+//! keys of its own and begun elsewhere.
 #![allow(clippy::unwrap_used, reason = "a bench that cannot go on says so and ends")]
 
 use std::collections::{HashMap, HashSet};
@@ -16,6 +18,9 @@ use morecore_store::{Create, Evict, Set, Store};
 
 /// The smallest store.
 const BYTES_LEAST: u64 = 1 << 20;
+
+/// How many copies of a trace are tried, the fewest first.
+const COPIES: [usize; 2] = [1, 4];
 
 /// The bytes of a value: far too many for a bucket, so that what is evicted is payloads; and few
 /// enough to stand in one.
@@ -31,22 +36,27 @@ fn main() {
         std::fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path()).collect();
     files.retain(|file| file.extension().is_some_and(|extension| extension == "xz"));
     files.sort();
-    println!("trace,values,part,entries,store_bytes,store,lru,random");
+    println!("trace,copies,values,part,entries,store_bytes,store,lru,random");
     for file in files {
         let name = file.file_name().unwrap().to_string_lossy().replace(".u32.xz", "");
         let trace = read(&file);
-        let distinct = trace.iter().collect::<HashSet<_>>().len();
         for (values, bytes) in VALUE_BYTES {
             for percent in [1, 10] {
-                let wanted = (distinct * percent / 100) as u64;
-                let Some(memory_bytes) = memory_for(wanted, bytes) else {
-                    println!("{name},{values},{percent} %,{wanted},,,,");
+                let tried = COPIES.iter().find_map(|&copies| {
+                    let trace = copied(&trace, copies);
+                    let distinct = trace.iter().collect::<HashSet<_>>().len();
+                    let memory_bytes = memory_for((distinct * percent / 100) as u64, bytes)?;
+                    Some((copies, trace, memory_bytes))
+                });
+                let Some((copies, trace, memory_bytes)) = tried else {
+                    println!("{name},,{values},{percent} %,,,,,");
                     continue;
                 };
                 let (misses, entries) = run(&trace, memory_bytes, bytes);
                 let ratio = |misses: u64| misses as f64 * 100.0 / trace.len() as f64;
                 println!(
-                    "{name},{values},{percent} %,{entries},{memory_bytes},{:.2},{:.2},{:.2}",
+                    "{name},{copies},{values},{percent} %,{entries},{memory_bytes},\
+                     {:.2},{:.2},{:.2}",
                     ratio(misses),
                     ratio(lru(&trace, entries as usize)),
                     ratio(random(&trace, entries as usize)),
@@ -54,6 +64,15 @@ fn main() {
             }
         }
     }
+}
+
+/// So many copies of a trace in turn.
+fn copied(trace: &[u32], copies: usize) -> Vec<u32> {
+    let (keys, apart) = (trace.iter().max().unwrap() + 1, trace.len() / copies);
+    let at = |index: usize, copy: usize| {
+        trace[(index + copy * apart) % trace.len()] + copy as u32 * keys
+    };
+    (0..trace.len()).flat_map(|index| (0..copies).map(move |copy| at(index, copy))).collect()
 }
 
 fn read(file: &PathBuf) -> Vec<u32> {
