@@ -26,7 +26,7 @@ use core::sync::atomic::AtomicU64;
 use core::sync::atomic::Ordering::Relaxed;
 
 use morecore_heap::abort::broken;
-use morecore_heap::{CLASSES, Class, Core, Given, NoJournal, Offset, Slab, Slabs};
+use morecore_heap::{CLASSES, Class, Core, Given, NoJournal, Offset, Slab, Slabs, UNIT};
 
 use crate::arena::{self, Arena};
 use crate::ledger::{self, Bits, Known, Look, Stamp, freed};
@@ -242,9 +242,7 @@ impl Thread {
         // SAFETY: what follows deals with slabs, not with this magazine.
         let mut rest = unsafe { self.magazine(class).oldest(count) };
         while let Some(first) = rest.first() {
-            let Some((slab, _)) = arena::units().slab_of(&core(), Offset(first.block())) else {
-                broken("stamped", Offset(first.block()));
-            };
+            let slab = slab_of(class, Offset(first.block()));
             let (words, many) = self.store_run(slab, class, rest);
             let became = self.slabs().return_words(&mut core(), slab, class, words, many as u64);
             if became == Given::Empty {
@@ -390,6 +388,16 @@ impl Thread {
     pub(crate) fn slabs(&self) -> Slabs {
         Slabs::at(Offset(self.rings.as_ptr().expose_provenance() as u64))
     }
+}
+
+/// The slab of `class` that a block at `at` is in.
+#[inline(always)]
+fn slab_of(class: Class, at: Offset) -> Slab {
+    if class.shape().units == 1 {
+        return Slab::at(at.align_down(UNIT));
+    }
+    let Some((slab, _)) = arena::units().slab_of(&core(), at) else { broken("stamped", at) };
+    slab
 }
 
 /// The core of this process.
