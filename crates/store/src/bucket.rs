@@ -358,39 +358,40 @@ pub(crate) fn says_plain_key_of(word0: u64, count: usize) -> bool {
     word0 & (KIND_MASK | FLAGGED | INLINE_BYTES_MASK << KEY_BYTES_SHIFT) == head
 }
 
-/// Whether a line says that an entry stands whole in it.
-#[inline]
-pub(crate) fn is_inline_line(line: &[AtomicU64; 8]) -> bool {
+/// The hash of the key of the entry that stands whole in a line; `None` if none does.
+#[inline(always)]
+pub(crate) fn hash_of_line(seed: u64, line: &[AtomicU64; 8]) -> Option<u64> {
     // Acquire pairs with the Release of whoever wrote the entry: the rest is read behind this.
-    line[0].load(Acquire) & KIND_MASK == INLINE
-}
-
-/// Whether the entry in a line has expired by `now`.
-#[inline]
-pub(crate) fn has_expired_by(line: &[AtomicU64; 8], now: u64) -> bool {
-    let expiry = expiry_of(line[1].load(Relaxed));
-    expiry != 0 && expiry <= now
-}
-
-/// The hash of the key of the entry that stands whole in a line.
-#[inline]
-pub(crate) fn hash_of_line(seed: u64, line: &[AtomicU64; 8]) -> u64 {
-    let count = line[0].load(Relaxed) >> KEY_BYTES_SHIFT & INLINE_BYTES_MASK;
+    let word0 = line[0].load(Acquire);
+    let count = (word0 >> KEY_BYTES_SHIFT & INLINE_BYTES_MASK) as usize;
+    if word0 & KIND_MASK != INLINE {
+        return None;
+    }
     if !(8..=16).contains(&count) {
-        return hash_of_other_line(seed, line);
+        return Some(hash_of_other_line(seed, line));
     }
     let (first, next) = (line[2].load(Relaxed), line[3].load(Relaxed));
-    // The last eight bytes begin 0 to 8 bytes behind the first.
-    let shift = 8 * (count as u32 - 8);
-    let last = u128::from(first) | u128::from(next) << 64;
-    hash_of_ends(seed, count as usize, first, (last >> shift) as u64)
+    // Where the last eight bytes begin.
+    let last = match 8 * (count as u32 - 8) {
+        0 => first,
+        64 => next,
+        shift => first >> shift | next << (64 - shift),
+    };
+    Some(hash_of_ends(seed, count, first, last))
 }
 
-#[inline(never)]
+#[cold]
 fn hash_of_other_line(seed: u64, line: &[AtomicU64; 8]) -> u64 {
     let bucket = Bucket(std::array::from_fn(|number| line[number].load(Relaxed)));
     let count = (bucket.key_bytes() as usize).min(INLINE_BYTES);
     hash(seed, &bucket.content()[..count])
+}
+
+/// Whether the entry in a line has expired by `now`.
+#[inline(always)]
+pub(crate) fn has_expired_by(line: &[AtomicU64; 8], now: u64) -> bool {
+    let expiry = expiry_of(line[1].load(Relaxed));
+    expiry != 0 && expiry <= now
 }
 
 /// The version in words 0 and 1.

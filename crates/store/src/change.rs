@@ -5,10 +5,10 @@
 
 use morecore_heap::{Core, Offset, UndoLog};
 
-use crate::atomic::Relaxed;
+use crate::atomic::{Relaxed, Release};
 use crate::bucket::{BUCKET_BYTES, Bucket, Sought};
 use crate::grow::Lacking;
-use crate::layout::{KEY_BYTES_MOST, shard};
+use crate::layout::{KEY_BYTES_MOST, WORD, shard};
 use crate::many::New;
 use crate::reader::Reader;
 use crate::session::Session;
@@ -74,12 +74,22 @@ impl Edit for Logged<'_> {
         self.core.write(Offset(at), value);
     }
 
-    fn fill(&mut self, at: u64, value: u64) {
+    #[inline]
+    fn fill(&mut self, at: u64, bucket: &Bucket) -> Result<(), Error> {
         if *self.has_emptied {
-            self.core.write(Offset(at), value);
-        } else {
-            self.core.write_fresh(Offset(at), value);
+            for (number, &word) in bucket.0.iter().enumerate() {
+                self.core.write(Offset(at + number as u64 * WORD), word);
+            }
+            return Ok(());
         }
+        let Some(line) = self.view.line(at) else {
+            return Err(Error::Damaged { what: "a bucket out of bounds", at });
+        };
+        for (to, &word) in line.iter().zip(&bucket.0) {
+            // Release, as in `Core::write_fresh`: who sees the mark sees the entry.
+            to.store(word, Release);
+        }
+        Ok(())
     }
 
     fn prepare(&mut self, at: u64, value: u64) {
@@ -235,17 +245,20 @@ impl Session {
         if matches!(act, Act::Keep) {
             return Ok(true);
         }
-        let found = self.find(sought)?;
+        let Some(group) = group_of(&self.view, &self.plan, sought.hash)? else {
+            return Ok(!matches!(act, Act::Put(..)));
+        };
+        let found = group.find(&self.view, sought)?;
         match (act, found) {
-            (Act::Remove, Some((group, index, bucket))) => {
+            (Act::Remove, Some((index, bucket))) => {
                 self.remove(&group, sought.hash, index, &bucket)?;
             }
-            (Act::Expire(expiry), Some((group, index, bucket))) if !self.has_expired(&bucket) => {
+            (Act::Expire(expiry), Some((index, bucket))) if !self.has_expired(&bucket) => {
                 let bucket = bucket.with_expiry(expiry);
                 self.lower_due(sought.hash, bucket.expiry());
                 group.replace(&mut self.edit(), sought.hash, index, bucket)?;
             }
-            (Act::Put(new, claim), Some((group, index, old))) => {
+            (Act::Put(new, claim), Some((index, old))) => {
                 self.count_visit(self.visits_of(&old, sought.hash, group.line_at(index)));
                 self.lower_due(sought.hash, new.expiry());
                 let new = new.with_version(self.version(sought.hash)).with_main(old.is_main());
@@ -265,9 +278,6 @@ impl Session {
                 self.lower_due(sought.hash, new.expiry());
                 let is_main = self.was_dropped_lately(sought.hash);
                 let new = new.with_version(self.version(sought.hash)).with_main(is_main);
-                let Some(group) = group_of(&self.view, &self.plan, sought.hash)? else {
-                    return Ok(false);
-                };
                 if !group.insert(&mut self.edit(), sought.hash, new)? {
                     return Ok(false);
                 }

@@ -56,7 +56,7 @@ impl Store {
 impl Reader<'_> {
     /// Fetches the lines where an entry of `hash` may stand, and its payload.
     #[inline]
-    fn fetch_on(self, hash: u64) {
+    pub(crate) fn fetch_on(self, hash: u64) {
         let Ok(Some(group)) = group_of(self.view, self.plan, hash) else { return };
         if group.buckets != 0 {
             self.view.prefetch(self.plan.visits_in(group.at).word_at);

@@ -10,20 +10,20 @@
 //! Promises: readers see the old group or the new one; whoever dies meanwhile leaves the old one
 //! and a claim. Entries that have expired are left behind.
 
-use morecore_heap::Offset;
+use morecore_heap::{GRANULE, Offset};
 
 use crate::atomic::{Release, fence};
 use crate::bucket::{BUCKET_BYTES, Bucket};
 use crate::layout::{WORD, shard, slot};
-use crate::payload::{self, STUBS};
-use crate::refill::Contents;
+use crate::payload::{self, STUBS, Stub};
+use crate::refill::{Expired, Fresh, Old};
 use crate::ring::HOP;
 use crate::session::Session;
 use crate::table::{
     BUCKETS_LEAST, BUCKETS_MOST, DEPTH_MOST, Directory, Group, ROWS_MOST, directory_of, group_of,
     prefix,
 };
-use crate::view::Look;
+use crate::view::{Look, View};
 use crate::{Error, Evict};
 
 /// From this many lines on, a group is split instead of enlarged: 8 KiB, which are rebuilt in a few
@@ -95,8 +95,7 @@ impl Sizes {
     }
 
     /// For so many entries, and a few more of each kind.
-    fn for_contents(contents: &Contents) -> Self {
-        let (whole, stubs) = (contents.whole.len() as u64, contents.stubs.len() as u64);
+    fn with_some(whole: u64, stubs: u64) -> Self {
         let with_some = |count: u64| count + count / GROWTH_PART + 1;
         let buckets = if whole == 0 { 0 } else { with_some(whole).max(BUCKETS_LEAST) };
         let rows = if stubs == 0 { 0 } else { with_some(stubs).div_ceil(STUBS) };
@@ -139,9 +138,7 @@ impl Session {
         let Some(group) = group_of(&self.view, &self.plan, hash)? else {
             return self.found_group(directory, hash, lacking).map(|()| true);
         };
-        if group.depth > directory.depth {
-            return Err(Error::Damaged { what: "a group deeper than its directory", at: group.at });
-        }
+        Old::fetch(&self.view, &group);
         if group.lines() < LINES_SPLIT || group.depth >= DEPTH_MOST {
             return self.enlarge(directory, &group, hash, lacking);
         }
@@ -150,7 +147,7 @@ impl Session {
 
     /// Gives a shard its first directory, of one word, and that a small group.
     fn found_directory(&mut self, shard: u64, lacking: Lacking) -> Result<(), Error> {
-        let (at, directory_claim) = self.claim_evicting(WORD, WORD)?;
+        let (at, directory_claim) = self.claim_evicting(WORD, GRANULE)?;
         let (group, group_claim) = self.first_group(lacking, 0)?;
         self.view.store(at, group.word());
         self.begin(&[shard]);
@@ -179,11 +176,10 @@ impl Session {
 
     fn first_group(&mut self, lacking: Lacking, depth: u32) -> Result<Built, Error> {
         let Sizes { buckets, rows } = Sizes::first(lacking);
-        let none = Group { at: 0, buckets: 0, rows: 0, depth };
-        let group = Group { buckets, rows, ..none };
+        let group = Group { at: 0, buckets, rows, depth };
         let (at, claim) = self.claim_evicting(group.bytes(), BUCKET_BYTES)?;
         let group = Group { at, ..group };
-        Contents::default().fill(&self.view, &none, &group)?;
+        Fresh::new(&self.view, group).finish(&[]);
         Ok((group, claim))
     }
 
@@ -198,31 +194,43 @@ impl Session {
     ) -> Result<bool, Error> {
         let sizes = Sizes::larger(group, lacking);
         // The memory first: where there is none, nothing else needs to be done.
-        let Some(mut fresh) = self.claim_group(sizes, group.depth)? else {
+        let Some(fresh) = self.claim_group(sizes, group.depth)? else { return Ok(false) };
+        let view = self.view;
+        let old = self.old(&view, group);
+        let stubs = [old.stubs()?];
+        let Some(([mut built], mut expired)) = self.fill(&old, [fresh], &stubs, |_| 0)? else {
             return Ok(false);
         };
-        let contents = self.contents_of(group)?;
-        let is_roomy = contents.expired.len() as u64 >= group.buckets / 8;
+        let is_roomy = expired.len() as u64 >= group.buckets / 8;
         if is_roomy && lacking == Lacking::Bucket && group.buckets != 0 {
-            fresh.0.buckets = group.buckets;
+            built.0.buckets = group.buckets;
+            let again = self.fill(&old, [built], &stubs, |_| 0)?;
+            let Some(filled) = again else { return Ok(false) };
+            ([built], expired) = filled;
         }
-        let Some(built) = self.fill_or_enlarge(group, fresh, &contents)? else { return Ok(false) };
-        self.replace_group(directory, group, &[built], &contents.expired, hash)
+        self.replace_group(directory, group, &[built], &expired, hash)
     }
 
     /// Replaces a group by two, by the next bit of the hash.
     fn split(&mut self, directory: Directory, group: &Group, hash: u64) -> Result<bool, Error> {
-        let [zeros, ones] = self.halves_of(group)?;
-        let depth = group.depth + 1;
-        let mut built = Vec::with_capacity(2);
-        for half in [&zeros, &ones] {
-            let claimed = self.claim_group(Sizes::for_contents(half), depth)?;
-            let Some(fresh) = claimed else { return Ok(false) };
-            let Some(half) = self.fill_or_enlarge(group, fresh, half)? else { return Ok(false) };
-            built.push(half);
+        let skip = self.plan.shard_bits() + group.depth;
+        let half_of = |hash: u64| (hash << skip >> 63) as usize;
+        let view = self.view;
+        let old = self.old(&view, group);
+        let mut whole = [0; 2];
+        let expired = old.each_whole(|hash, _| whole[half_of(hash)] += 1)?;
+        let (stubs, left) = self.halves_of_stubs(&old, expired.len(), half_of)?;
+        let mut built = [(Group { at: 0, ..*group }, 0); 2];
+        for half in 0..2 {
+            let sizes = Sizes::with_some(whole[half], stubs[half].len() as u64);
+            let Some(claimed) = self.claim_group(sizes, group.depth + 1)? else { return Ok(false) };
+            built[half] = claimed;
         }
-        // Both halves leave behind what the first one was told of.
-        self.replace_group(directory, group, &built, &zeros.expired, hash)
+        let Some((built, mut expired)) = self.fill(&old, built, &stubs, half_of)? else {
+            return Ok(false);
+        };
+        expired.extend(left);
+        self.replace_group(directory, group, &built, &expired, hash)
     }
 
     /// Publishes what replaces a group, in the directory or in a copy of it.
@@ -237,7 +245,7 @@ impl Session {
         let depth = directory.depth.max(built[0].0.depth);
         let words = 1 << (directory.depth - group.depth);
         let copy = if depth > directory.depth || words > WORDS_MOST {
-            let Some((at, claim)) = self.claim(WORD << depth, WORD)? else { return Ok(false) };
+            let Some((at, claim)) = self.claim(WORD << depth, GRANULE)? else { return Ok(false) };
             let copy = Directory { at, depth };
             self.copy_directory(directory, copy)?;
             Some((copy, claim))
@@ -295,38 +303,37 @@ impl Session {
         Ok(())
     }
 
-    fn contents_of(&self, group: &Group) -> Result<Contents, Error> {
+    fn old<'v>(&self, view: &'v View, group: &Group) -> Old<'v> {
         // The caller of a change of many keys may have most of the claims.
         let claims = slot::STOCK_FIRST.saturating_sub(self.claims + GROWTH_CLAIMS);
-        Contents::of(&self.view, self.seed, group, self.now_ms(), claims.min(WORDS_MOST))
+        let (seed, now, expired_most) = (self.seed, self.now_ms(), claims.min(WORDS_MOST));
+        Old { view, seed, group: *group, now, expired_most }
     }
 
-    /// What a group holds, by the next bit of the hash; what has expired stands with the first.
-    fn halves_of(&self, group: &Group) -> Result<[Contents; 2], Error> {
-        let skip = self.plan.shard_bits() + group.depth;
-        let half_of = |hash: u64| (hash << skip >> 63) as usize;
-        let all = self.contents_of(group)?;
-        let mut halves = [Contents::default(), Contents::default()];
-        halves.iter_mut().for_each(|half| half.whole.reserve(all.whole.len()));
-        for (hash, index) in all.whole {
-            halves[half_of(hash)].whole.push((hash, index));
-        }
-        (halves[0].expired, halves[0].expired_most) = (all.expired, all.expired_most);
-        let now = self.now_ms();
-        for (index, stub) in all.stubs.iter().enumerate() {
-            if let Some(later) = all.stubs.get(index + PREFETCH_STUBS) {
+    /// The stubs of a group by the next bit of the hash; and of their entries those that have
+    /// expired and are left behind, beside `others` that are.
+    fn halves_of_stubs(
+        &self,
+        old: &Old<'_>,
+        others: usize,
+        half_of: impl Fn(u64) -> usize,
+    ) -> Result<([Vec<Stub>; 2], Expired), Error> {
+        let all = old.stubs()?;
+        let (mut halves, mut expired) = ([Vec::new(), Vec::new()], Expired::new());
+        for (index, stub) in all.iter().enumerate() {
+            if let Some(later) = all.get(index + PREFETCH_STUBS) {
                 self.view.prefetch(later.at());
             }
             // A stub does not have this bit of the hash.
             let bucket = payload::read(&self.view, stub.at())?;
             let hash = bucket.hash(&self.view, self.seed)?;
-            if halves[0].takes_as_expired(&bucket, now) {
-                halves[0].expired.push((hash, bucket));
+            if old.is_left(&bucket, others + expired.len()) {
+                expired.push((hash, bucket));
             } else {
-                halves[half_of(hash)].stubs.push(*stub);
+                halves[half_of(hash)].push(*stub);
             }
         }
-        Ok(halves)
+        Ok((halves, expired))
     }
 
     /// Claims the chunk of a group; `None` if there is no memory for it.
@@ -340,32 +347,38 @@ impl Session {
         Ok(claimed.map(|(at, claim)| (Group { at, ..group }, claim)))
     }
 
-    /// Fills a fresh group; if an entry finds no place, a larger one instead, as rare hashes need.
-    /// `None` if there is no memory for that.
-    fn fill_or_enlarge(
+    /// Fills fresh groups with what an old one holds, each hash in the one that `part_of` says. If
+    /// something finds no place, a larger one is taken, as rare hashes need; `None` if there is no
+    /// memory for that.
+    #[inline(never)] // Its loop needs all registers.
+    fn fill<const PARTS: usize>(
         &mut self,
-        from: &Group,
-        fresh: Built,
-        contents: &Contents,
-    ) -> Result<Option<Built>, Error> {
-        let mut built = fresh;
+        old: &Old<'_>,
+        mut built: [Built; PARTS],
+        stubs: &[Vec<Stub>; PARTS],
+        part_of: impl Fn(u64) -> usize,
+    ) -> Result<Option<([Built; PARTS], Expired)>, Error> {
         loop {
-            if contents.fill(&self.view, from, &built.0)? {
-                return Ok(Some(built));
-            }
-            let mut sizes = Sizes { buckets: built.0.buckets, rows: built.0.rows };
-            for (lacking, is_some) in [
-                (Lacking::Bucket, !contents.whole.is_empty()),
-                (Lacking::Stub, !contents.stubs.is_empty()),
-            ] {
-                if is_some {
-                    let larger = Group { buckets: sizes.buckets, rows: sizes.rows, ..built.0 };
-                    sizes = Sizes::larger(&larger, lacking);
+            let mut fresh = built.map(|(group, _)| Fresh::new(old.view, group));
+            let expired = old.each_whole(|hash, line| fresh[part_of(hash)].put(hash, line))?;
+            let mut is_done = true;
+            for part in 0..PARTS {
+                if fresh[part].finish(&stubs[part]) {
+                    continue;
                 }
+                is_done = false;
+                let group = built[part].0;
+                let mut sizes = Sizes::larger(&group, Lacking::Stub);
+                if group.buckets != 0 {
+                    sizes.buckets = Sizes::larger(&group, Lacking::Bucket).buckets;
+                }
+                // What was too small is freed with the other claims.
+                let Some(larger) = self.claim_group(sizes, group.depth)? else { return Ok(None) };
+                built[part] = larger;
             }
-            // What was too small is freed with the other claims.
-            let Some(larger) = self.claim_group(sizes, built.0.depth)? else { return Ok(None) };
-            built = larger;
+            if is_done {
+                return Ok(Some((built, expired)));
+            }
         }
     }
 

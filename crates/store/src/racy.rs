@@ -8,7 +8,7 @@
 //! here. On x86-64 the same is done by instructions of 8 and 16 bytes, inside of `asm!`, so that
 //! the compiler sees no access that could race, and must take what comes out as it is.
 
-use crate::atomic::{AtomicU8, Relaxed};
+use crate::atomic::{AtomicU8, AtomicU64, Relaxed};
 
 #[cfg(not(target_arch = "x86_64"))]
 use self::plain as imp;
@@ -75,6 +75,29 @@ pub(crate) unsafe fn equal_bytes(at: *const u8, byte: u8) -> u32 {
 pub(crate) unsafe fn copy_in(from: &[u8], to: *mut u8) {
     // SAFETY: the caller's duty.
     unsafe { imp::copy_in(from, to) }
+}
+
+/// Copies a line of the cache within shared memory.
+#[inline(always)]
+pub(crate) fn copy_line(from: &[AtomicU64; 8], to: &[AtomicU64; 8]) {
+    // SAFETY: both are mapped while they are borrowed, and whoever may store into atomics may
+    // write them.
+    unsafe { imp::copy_line(from.as_ptr().cast(), to.as_ptr().cast_mut().cast()) }
+}
+
+/// Asks the processor to fetch a line some lines behind this one; where nothing is mapped nothing
+/// happens.
+#[inline(always)]
+pub(crate) fn fetch_behind(line: &[AtomicU64; 8], lines: usize) {
+    #[cfg(target_arch = "x86_64")]
+    {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        let behind = std::ptr::from_ref(line).wrapping_add(lines);
+        // SAFETY: to prefetch reads nothing that a program could see, and never faults.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(behind.cast()) };
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = (line, lines);
 }
 
 /// Whether shared memory holds these bytes.
@@ -241,6 +264,18 @@ mod x86_64 {
     }
 
     /// # Safety
+    /// - 64 bytes from `from` on are mapped and readable, from `to` on writable.
+    #[inline(always)]
+    pub(super) unsafe fn copy_line(from: *const u8, to: *mut u8) {
+        for at in [0, WIDE, 2 * WIDE, 3 * WIDE] {
+            // SAFETY: inside of the 64 bytes.
+            let value = unsafe { load_wide(from.wrapping_add(at)) };
+            // SAFETY: as above.
+            unsafe { store_wide(to.wrapping_add(at), value) };
+        }
+    }
+
+    /// # Safety
     /// - As `super::equals`.
     #[inline(always)]
     pub(super) unsafe fn equals(at: *const u8, bytes: &[u8]) -> bool {
@@ -313,6 +348,18 @@ mod plain {
         for (at, &value) in from.iter().enumerate() {
             // SAFETY: inside the bytes of the caller.
             unsafe { byte(to.wrapping_add(at)) }.store(value, Relaxed);
+        }
+    }
+
+    /// # Safety
+    /// - 64 bytes from `from` on are mapped, and from `to` on.
+    #[inline(always)]
+    pub(super) unsafe fn copy_line(from: *const u8, to: *mut u8) {
+        for index in 0..64 {
+            // SAFETY: one of the bytes that the caller speaks of.
+            let value = unsafe { byte(from.wrapping_add(index)) }.load(Relaxed);
+            // SAFETY: as above.
+            unsafe { byte(to.wrapping_add(index)) }.store(value, Relaxed);
         }
     }
 

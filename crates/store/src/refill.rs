@@ -1,20 +1,22 @@
-//! What a group holds, on its way into a fresh one.
+//! What a group holds, on its way into fresh ones.
 //!
 //! ```text
-//!   old group --one pass--> hash and index of each whole entry; stubs --sizes known, memory claimed-->
-//!             --one more--> whole lines to where they belong, marks and rows put together aside
+//!   old group, line by line:   hash --> home in the fresh one --room--> the line is copied there
+//!                                                             --none--> late, after all others
+//!   then                       the marks, which were put together aside
 //! ```
 //!
-//! Nobody knows the fresh group yet, so nothing of it is noted, and nothing of the old one changes.
-//! An entry costs a hash and a copy of its line.
+//! Nobody knows a fresh group yet, so nothing of it is noted, and nothing of the old one changes.
+//! What an entry costs is a hash and a copy of its line.
 //!
 //! Promises: no entry that finds no place on its home shelf takes that of one which does.
 //! Knows nothing of chunks and claims.
 
 use crate::Error;
-use crate::atomic::{AtomicU64, Relaxed};
-use crate::bucket::{Bucket, has_expired_by, hash_of_line, is_inline_line};
+use crate::atomic::AtomicU64;
+use crate::bucket::{BUCKET_BYTES, Bucket, has_expired_by, hash_of_line};
 use crate::payload::{STUBS, Stub};
+use crate::racy;
 use crate::shelf::{SHELF, SHELF_BYTES, SPILLED, Shelves, mark_of, spilled_bit};
 use crate::table::{BUCKETS_MOST, Group};
 use crate::view::{Look, View};
@@ -22,156 +24,151 @@ use crate::view::{Look, View};
 /// The most shelves of a group.
 const SHELVES_MOST: usize = BUCKETS_MOST.div_ceil(SHELF) as usize;
 
+/// How many lines are fetched ahead of the one that is read or written: as many as a core has
+/// under way at once. The processor itself looks no further than to the end of a page.
+const AHEAD: u64 = 2 * SHELF;
+
+/// So many entries find their home shelf full in most groups: some 8 % do, of up to 128.
+const LATE_USUAL: usize = 32;
+
 /// The words of a line of the cache.
 type Line = [AtomicU64; 8];
 
-/// What a group holds.
-#[derive(Debug, Default)]
-pub(crate) struct Contents {
-    /// The hash of each whole entry that stays, and the index of its bucket.
-    pub(crate) whole: Vec<(u64, u32)>,
-    pub(crate) stubs: Vec<Stub>,
-    /// What has expired and does not come along.
-    pub(crate) expired: Vec<(u64, Bucket)>,
-    /// How many of those can be left behind now: each retires a payload, which takes a claim.
+/// A group that is to be replaced.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Old<'v> {
+    pub(crate) view: &'v View,
+    pub(crate) seed: u64,
+    pub(crate) group: Group,
+    /// The time that decides what has expired.
+    pub(crate) now: u64,
+    /// How much of that can be left behind now: each retires a payload, which takes a claim.
     pub(crate) expired_most: u64,
 }
 
-impl Contents {
-    /// All that a group holds; `expired_most` of what has expired by `now` stands apart.
-    pub(crate) fn of(
-        view: &View,
-        seed: u64,
-        group: &Group,
-        now: u64,
-        expired_most: u64,
-    ) -> Result<Self, Error> {
-        let mut contents = Self { expired_most, ..Self::default() };
-        contents.take_whole(view, seed, group, now)?;
-        contents.take_stubs(view, group)?;
-        Ok(contents)
+/// What has expired and does not come along.
+pub(crate) type Expired = Vec<(u64, Bucket)>;
+
+impl<'v> Old<'v> {
+    /// Has the first lines on their way, for who has something else to do meanwhile.
+    pub(crate) fn fetch(view: &View, group: &Group) {
+        view.prefetch(group.whole().marks_at);
+        fetch_lines(view, group.at, AHEAD.min(group.lines()));
     }
 
-    fn take_whole(&mut self, view: &View, seed: u64, group: &Group, now: u64) -> Result<(), Error> {
-        let (lines, shelves) = (lines_of(view, group)?, group.whole());
-        self.whole.reserve(lines.len());
-        for shelf in 0..shelves.count() {
-            let mut used = shelves.used_on(view, shelf)?;
-            while used != 0 {
-                let index = shelf * SHELF + u64::from(used.trailing_zeros());
-                used &= used - 1;
-                let line = &lines[index as usize];
-                if !is_inline_line(line) {
-                    return Err(Error::Damaged {
-                        what: "a mark of no entry",
-                        at: shelves.line_at(index),
-                    });
+    /// Shows each whole entry that stays to `each`, with its hash; returns the others that have
+    /// expired.
+    #[inline(always)]
+    pub(crate) fn each_whole(&self, mut each: impl FnMut(u64, &'v Line)) -> Result<Expired, Error> {
+        let (Group { at, buckets, .. }, shelves) = (self.group, self.group.whole());
+        let (seed, now) = (self.seed, self.now);
+        let Some(lines) = self.view.lines(at, buckets) else {
+            return Err(Error::Damaged { what: "a group out of bounds", at });
+        };
+        let mut expired = Vec::new();
+        for (shelf, lines) in lines.chunks(SHELF as usize).enumerate() {
+            let first = shelf as u64 * SHELF;
+            fetch_lines(self.view, shelves.line_at(first + AHEAD), SHELF);
+            let used = shelves.used_on(self.view, shelf as u64)?;
+            for (slot, line) in lines.iter().enumerate() {
+                if used >> slot & 1 == 0 {
+                    continue;
                 }
-                let hash = hash_of_line(seed, line);
-                if has_expired_by(line, now) && (self.expired.len() as u64) < self.expired_most {
-                    self.expired.push((hash, shelves.bucket(view, index)?));
+                let Some(hash) = hash_of_line(seed, line) else {
+                    let at = shelves.line_at(first + slot as u64);
+                    return Err(Error::Damaged { what: "a mark of no entry", at });
+                };
+                if has_expired_by(line, now) && (expired.len() as u64) < self.expired_most {
+                    expired.push((hash, shelves.bucket(self.view, first + slot as u64)?));
                 } else {
-                    self.whole.push((hash, index as u32));
+                    each(hash, line);
                 }
             }
         }
-        Ok(())
+        Ok(expired)
     }
 
-    fn take_stubs(&mut self, view: &View, group: &Group) -> Result<(), Error> {
-        self.stubs.reserve((group.rows * STUBS) as usize);
-        for index in 0..group.rows {
-            let row = view.read_line(group.stubs().line_at(index))?;
-            self.stubs.extend(row[1..].iter().filter(|&&word| word != 0).map(|&word| Stub(word)));
+    /// All its stubs.
+    pub(crate) fn stubs(&self) -> Result<Vec<Stub>, Error> {
+        let mut stubs = Vec::with_capacity((self.group.rows * STUBS) as usize);
+        for index in 0..self.group.rows {
+            let row = self.view.read_line(self.group.stubs().line_at(index))?;
+            stubs.extend(row[1..].iter().filter(|&&word| word != 0).map(|&word| Stub(word)));
         }
-        Ok(())
+        Ok(stubs)
     }
 
-    /// Whether an entry is to be left behind: it has expired, and its payload's note has room.
-    pub(crate) fn takes_as_expired(&self, bucket: &Bucket, now: u64) -> bool {
-        let has_expired = bucket.expiry() != 0 && bucket.expiry() <= now;
-        has_expired && (self.expired.len() as u64) < self.expired_most
-    }
-
-    /// Copies all into a fresh group; false if something finds no place in it.
-    pub(crate) fn fill(&self, view: &View, from: &Group, to: &Group) -> Result<bool, Error> {
-        Ok(self.fill_whole(view, from, to)? && self.fill_rows(view, to))
-    }
-
-    fn fill_whole(&self, view: &View, from: &Group, to: &Group) -> Result<bool, Error> {
-        let (from, to_lines) = (lines_of(view, from)?, lines_of(view, to)?);
-        let mut shelves = Filling::new(to.whole());
-        let mut late = Vec::new();
-        for &(hash, index) in &self.whole {
-            let home = shelves.shelves.home(hash) as usize;
-            match shelves.take(home, hash) {
-                Some(place) => copy_line(&from[index as usize], &to_lines[place]),
-                None => late.push((hash, index)),
-            }
-        }
-        for (hash, index) in late {
-            let Some(place) = shelves.take_late(hash) else { return Ok(false) };
-            copy_line(&from[index as usize], &to_lines[place]);
-        }
-        view.copy_in(shelves.shelves.marks_at, shelves.marks());
-        Ok(true)
-    }
-
-    /// Puts the stubs into rows, as near to their homes as the table itself would.
-    fn fill_rows(&self, view: &View, to: &Group) -> bool {
-        let ring = to.stubs();
-        let mut rows = vec![[0u64; 1 + STUBS as usize]; ring.lines as usize];
-        let mut taken = vec![0u8; ring.lines as usize];
-        for stub in &self.stubs {
-            if ring.lines == 0 {
-                return false;
-            }
-            let home = ring.home(stub.hash());
-            let is_roomy =
-                |&distance: &u64| taken[ring.after(home, distance) as usize] < STUBS as u8;
-            let Some(distance) = (0..ring.reach()).find(is_roomy) else { return false };
-            let index = ring.after(home, distance) as usize;
-            taken[index] += 1;
-            rows[index][usize::from(taken[index])] = stub.0;
-            rows[home as usize][0] |= 1 << distance;
-        }
-        view.copy_words_in(ring.at, rows.as_flattened());
-        true
+    /// Whether an entry with a payload is to be left behind, beside so many others.
+    pub(crate) fn is_left(&self, bucket: &Bucket, others: usize) -> bool {
+        let has_expired = bucket.expiry() != 0 && bucket.expiry() <= self.now;
+        has_expired && (others as u64) < self.expired_most
     }
 }
 
-/// The marks of a fresh group, and how many buckets of each shelf are taken: the first ones.
-struct Filling {
+/// A fresh group while it is filled: the marks of its buckets, and how many of each shelf are
+/// taken, which are the first ones.
+pub(crate) struct Fresh<'v> {
+    view: &'v View,
+    group: Group,
     shelves: Shelves,
+    lines: &'v [Line],
     marks: [[u8; SHELF_BYTES as usize]; SHELVES_MOST],
     taken: [u8; SHELVES_MOST],
+    /// What found its home shelf full.
+    late: Vec<(u64, &'v Line)>,
 }
 
-impl Filling {
-    fn new(shelves: Shelves) -> Self {
-        Self { shelves, marks: [[0; SHELF_BYTES as usize]; SHELVES_MOST], taken: [0; SHELVES_MOST] }
+impl<'v> Fresh<'v> {
+    /// In a chunk that was just claimed for it.
+    #[inline(always)]
+    pub(crate) fn new(view: &'v View, group: Group) -> Self {
+        fetch_lines(view, group.at, AHEAD.min(group.buckets));
+        let lines = view.lines(group.at, group.buckets);
+        Self {
+            view,
+            group,
+            shelves: group.whole(),
+            lines: lines.expect("the heap has nothing outside of the segment"),
+            marks: [[0; SHELF_BYTES as usize]; SHELVES_MOST],
+            taken: [0; SHELVES_MOST],
+            late: Vec::with_capacity(LATE_USUAL),
+        }
     }
 
-    /// Takes the next bucket of a shelf for an entry; its index, or `None` if the shelf is full.
-    #[inline]
-    fn take(&mut self, shelf: usize, hash: u64) -> Option<usize> {
-        let (slot, index) =
-            (self.taken[shelf], shelf * SHELF as usize + usize::from(self.taken[shelf]));
-        if u64::from(slot) == SHELF || index as u64 >= self.shelves.buckets {
+    /// Puts a whole entry in.
+    #[inline(always)]
+    pub(crate) fn put(&mut self, hash: u64, line: &'v Line) {
+        let home = self.shelves.home(hash) as usize;
+        match self.take(home, hash) {
+            Some(to) => {
+                racy::copy_line(line, to);
+                // The homes of what comes next are near, for the old ones were.
+                racy::fetch_behind(to, AHEAD as usize);
+            }
+            None => self.late.push((hash, line)),
+        }
+    }
+
+    /// Takes the next bucket of a shelf for an entry; `None` if the shelf is full.
+    #[inline(always)]
+    fn take(&mut self, shelf: usize, hash: u64) -> Option<&'v Line> {
+        let taken = self.taken.get_mut(shelf)?;
+        let slot = usize::from(*taken);
+        if slot >= SHELF as usize {
             return None;
         }
-        self.taken[shelf] = slot + 1;
-        self.marks[shelf][usize::from(slot)] = mark_of(hash);
-        Some(index)
+        let line = self.lines.get(shelf * SHELF as usize + slot)?;
+        *taken += 1;
+        self.marks[shelf][slot] = mark_of(hash);
+        Some(line)
     }
 
     /// The same for one whose home shelf is full: it takes the next with room.
-    #[cold]
-    fn take_late(&mut self, hash: u64) -> Option<usize> {
+    fn take_late(&mut self, hash: u64) -> Option<&'v Line> {
         let mut shelf = self.shelves.home(hash);
         for _ in 0..self.shelves.count() {
-            if let Some(index) = self.take(shelf as usize, hash) {
-                return Some(index);
+            if let Some(line) = self.take(shelf as usize, hash) {
+                return Some(line);
             }
             self.marks[shelf as usize][SPILLED as usize] |= spilled_bit(hash);
             shelf = self.shelves.after(shelf);
@@ -179,21 +176,44 @@ impl Filling {
         None
     }
 
-    /// The marks as they stand in a group: the first one in the lowest byte of a word.
-    fn marks(&self) -> &[u8] {
-        self.marks[..self.shelves.count() as usize].as_flattened()
+    /// Puts in what is late, the marks, and stubs; false if something finds no place.
+    pub(crate) fn finish(&mut self, stubs: &[Stub]) -> bool {
+        for (hash, line) in std::mem::take(&mut self.late) {
+            let Some(to) = self.take_late(hash) else { return false };
+            racy::copy_line(line, to);
+        }
+        // The first mark stands in the lowest byte of a word, as `Marks` has it.
+        let marks = &self.marks[..self.shelves.count() as usize];
+        self.view.copy_in(self.shelves.marks_at, marks.as_flattened());
+        self.group.rows == 0 && stubs.is_empty() || self.finish_rows(stubs)
     }
-}
 
-/// The buckets of a group.
-fn lines_of<'v>(view: &'v View, group: &Group) -> Result<&'v [Line], Error> {
-    let what = "a group out of bounds";
-    view.lines(group.at, group.buckets).ok_or_else(|| Error::Damaged { what, at: group.at })
+    /// Puts stubs into rows, as near to their homes as the table itself would.
+    fn finish_rows(&self, stubs: &[Stub]) -> bool {
+        let ring = self.group.stubs();
+        let mut rows = vec![[0; 1 + STUBS as usize]; ring.lines as usize];
+        let mut taken = vec![0u8; ring.lines as usize];
+        for stub in stubs {
+            if ring.lines == 0 {
+                return false;
+            }
+            let home = ring.home(stub.hash());
+            let index_at = |distance| ring.after(home, distance) as usize;
+            let mut distances = 0..ring.reach();
+            let Some(distance) = distances.find(|&d| u64::from(taken[index_at(d)]) < STUBS) else {
+                return false;
+            };
+            let index = index_at(distance);
+            taken[index] += 1;
+            rows[index][usize::from(taken[index])] = stub.0;
+            rows[home as usize][0] |= 1 << distance;
+        }
+        self.view.copy_words_in(ring.at, rows.as_flattened());
+        true
+    }
 }
 
 #[inline]
-fn copy_line(from: &Line, to: &Line) {
-    for (from, to) in from.iter().zip(to) {
-        to.store(from.load(Relaxed), Relaxed);
-    }
+fn fetch_lines(view: &View, at: u64, count: u64) {
+    (0..count).for_each(|index| view.prefetch(at + index * BUCKET_BYTES));
 }

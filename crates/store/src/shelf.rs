@@ -228,49 +228,31 @@ impl Shelves {
         Ok(bucket)
     }
 
-    /// The first empty bucket of a shelf.
-    #[inline]
-    pub(crate) fn free_on(self, look: &impl Look, shelf: u64) -> Result<Option<u64>, Error> {
-        let free = self.marks(look, shelf)?.equal(0) & self.buckets_of(shelf);
-        Ok((free != 0).then(|| shelf * SHELF + u64::from(free.trailing_zeros())))
-    }
-
     /// Puts an entry in; false if the group is full.
     pub(crate) fn insert(
         self,
         edit: &mut impl Edit,
         hash: u64,
-        bucket: Bucket,
+        bucket: &Bucket,
     ) -> Result<bool, Error> {
         let home = self.home(hash);
         let mut shelf = home;
         for _ in 0..self.count() {
-            if let Some(index) = self.free_on(edit, shelf)? {
-                self.place(edit, hash, index, bucket)?;
-                self.spill(edit, hash, home, shelf)?;
-                return Ok(true);
+            let marks = self.marks(edit, shelf)?;
+            let free = marks.equal(0) & self.buckets_of(shelf);
+            if free == 0 {
+                shelf = self.after(shelf);
+                continue;
             }
-            shelf = self.after(shelf);
+            let slot = u64::from(free.trailing_zeros());
+            edit.fill(self.line_at(shelf * SHELF + slot), bucket)?;
+            let word =
+                marks.0[(slot / WORD) as usize] | u64::from(mark_of(hash)) << (slot % WORD * 8);
+            edit.write(self.marks_of(shelf) + slot / WORD * WORD, word);
+            self.spill(edit, hash, home, shelf)?;
+            return Ok(true);
         }
         Ok(false)
-    }
-
-    /// Writes an entry into an empty bucket.
-    fn place(
-        self,
-        edit: &mut impl Edit,
-        hash: u64,
-        index: u64,
-        bucket: Bucket,
-    ) -> Result<(), Error> {
-        let at = self.line_at(index);
-        for (number, word) in bucket.0.into_iter().enumerate() {
-            edit.fill(at + number as u64 * WORD, word);
-        }
-        let (at, shift) = self.mark_word_of(index);
-        let word = edit.read(at)?;
-        edit.write(at, word | u64::from(mark_of(hash)) << shift);
-        Ok(())
     }
 
     /// Sets the bits that lead from one shelf to another.

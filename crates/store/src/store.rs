@@ -225,12 +225,14 @@ impl Store {
     /// [`Error::Full`], and then nothing changed; [`Error::KeyTooLong`], [`Error::ValueTooLong`];
     /// [`Error::Held`] if a stopped process keeps what is needed.
     pub fn set(&mut self, key: &[u8], value: &[u8], how: &Set) -> Result<SetDone, Error> {
-        self.session.enter_to_change()?;
         check_key(key)?;
+        // What this will wait for is on its way while the rest is made ready.
+        let sought = Sought::hashed(self.begin_fetch(key).hash(), key);
+        self.session.enter_to_change()?;
         let turn = Turn(&mut self.session);
         let session = &mut *turn.0;
-        let sought = Sought::new(session.seed, key);
         let act = session.prepare(&sought, value, how.flags)?;
+        Reader { view: &session.view, plan: &session.plan }.fetch_on(sought.hash);
         session.put_if(&sought, act, how)
     }
 

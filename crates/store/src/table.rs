@@ -289,8 +289,8 @@ pub(crate) fn group_of(look: &impl Look, plan: &Plan, hash: u64) -> Result<Optio
 pub(crate) trait Edit: Look {
     /// Overwrites a word that others may rely on.
     fn write(&mut self, at: u64, value: u64);
-    /// Overwrites a word of a bucket that is empty.
-    fn fill(&mut self, at: u64, value: u64);
+    /// Overwrites a bucket that is empty.
+    fn fill(&mut self, at: u64, bucket: &Bucket) -> Result<(), Error>;
     /// Overwrites a word of a payload that nobody can reach yet.
     fn prepare(&mut self, at: u64, value: u64);
     /// Told that a bucket was emptied: until the commit, its words still count.
@@ -312,7 +312,7 @@ impl Group {
             }
             return Ok(is_placed);
         }
-        self.whole().insert(edit, hash, bucket)
+        self.whole().insert(edit, hash, &bucket)
     }
 
     /// Puts a stub in; false if there is no place near enough to its home.
