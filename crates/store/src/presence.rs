@@ -9,8 +9,8 @@
 //! ```
 //!
 //! A number and a start time tell who is gone within a namespace (`participant.rs`), unless the
-//! number was used again within a tick of the clock. This tells it of everybody. Turns, by a lock on
-//! byte 0, are for files: who comes first and who leaves last must be one.
+//! number was used again within a tick of the clock. This tells it of everybody. Turns, by a lock
+//! on byte 0, are for files: who comes first and who leaves last must be one.
 //!
 //! Promises: who has sat down is there until it rises or ends. Where a set of semaphores could not
 //! be made, everybody of another namespace counts as there.

@@ -53,8 +53,8 @@ pub(crate) fn stat(view: &View, plan: &Plan) -> Stat {
     stat
 }
 
-/// How many bytes of the segment are in memory; `None` if the kernel does not tell. To who `is_told`
-/// nothing it says of all pages that they are there.
+/// How many bytes of the segment are in memory; `None` if the kernel does not tell. Who is not told
+/// hears of all pages that they are there.
 pub(crate) fn resident_bytes(view: &View, is_told: bool) -> Option<u64> {
     let base = view.base().expose_provenance() as u64;
     let (mut at, mut resident) = (0, 0);

@@ -195,9 +195,7 @@ impl Session {
         is_open
     }
 
-    /// Whether the owner of a slot surely runs no more. What its number cannot tell, because it is
-    /// of another namespace, or was used again within the tick that its first owner began in, its
-    /// seat can.
+    /// Whether the owner of a slot surely runs no more, by its number (`participant.rs`) or its seat.
     pub(crate) fn is_gone(&self, slot: u64, owner: Identity) -> bool {
         let presence = self.seat.as_ref().and_then(|seat| seat.presence.as_ref());
         self.is_gone_as(presence, slot, owner)

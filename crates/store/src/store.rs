@@ -24,8 +24,9 @@ use crate::{
 };
 
 /// How many dues one call of [`Store::tidy`] looks at, and the most stretches that it goes through:
-/// those of half a GiB, some ten microseconds if nothing has expired, and two milliseconds of dropping
-/// otherwise. So a server, which tidies ten times a second, is through a store of 5 GiB in a second.
+/// those of half a GiB, some ten microseconds if nothing has expired, and two milliseconds of
+/// dropping otherwise. So a server, which tidies ten times a second, is through a store of 5 GiB in
+/// a second.
 const TIDY_DUES: (u64, u32) = (16 << 10, 256);
 
 /// How much free memory one call of [`Store::tidy`] gives back: some milliseconds, in steps between
