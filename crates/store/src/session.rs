@@ -195,7 +195,7 @@ impl Session {
         is_open
     }
 
-    /// Whether the owner of a slot surely runs no more, by its number (`participant.rs`) or its seat.
+    /// Whether the owner of a slot surely runs no more: its number tells, or its seat does.
     pub(crate) fn is_gone(&self, slot: u64, owner: Identity) -> bool {
         let presence = self.seat.as_ref().and_then(|seat| seat.presence.as_ref());
         self.is_gone_as(presence, slot, owner)
