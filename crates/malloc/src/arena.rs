@@ -183,8 +183,8 @@ impl Arena {
         };
         let chunk = Chunk::at(&core(), payload - 8);
         let fresh = self.fresh_from(payload);
-        self.touch(chunk);
         self.used_bytes += chunk.bytes;
+        let is_first = self.touch(chunk);
         let given = match self.warm.taken(chunk, fresh) {
             Some(pages) if pages.begin < fresh => {
                 let clean_to = if pages.end() < fresh { pages.end() } else { FAR };
@@ -192,6 +192,9 @@ impl Arena {
             }
             _ => Given { payload, clean_from: fresh, clean_to: FAR },
         };
+        if is_first && self.warm.may_go_instead(self.used_bytes) {
+            self.give_back_early();
+        }
         Some(given)
     }
 
@@ -250,10 +253,13 @@ impl Arena {
             let fresh = self.fresh_from(before.end());
             self.warm.used(Region::between(before.end(), after.end()), fresh);
         }
-        self.touch(after);
         self.used_bytes = self.used_bytes + after.bytes - before.bytes;
+        let is_first = self.touch(after);
         if let Some(rest) = after.free_after(&core()) {
             self.warm.freed(rest, before.bytes.saturating_sub(after.bytes));
+        }
+        if is_first && self.warm.may_go_instead(self.used_bytes) {
+            self.give_back_early();
         }
         Ok(is_done)
     }
@@ -420,13 +426,16 @@ impl Arena {
     }
 
     /// Takes down that a chunk is used: it, and the head of what follows, are not fresh any more.
-    fn touch(&mut self, chunk: Chunk) {
+    /// `true` if they were until now.
+    fn touch(&mut self, chunk: Chunk) -> bool {
         let end = (chunk.end() + CHUNK_LEAST).min(self.growing.end());
         let is_growing = chunk.begin >= self.growing.begin && end <= self.growing.end();
         if is_growing && end > self.fresh {
             self.warm.touched(end - self.fresh);
             self.fresh = end;
+            return true;
         }
+        false
     }
 
     /// Says in the unit map that the units of a new region are ours.

@@ -165,6 +165,29 @@ fn account_for_all() {
     prove(&hold());
 }
 
+#[test]
+fn what_is_warm_goes_back_where_a_peak_would_grow() {
+    alone("what_is_warm_goes_back_where_a_peak_would_grow", grow_a_peak);
+}
+
+fn grow_a_peak() {
+    let payload = |bytes: usize| Parcel(tiers::allocate(bytes));
+    let (warm, _between) = (payload(768 << 10), payload(64 << 10));
+    let page = memory::page_bytes();
+    let inside = warm.0.addr() as u64 / page * page + 4 * page;
+    // SAFETY: the payload is ours, and longer than that.
+    unsafe { warm.0.write_bytes(7, 512 << 10) };
+    let is_there = || {
+        let mut seen = [0];
+        memory::look_for_pages(inside, &mut seen).expect("the page is mapped");
+        seen[0] & 1 != 0
+    };
+    drop(warm);
+    assert!(is_there() && hold().warm.bytes() >= 768 << 10, "little enough to stay warm");
+    let _fresh = payload(1 << 20);
+    assert!(!is_there() && hold().warm.bytes() == 0, "core was touched for the first time");
+}
+
 /// Waits until so many records are idle.
 fn wait_for_idle(count: usize) {
     loop {
