@@ -122,7 +122,7 @@ impl Connection {
     pub(crate) fn receive(&mut self, bytes: &[u8], desk: &mut Desk, spares: &mut Spares) {
         self.touch(desk.now_ms);
         desk.heed();
-        (self.is_put_off, self.is_paused) = (false, false);
+        (self.is_put_off, self.is_paused, desk.leases) = (false, false, 0);
         let is_late = self.has_output();
         self.make_room(spares);
         let unsent = self.output.bytes.len();

@@ -36,6 +36,8 @@ pub(crate) struct Desk {
     pub(crate) expected_bytes: usize,
     /// Values that the last replies have in them and that are sent from where they stand.
     pub(crate) lent: Vec<Lent>,
+    /// How many values were leased for the client that is served, in this turn.
+    pub(crate) leases: usize,
     /// What was read ahead of the client that is served.
     pub(crate) ahead: Ahead,
     /// It reads ahead of a connection's own parser.
@@ -91,6 +93,7 @@ impl Desk {
             scratch: Vec::new(),
             expected_bytes: 0,
             lent: Vec::new(),
+            leases: 0,
             ahead: Ahead::default(),
             memcached_scout: memcached::Parser::default(),
             line: None,

@@ -20,6 +20,10 @@ const KEYS_AT_ONCE: usize = 16;
 /// does not wait for the end of a turn.
 const LEASED_LEAST: usize = 16 << 10;
 
+/// Values that are leased for a client at once: a deep pipeline of long ones. Whoever frees memory
+/// goes through as many words of a session as it ever had leases at once.
+const LEASES_MOST: usize = 64;
+
 /// GET: the value goes from the store straight behind its head, or it is leased.
 pub(super) fn get<'a>(
     key: &[u8],
@@ -49,13 +53,14 @@ pub(super) fn get<'a>(
 /// than replies may get this one elsewhere, or not at all.
 #[cold]
 fn get_leased(key: &[u8], caller: &Caller, desk: &mut Desk, reply: &mut Encoder<'_>) -> bool {
-    if caller.extras.is_some() {
+    if caller.extras.is_some() || desk.leases == LEASES_MOST {
         return false;
     }
     let Some(lease) = desk.store.lease(key).filter(|lease| lease.len() >= LEASED_LEAST) else {
         return false;
     };
     desk.expected_bytes = lease.len();
+    desk.leases += 1;
     desk.lent.push((reply.bulk_around(lease.len()), lease));
     desk.count_look_up(true);
     true

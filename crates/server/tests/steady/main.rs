@@ -53,8 +53,12 @@ const BATCHES: usize = 500;
 /// each, so there may be one allocation a client, for whatever number of commands.
 const CLIENTS: usize = 8;
 
-/// What is sent, written for a number, and what is answered.
-type Phase<'a> = (&'a dyn Fn(&mut Vec<u8>, usize), String);
+/// The same of long values, which are received into the store and sent from there.
+const LONG_PIPELINE: usize = 4;
+const LONG_BYTES: usize = 100 << 10;
+
+/// What is sent, written for a number, what is answered, and how many make a batch.
+type Phase<'a> = (&'a dyn Fn(&mut Vec<u8>, usize), String, usize);
 
 /// How often the server allocates in each phase, once its buffers have their size.
 fn allocations(model: Model, phases: &[Phase<'_>]) -> Vec<u64> {
@@ -89,10 +93,10 @@ fn forget_slow_commands(address: SocketAddr) {
     assert_eq!(&heard, b"+OK\r\n");
 }
 
-fn count(address: SocketAddr, (spell, reply): &Phase<'_>) -> u64 {
+fn count(address: SocketAddr, (spell, reply, pipeline): &Phase<'_>) -> u64 {
     let mut batch = Vec::new();
-    (0..PIPELINE).for_each(|number| spell(&mut batch, number));
-    let mut heard = vec![0; reply.len() * PIPELINE];
+    (0..*pipeline).for_each(|number| spell(&mut batch, number));
+    let mut heard = vec![0; reply.len() * pipeline];
     let mut clients: Vec<_> = (0..CLIENTS).map(|_| TcpStream::connect(address).unwrap()).collect();
     let mut before = 0;
     for round in 0..WARM_UPS + BATCHES {
@@ -125,14 +129,23 @@ fn no_command_of_a_pipeline_allocates() {
     let absent = |batch: &mut Vec<u8>, number: usize| {
         batch.extend_from_slice(format!("get absent:{number}\r\n").as_bytes());
     };
+    let long = "v".repeat(LONG_BYTES);
+    let set_long = |batch: &mut Vec<u8>, number: usize| {
+        encode_command(batch, &[b"SET", format!("long:{number}").as_bytes(), long.as_bytes()]);
+    };
+    let get_long = |batch: &mut Vec<u8>, number: usize| {
+        encode_command(batch, &[b"GET", format!("long:{number}").as_bytes()]);
+    };
     for model in MODELS {
-        let phases: [Phase<'_>; 3] = [
-            (&set, "+OK\r\n".into()),
-            (&get, format!("$32\r\n{value}\r\n")),
-            (&absent, "END\r\n".into()),
+        let phases: [Phase<'_>; 5] = [
+            (&set, "+OK\r\n".into(), PIPELINE),
+            (&get, format!("$32\r\n{value}\r\n"), PIPELINE),
+            (&absent, "END\r\n".into(), PIPELINE),
+            (&set_long, "+OK\r\n".into(), LONG_PIPELINE),
+            (&get_long, format!("${LONG_BYTES}\r\n{long}\r\n"), LONG_PIPELINE),
         ];
         let found = allocations(model, &phases);
         let is_steady = found.iter().all(|&count| count <= CLIENTS as u64);
-        assert!(is_steady, "SET, GET, get under {model}: {found:?} allocations");
+        assert!(is_steady, "SET, GET, get, long SET and GET under {model}: {found:?} allocations");
     }
 }
