@@ -67,12 +67,13 @@ const HEAD_BYTES: usize = 512;
 
 /// One client's side of the talk, and ours.
 pub(crate) struct Connection {
+    /// A long value on its way; while there is one, `input` is empty. (Being first, it is gone
+    /// before the client's place is given up.)
+    filling: Option<Filling>,
     caller: Caller,
     language: Language,
     /// What came and is not executed yet.
     input: Vec<u8>,
-    /// A long value on its way; while there is one, `input` is empty.
-    filling: Option<Filling>,
     /// How many bytes came by [`Self::fill`] since the last [`Self::receive`].
     filled_bytes: usize,
     /// Whether the last command was one of a long value: then the next may be, too.
