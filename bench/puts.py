@@ -1,4 +1,5 @@
-"""Question: what does a put of a large value cost, beside Ray's object store?
+"""Question: what does a put of a large value cost, beside Ray's object store? And what does it cost to
+make the value and to put it: in place, or in an array that is put then?
 Unit: milliseconds for 100 MB; medians of rounds, the least and the most in brackets.
 
 Both take turns in every round: our example `puts`, which is told by a pipe what to do, and ray.put of
@@ -23,6 +24,11 @@ ROUNDS = 25
 STORE_BYTES = 1 << 30
 
 
+def fill_and_put(array):
+    array.fill(7)
+    return ray.put(array)
+
+
 def main():
     program = sys.argv[1]
     size = int(sys.argv[2]) if len(sys.argv) > 2 else 100_000_000
@@ -44,20 +50,24 @@ def main():
     times = {}
     for turn in range(WARM_ROUNDS + ROUNDS):
         took = {"numpy copy": timed(lambda: numpy.copyto(copy, value))[0]}
-        for what in ("set", "seal", "get", "lease"):
+        took["numpy fill"] = timed(lambda: copy.fill(7))[0]
+        for what in ("set", "seal", "fill", "make", "get", "lease"):
             took["morecore " + what] = ask(what)
         took["ray.put"], put = timed(lambda: ray.put(value))
         took["ray.get"], got = timed(lambda: ray.get(put))
         assert got[0] == 7 and len(got) == size
         del got, put
+        took["fill, ray.put"], put = timed(lambda: fill_and_put(copy))
+        del put
         if turn >= WARM_ROUNDS:
             for name, ms in took.items():
                 times.setdefault(name, []).append(ms)
     for name, ms in times.items():
         print(f"{name:16} {statistics.median(ms):9.4f} ms ({min(ms):.4f} to {max(ms):.4f})")
-    ratios = [put / ours for put, ours in zip(times["ray.put"], times["morecore set"])]
-    around = f"({min(ratios):.2f} to {max(ratios):.2f})"
-    print(f"ray.put by our set, round by round: {statistics.median(ratios):.2f} {around}")
+    for theirs, own in [("ray.put", "morecore set"), ("fill, ray.put", "morecore fill")]:
+        ratios = [put / ours for put, ours in zip(times[theirs], times[own])]
+        around = f"({min(ratios):.2f} to {max(ratios):.2f})"
+        print(f"{theirs} by {own}, round by round: {statistics.median(ratios):.2f} {around}")
     ours.stdin.close()
     ours.wait()
     ray.shutdown()

@@ -8,7 +8,7 @@ use crate::chunks::Chunks;
 use crate::core::Core;
 use crate::journal::Journal;
 use crate::regions::REGION_COST;
-use crate::size::{CLASSES, Class};
+use crate::size::{ALL_CLASSES, Class};
 use crate::slab::Slab;
 use crate::units::Units;
 use crate::walk::{Broken, Part, Walk};
@@ -49,7 +49,7 @@ pub struct Census {
     /// The slabs of all classes.
     pub slabs: Tally,
     /// The slabs by class.
-    pub classes: [ClassTally; CLASSES],
+    pub classes: [ClassTally; ALL_CLASSES],
 }
 
 impl Tally {
@@ -68,7 +68,7 @@ impl Default for Census {
             largest_free: 0,
             top: 0,
             slabs: Tally::default(),
-            classes: [ClassTally::default(); CLASSES],
+            classes: [ClassTally::default(); ALL_CLASSES],
         }
     }
 }
@@ -90,8 +90,8 @@ impl Census {
     #[must_use]
     pub fn used_bytes(&self) -> u64 {
         let in_chunks = self.used.bytes - self.used.count * crate::chunk::CHUNK_TAGS;
-        let in_blocks = Class::all().map(|class| {
-            let tally = &self.classes[class.index()];
+        let in_blocks = Class::all_and_fine().map(|class| {
+            let tally = &self.classes[usize::from(class.number())];
             (tally.blocks - tally.free_blocks) * u64::from(class.shape().bytes)
         });
         in_chunks + in_blocks.sum::<u64>()
@@ -131,7 +131,7 @@ impl Census {
             let bits = slab.mask(core, word) | slab.remote_mask(core, class, word);
             u64::from((bits & shape.full_mask(word)).count_ones())
         });
-        let tally = &mut self.classes[class.index()];
+        let tally = &mut self.classes[usize::from(class.number())];
         tally.slabs.add(bytes);
         tally.blocks += u64::from(shape.blocks);
         tally.free_blocks += free.sum::<u64>();

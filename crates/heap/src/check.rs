@@ -241,7 +241,7 @@ fn check_rings<J: Journal>(
     seen: &Seen,
 ) -> Result<(), Broken> {
     let mut listed = Sum::default();
-    let rings = tiers.iter().flat_map(|tier| Class::all().map(move |class| (tier, class)));
+    let rings = tiers.iter().flat_map(|tier| tier.classes().map(move |class| (tier, class)));
     for (tier, class) in rings {
         let Some(head) = tier.head(core, class) else { continue };
         let mut slab = head;

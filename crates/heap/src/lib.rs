@@ -64,7 +64,7 @@ pub use crate::journal::{Journal, NoJournal, UndoLog};
 pub use crate::layout::{GRANULE, Offset, REQUEST_MOST, UNIT, WORD};
 pub use crate::misuse::{Misuse, Wrong};
 pub use crate::regions::{REGION_COST, core_for};
-pub use crate::size::{CLASSES, Class, SMALL_MOST, Shape};
+pub use crate::size::{ALL_CLASSES, CLASSES, Class, SMALL_MOST, Shape};
 pub use crate::slab::{Place, Slab};
 pub use crate::slabs::{Given, Loan, SEAT_NOTES_MOST, SLABS_NOTES_MOST, Slabs};
 pub use crate::source::{Fixed, Region, Source};

@@ -5,6 +5,8 @@
 //!   classes 8..16   144 160 176 192 208 224 240 256          then eight to a doubling,
 //!   classes 16..24  288 320 352 384 416 448 480 512          to 16 KiB
 //!   ...
+//!   fine    64..120  72  80  88  96 .. 512                    a word apart, and from there
+//!          120..156 528 544 560 576 .. 1088                   a granule, for who asks for them
 //! ```
 //!
 //! Promises: a block is at most 1/8 larger than the request (15 bytes below 128); a look-up is one
@@ -15,6 +17,30 @@ use crate::layout::{CACHE_LINE, GRANULE, UNIT, WORD, align_up};
 
 /// How many classes there are: eight, and eight for each of the seven doublings to 16 KiB.
 pub const CLASSES: usize = 64;
+
+/// How many fine classes there are besides. They are for heaps with very many payloads of a few
+/// sizes, in which it shows that a block is larger than what is in it; where sizes are of all
+/// kinds, a slab for each of so many classes would cost more than that.
+pub(crate) const FINE_CLASSES: usize = 92;
+
+/// All classes together: a number is a byte.
+pub const ALL_CLASSES: usize = CLASSES + FINE_CLASSES;
+
+/// The blocks of the first fine class: below, a word more or less is for the others.
+const FINE_LEAST: u64 = 72;
+
+/// Up to this, fine classes are a word apart: further on a granule is a small part of a block.
+const FINE_BY_WORDS_MOST: u64 = 512;
+
+/// The largest request that a fine class serves: a key and a value of 1 KiB, and what is told of
+/// it.
+const FINE_MOST: u64 = 1088;
+
+/// The fine classes whose blocks are a word apart.
+const FINE_BY_WORDS: usize = ((FINE_BY_WORDS_MOST - FINE_LEAST) / WORD + 1) as usize;
+
+/// The units of a slab of a fine class: so that its header and its end are half a percent of it.
+const FINE_UNITS: u64 = 4;
 
 /// The largest request that a class serves. Above it four blocks a unit are left, so that a
 /// slab would save little over chunks, whose sizes are exact.
@@ -79,11 +105,27 @@ pub struct Shape {
 }
 
 impl Class {
-    /// The class with this number, if there is one.
+    /// The class with this number, if there is one, be it a fine one.
     #[inline(always)]
     #[must_use]
     pub const fn from_number(number: u8) -> Option<Self> {
-        if (number as usize) < CLASSES { Some(Self(number)) } else { None }
+        if (number as usize) < ALL_CLASSES { Some(Self(number)) } else { None }
+    }
+
+    /// The least fine class whose blocks have `bytes` bytes, if one serves so many: they are
+    /// aligned to a word.
+    #[inline]
+    #[must_use]
+    pub const fn fine(bytes: u64) -> Option<Self> {
+        if bytes <= FINE_LEAST - WORD || bytes > FINE_MOST {
+            return None;
+        }
+        let index = if bytes <= FINE_BY_WORDS_MOST {
+            (bytes + WORD - FINE_LEAST - 1) / WORD
+        } else {
+            FINE_BY_WORDS as u64 + (bytes - FINE_BY_WORDS_MOST).div_ceil(GRANULE) - 1
+        };
+        Some(Self((CLASSES as u64 + index) as u8))
     }
 
     /// The least class whose blocks have `bytes` bytes, if a class serves so many.
@@ -107,9 +149,14 @@ impl Class {
         Self::all().skip(least.index()).find(|class| u64::from(class.shape().align) >= align)
     }
 
-    /// All classes, the least first.
+    /// All classes but the fine ones, the least first.
     pub fn all() -> impl Iterator<Item = Self> + Clone {
         (0..CLASSES as u8).map(Self)
+    }
+
+    /// All classes: the least first, then the fine ones.
+    pub fn all_and_fine() -> impl Iterator<Item = Self> + Clone {
+        (0..ALL_CLASSES as u8).map(Self)
     }
 
     /// Its number, from 0 on.
@@ -119,10 +166,11 @@ impl Class {
         self.0
     }
 
-    /// Its number, to index a table of `CLASSES` entries.
+    /// Its number, to index a table of `CLASSES` entries; it is not a fine one.
     #[inline(always)]
     #[must_use]
     pub const fn index(self) -> usize {
+        debug_assert!((self.0 as usize) < CLASSES);
         // The mask is for the compiler: it sees that no bounds check is needed.
         self.0 as usize & (CLASSES - 1)
     }
@@ -131,7 +179,8 @@ impl Class {
     #[inline(always)]
     #[must_use]
     pub fn shape(self) -> &'static Shape {
-        &SHAPES[self.index()]
+        // A byte needs no bounds check either.
+        &SHAPES[self.0 as usize]
     }
 }
 
@@ -231,11 +280,23 @@ const fn shape_of(bytes: u64) -> Shape {
     Shape::of(bytes, units, align)
 }
 
-const fn all_shapes() -> [Shape; CLASSES] {
-    let mut shapes = [shape_of(GRANULE); CLASSES];
+/// The bytes of the blocks of fine class `index`, counted from the first fine one.
+const fn fine_bytes_of(index: usize) -> u64 {
+    if index < FINE_BY_WORDS {
+        return FINE_LEAST + index as u64 * WORD;
+    }
+    FINE_BY_WORDS_MOST + (index - FINE_BY_WORDS + 1) as u64 * GRANULE
+}
+
+const fn all_shapes() -> [Shape; NUMBERS_MOST] {
+    let mut shapes = [shape_of(GRANULE); NUMBERS_MOST];
     let mut number = 1;
     while number < CLASSES {
         shapes[number] = shape_of(bytes_of(number));
+        number += 1;
+    }
+    while number < ALL_CLASSES {
+        shapes[number] = Shape::of(fine_bytes_of(number - CLASSES), FINE_UNITS, WORD);
         number += 1;
     }
     shapes
@@ -255,12 +316,18 @@ const fn all_numbers() -> [u8; SMALL_MOST as usize / GRANULE as usize + 1] {
     numbers
 }
 
-static SHAPES: [Shape; CLASSES] = all_shapes();
+/// As many shapes as a byte has values; those behind the last class are nobody's.
+static SHAPES: [Shape; NUMBERS_MOST] = all_shapes();
+
+/// How many numbers a byte can be.
+const NUMBERS_MOST: usize = 1 << u8::BITS;
 
 /// The class of a request of so many granules: a byte each, so that the small ones share a line.
 static NUMBERS: [u8; SMALL_MOST as usize / GRANULE as usize + 1] = all_numbers();
 
 const _: () = assert!(bytes_of(CLASSES - 1) == SMALL_MOST);
+const _: () = assert!(fine_bytes_of(FINE_CLASSES - 1) == FINE_MOST);
+const _: () = assert!(ALL_CLASSES <= NUMBERS_MOST);
 
 #[cfg(test)]
 mod tests {
@@ -278,6 +345,28 @@ mod tests {
     }
 
     #[test]
+    fn a_request_gets_the_least_fine_class_that_holds_it() {
+        for bytes in FINE_LEAST - WORD + 1..=FINE_MOST {
+            let class = Class::fine(bytes).unwrap();
+            assert!(u64::from(class.shape().bytes) >= bytes, "{bytes} got {class:?}");
+            let before = usize::from(class.number()).checked_sub(CLASSES + 1);
+            let is_least = before.is_none_or(|before| fine_bytes_of(before) < bytes);
+            assert!(is_least, "{bytes} got {class:?}");
+        }
+        assert_eq!(Class::fine(FINE_LEAST - WORD), None);
+        assert_eq!(Class::fine(FINE_MOST + 1), None);
+    }
+
+    #[test]
+    fn a_block_of_a_fine_class_costs_hardly_more_than_its_bytes() {
+        for class in Class::all_and_fine().skip(CLASSES) {
+            let shape = class.shape();
+            let each = f64::from(shape.units) * UNIT as f64 / f64::from(shape.blocks);
+            assert!(each < f64::from(shape.bytes) * 1.01, "{class:?} {shape:?}");
+        }
+    }
+
+    #[test]
     fn at_most_an_eighth_is_wasted() {
         for bytes in 128..=SMALL_MOST {
             let block = u64::from(Class::of(bytes).unwrap().shape().bytes);
@@ -287,7 +376,7 @@ mod tests {
 
     #[test]
     fn the_index_is_exact_for_every_distance() {
-        for class in Class::all() {
+        for class in Class::all_and_fine() {
             let shape = class.shape();
             let block = u64::from(shape.bytes);
             for distance in 0..u64::from(shape.units) * UNIT {
@@ -298,7 +387,7 @@ mod tests {
 
     #[test]
     fn every_shape_fits_its_units() {
-        for class in Class::all() {
+        for class in Class::all_and_fine() {
             let shape = class.shape();
             let blocks = u64::from(shape.blocks);
             assert!(blocks >= BLOCKS_LEAST, "{class:?}: {shape:?}");

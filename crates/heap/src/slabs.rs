@@ -1,7 +1,7 @@
 //! The small tier: for each class, the slabs that have a free block.
 //!
 //! ```text
-//!   state   [ head of class 0 ][ head of class 1 ] ... CLASSES words
+//!   state   [ head of class 0 ][ head of class 1 ] ... CLASSES words, or ALL_CLASSES
 //!               |
 //!               v
 //!             slab <-> slab <-> slab <-> (round again)      each with a free block
@@ -19,7 +19,7 @@ use crate::core::Core;
 use crate::journal::Journal;
 use crate::layout::{Offset, UNIT, WORD};
 use crate::misuse::Misuse;
-use crate::size::{CLASSES, Class};
+use crate::size::{ALL_CLASSES, CLASSES, Class};
 use crate::slab::{Place, Slab};
 use crate::source::Region;
 use crate::units::{Unit, Units};
@@ -40,6 +40,7 @@ pub const SEAT_NOTES_MOST: u64 = 24;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Slabs {
     state: Offset,
+    is_fine: bool,
 }
 
 /// What became of a slab that got blocks back.
@@ -68,18 +69,33 @@ impl Slabs {
     /// The bytes of its state.
     pub const BYTES: u64 = CLASSES as u64 * WORD;
 
+    /// The bytes of the state of one that has the fine classes too.
+    pub const FINE_BYTES: u64 = ALL_CLASSES as u64 * WORD;
+
     /// The small tier whose state stands at `state`; a state of zeros is an empty one.
     #[inline(always)]
     #[must_use]
     pub const fn at(state: Offset) -> Self {
-        Self { state }
+        Self { state, is_fine: false }
+    }
+
+    /// The same with the fine classes, whose state is `FINE_BYTES` long.
+    #[must_use]
+    pub const fn fine_at(state: Offset) -> Self {
+        Self { state, is_fine: true }
+    }
+
+    /// The classes that it has slabs of.
+    pub fn classes(self) -> impl Iterator<Item = Class> {
+        let count = if self.is_fine { ALL_CLASSES } else { CLASSES };
+        Class::all_and_fine().take(count)
     }
 
     /// The first slab of a class that has a free block.
     #[inline(always)]
     #[must_use]
     pub fn head<J: Journal>(self, core: &Core<J>, class: Class) -> Option<Slab> {
-        let head = Offset(core.read(self.state.word(class.index() as u64)));
+        let head = Offset(core.read(self.state.word(u64::from(class.number()))));
         if head.is_none() { None } else { Some(Slab::at(head)) }
     }
 
@@ -273,7 +289,7 @@ impl Slabs {
                 head.set_previous(core, begin);
             }
         }
-        core.write(self.state.word(class.index() as u64), begin.0);
+        core.write(self.state.word(u64::from(class.number())), begin.0);
     }
 
     /// Takes a slab out of its ring.
@@ -287,7 +303,7 @@ impl Slabs {
             next.set_previous(core, previous.begin());
             previous.set_next(core, next.begin());
         }
-        let head_at = self.state.word(class.index() as u64);
+        let head_at = self.state.word(u64::from(class.number()));
         if core.read(head_at) == slab.begin().0 {
             core.write(head_at, if is_alone { 0 } else { next.begin().0 });
         }

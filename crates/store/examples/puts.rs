@@ -4,7 +4,9 @@
 //! ```text
 //! standard input        standard output
 //! set                   5912345          nanoseconds: a copy into the store
-//! seal                  5712345          room is reserved, filled by the caller, and sealed
+//! seal                  5712345          room is reserved, filled with a copy, and sealed
+//! fill                  3912345          room is reserved, the value made in it, and sealed
+//! make                  3912345          the value is made in the caller's own memory
 //! get                   5612345          a copy out of it
 //! lease                 147              read in place
 //! ```
@@ -40,6 +42,12 @@ fn main() {
                 room.copy_from_slice(black_box(&from));
                 room.seal(&Set::default()).unwrap();
             }
+            "fill" => {
+                let mut room = store.reserve(b"k", bytes as u64).unwrap();
+                room.fill(black_box(7));
+                room.seal(&Set::default()).unwrap();
+            }
+            "make" => to.fill(black_box(7)),
             "get" => {
                 to.clear();
                 black_box(store.get(b"k", &mut to).unwrap().unwrap());

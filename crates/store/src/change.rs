@@ -16,8 +16,8 @@ use crate::table::{ENTRY_NOTES_MOST, Edit, Group, group_of};
 use crate::view::{Look, View};
 use crate::{Change, Condition, Error, Expiry, Meta, Set, SetDone};
 
-/// The alignment of a payload: values are read by whole words.
-pub(crate) const PAYLOAD_ALIGN: u64 = 16;
+/// The alignment of a payload: its head is read by whole words, and a stub names it by words.
+pub(crate) const PAYLOAD_ALIGN: u64 = WORD;
 
 /// How often one change may make place: more than a group can grow before it is split.
 const PLACES_MOST: usize = 64;

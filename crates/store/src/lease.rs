@@ -24,7 +24,7 @@
 use std::ops::Deref;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use morecore_heap::{GRANULE, Offset};
+use morecore_heap::Offset;
 
 use crate::atomic::{AtomicU32, Relaxed, Release, SeqCst, fence};
 use crate::bucket::{Payload, Sought};
@@ -295,7 +295,7 @@ pub(crate) fn pending(view: &View, plan: &Plan) -> Result<Vec<u64>, Error> {
 /// Refuses what cannot be the `index`-th pending payload.
 fn check_pending(plan: &Plan, payload: u64, index: u64) -> Result<(), Error> {
     let is_inside = (plan.heap_at..plan.bytes - WORD).contains(&payload);
-    if !is_inside || !payload.is_multiple_of(GRANULE) {
+    if !is_inside || !payload.is_multiple_of(WORD) {
         return Err(Error::Damaged { what: "a pending payload out of bounds", at: payload });
     }
     if index > plan.slots * slot::LEASES_MOST {

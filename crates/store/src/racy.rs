@@ -114,8 +114,7 @@ pub(crate) unsafe fn equals(at: *const u8, bytes: &[u8]) -> bool {
 mod x86_64 {
     use std::arch::asm;
     use std::arch::x86_64::{
-        __m128i, _mm_cmpeq_epi8, _mm_loadu_si128, _mm_movemask_epi8, _mm_set1_epi8,
-        _mm_storeu_si128,
+        __m128i, _mm_cmpeq_epi8, _mm_movemask_epi8, _mm_set1_epi8, _mm_storeu_si128,
     };
 
     use super::plain;
@@ -123,6 +122,14 @@ mod x86_64 {
     /// The bytes of the widest registers that every such processor has.
     const WIDE: usize = size_of::<__m128i>();
     const WORD: usize = size_of::<u64>();
+
+    /// From so many bytes on they are copied by the registers of 32 bytes.
+    const BY_128_FROM: usize = 128;
+
+    /// From so many on, more than a core's own caches hold, past the caches: what is overwritten is
+    /// not fetched. 100 MB take 8.4 ms instead of 10.2; `rep movsb` takes 29 where the two ends are
+    /// not aligned alike.
+    const STREAM_FROM: usize = 2 << 20;
 
     /// # Safety
     /// - 16 bytes from `from` on are mapped and readable.
@@ -196,6 +203,26 @@ mod x86_64 {
             step(last.min(WIDE));
             return step(last);
         }
+        // SAFETY: the caller's duty.
+        unsafe { copy_long(from, to, count) }
+    }
+
+    /// Copies 16 bytes or more; at either end others may write meanwhile.
+    ///
+    /// # Safety
+    /// - `count` bytes from `from` on are mapped and readable, from `to` on writable.
+    #[inline(always)]
+    unsafe fn copy_long(from: *const u8, to: *mut u8, count: usize) {
+        if count >= BY_128_FROM && is_x86_feature_detected!("avx") {
+            // SAFETY: the caller's duty; and the processor has these instructions.
+            return unsafe { copy_by_128(from, to, count) };
+        }
+        let step = |at: usize| {
+            // SAFETY: each step is inside the `count` bytes of the caller.
+            let value = unsafe { load_wide(from.wrapping_add(at)) };
+            // SAFETY: as above.
+            unsafe { store_wide(to.wrapping_add(at), value) };
+        };
         let mut at = 0;
         while at + 4 * WIDE <= count {
             step(at);
@@ -211,6 +238,100 @@ mod x86_64 {
         if at < count {
             // The last 16, some of them for the second time.
             step(count - WIDE);
+        }
+    }
+
+    /// Copies 128 bytes or more. A processor that waits for memory has only so many instructions
+    /// under way: the fewer there are for each line, the more lines are, and what comes next too.
+    ///
+    /// # Safety
+    /// - As `copy_long`; and the processor has AVX.
+    #[inline(never)]
+    unsafe fn copy_by_128(from: *const u8, to: *mut u8, count: usize) {
+        if count >= STREAM_FROM {
+            // SAFETY: the caller's duty; and it is more than 160 bytes.
+            return unsafe { stream_by_128(from, to, count) };
+        }
+        // SAFETY: each 128 bytes are inside of what the caller speaks of: those of the loop by its
+        // count, and the last ones, some of them for the second time, because there are so many.
+        unsafe {
+            asm!(
+                "sub rcx, 128",
+                "2:",
+                "vmovdqu ymm0, ymmword ptr [rsi]",
+                "vmovdqu ymm1, ymmword ptr [rsi + 32]",
+                "vmovdqu ymm2, ymmword ptr [rsi + 64]",
+                "vmovdqu ymm3, ymmword ptr [rsi + 96]",
+                "vmovdqu ymmword ptr [rdi], ymm0",
+                "vmovdqu ymmword ptr [rdi + 32], ymm1",
+                "vmovdqu ymmword ptr [rdi + 64], ymm2",
+                "vmovdqu ymmword ptr [rdi + 96], ymm3",
+                "add rsi, 128",
+                "add rdi, 128",
+                "sub rcx, 128",
+                "jae 2b",
+                // What is left is 128 more than that: up to 127 bytes.
+                "vmovdqu ymm0, ymmword ptr [rsi + rcx]",
+                "vmovdqu ymm1, ymmword ptr [rsi + rcx + 32]",
+                "vmovdqu ymm2, ymmword ptr [rsi + rcx + 64]",
+                "vmovdqu ymm3, ymmword ptr [rsi + rcx + 96]",
+                "vmovdqu ymmword ptr [rdi + rcx], ymm0",
+                "vmovdqu ymmword ptr [rdi + rcx + 32], ymm1",
+                "vmovdqu ymmword ptr [rdi + rcx + 64], ymm2",
+                "vmovdqu ymmword ptr [rdi + rcx + 96], ymm3",
+                "vzeroupper",
+                inout("rsi") from => _, inout("rdi") to => _, inout("rcx") count => _,
+                clobber_abi("sysv64"), options(nostack),
+            );
+        }
+    }
+
+    /// The same for 160 bytes or more, past the caches.
+    ///
+    /// # Safety
+    /// - As `copy_by_128`.
+    #[inline(never)]
+    unsafe fn stream_by_128(from: *const u8, to: *mut u8, count: usize) {
+        // SAFETY: as in `copy_by_128`; the first 32 bytes, of which those before a multiple of 32
+        // are not copied again, are inside too. The fence has all of it written before whatever
+        // tells others that it is.
+        unsafe {
+            asm!(
+                "vmovdqu ymm0, ymmword ptr [rsi]",
+                "vmovdqu ymmword ptr [rdi], ymm0",
+                "mov rax, rdi",
+                "neg rax",
+                "and rax, 31",
+                "add rsi, rax",
+                "add rdi, rax",
+                "sub rcx, rax",
+                "sub rcx, 128",
+                "2:",
+                "vmovdqu ymm0, ymmword ptr [rsi]",
+                "vmovdqu ymm1, ymmword ptr [rsi + 32]",
+                "vmovdqu ymm2, ymmword ptr [rsi + 64]",
+                "vmovdqu ymm3, ymmword ptr [rsi + 96]",
+                "vmovntdq ymmword ptr [rdi], ymm0",
+                "vmovntdq ymmword ptr [rdi + 32], ymm1",
+                "vmovntdq ymmword ptr [rdi + 64], ymm2",
+                "vmovntdq ymmword ptr [rdi + 96], ymm3",
+                "add rsi, 128",
+                "add rdi, 128",
+                "sub rcx, 128",
+                "jae 2b",
+                "vmovdqu ymm0, ymmword ptr [rsi + rcx]",
+                "vmovdqu ymm1, ymmword ptr [rsi + rcx + 32]",
+                "vmovdqu ymm2, ymmword ptr [rsi + rcx + 64]",
+                "vmovdqu ymm3, ymmword ptr [rsi + rcx + 96]",
+                "vmovdqu ymmword ptr [rdi + rcx], ymm0",
+                "vmovdqu ymmword ptr [rdi + rcx + 32], ymm1",
+                "vmovdqu ymmword ptr [rdi + rcx + 64], ymm2",
+                "vmovdqu ymmword ptr [rdi + rcx + 96], ymm3",
+                "sfence",
+                "vzeroupper",
+                inout("rsi") from => _, inout("rdi") to => _, inout("rcx") count => _,
+                clobber_abi("sysv64"), options(nostack),
+            );
         }
     }
 
@@ -239,28 +360,8 @@ mod x86_64 {
             // SAFETY: the caller's duty.
             return unsafe { plain::copy_in(from, to) };
         }
-        let step = |at: usize| {
-            // SAFETY: 16 bytes of the slice, as `at + WIDE <= count`.
-            let value = unsafe { _mm_loadu_si128(from.as_ptr().wrapping_add(at).cast()) };
-            // SAFETY: inside the bytes of the caller.
-            unsafe { store_wide(to.wrapping_add(at), value) };
-        };
-        let mut at = 0;
-        while at + 4 * WIDE <= count {
-            step(at);
-            step(at + WIDE);
-            step(at + 2 * WIDE);
-            step(at + 3 * WIDE);
-            at += 4 * WIDE;
-        }
-        while at + WIDE <= count {
-            step(at);
-            at += WIDE;
-        }
-        if at < count {
-            // The last 16, some of them for the second time.
-            step(count - WIDE);
-        }
+        // SAFETY: the caller's duty; the slice is as many bytes.
+        unsafe { copy_long(from.as_ptr(), to, count) }
     }
 
     /// # Safety
@@ -399,11 +500,11 @@ mod tests {
 
     #[test]
     fn every_length_at_every_alignment_is_copied_whole_and_no_more() {
-        let source: Vec<u8> = (0..200u8).collect();
-        for (count, skip) in (0..150).flat_map(|count| (0..17).map(move |skip| (count, skip))) {
+        let source: Vec<u8> = (0..420).map(|index: u32| index as u8).collect();
+        for (count, skip) in (0..400).flat_map(|count| (0..17).map(move |skip| (count, skip))) {
             let bytes = &source[skip..skip + count];
-            let (mut shared, mut out) = ([0xee; 200], [0xdd; 200]);
-            // SAFETY: `count + skip` is below 200.
+            let (mut shared, mut out) = ([0xee; 420], [0xdd; 420]);
+            // SAFETY: `count + skip` is below 420.
             unsafe { copy_in(bytes, shared.as_mut_ptr().wrapping_add(skip)) };
             assert_eq!((&shared[skip..skip + count], shared[skip + count]), (bytes, 0xee));
             // SAFETY: as above.
@@ -418,6 +519,25 @@ mod tests {
                 // SAFETY: as above.
                 assert!(!unsafe { equals(at, &other) }, "byte {wrong} of {count}");
             }
+        }
+    }
+
+    #[test]
+    fn what_no_cache_holds_is_copied_whole_and_no_more() {
+        let bytes: Vec<u8> = (0..(3u32 << 20) + 5).map(|index| (index / 7) as u8).collect();
+        let mut shared = vec![0xee; bytes.len() + 1];
+        let mut out = shared.clone();
+        for skip in [0, 1, 8, 31] {
+            let (bytes, count) = (&bytes[skip..], bytes.len() - skip);
+            shared.fill(0xee);
+            out.fill(0xdd);
+            // SAFETY: there is room for as many bytes behind the first ones.
+            unsafe { copy_in(bytes, shared.as_mut_ptr().wrapping_add(skip)) };
+            assert!(shared[skip..skip + count] == *bytes && shared[skip + count] == 0xee);
+            assert!(shared[..skip].iter().all(|&byte| byte == 0xee));
+            // SAFETY: as above.
+            unsafe { copy_out(shared.as_ptr().wrapping_add(skip), out.as_mut_ptr(), count) };
+            assert!(out[..count] == *bytes && out[count] == 0xdd);
         }
     }
 }

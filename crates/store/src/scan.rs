@@ -13,42 +13,70 @@
 
 use crate::bucket::Bucket;
 use crate::layout::Plan;
-use crate::payload::STUBS;
+use crate::payload::{self, STUBS, Stub};
 use crate::reader::{Reader, Reading};
-use crate::table::{BUCKETS_LEAST, Group, directory_of};
+use crate::shelf::SHELF;
+use crate::table::{Group, directory_of};
 use crate::view::Look;
 use crate::{Error, Meta};
 
 /// How many groups one call goes through at most, when they are empty.
 const STRETCHES_MOST: u32 = 1024;
 
-/// An entry, copied.
-#[derive(Debug)]
+/// How many payloads are fetched ahead: about as many misses as a core has under way at once.
+const PREFETCH_STUBS: usize = 16;
+
+/// How far into a payload most keys reach: behind the head, 32 bytes.
+const KEY_MOSTLY_TO: u64 = 48;
+
+/// Entries, copied: the keys byte behind byte.
+#[derive(Debug, Default)]
 pub(crate) struct Shown {
-    pub(crate) key: Vec<u8>,
-    pub(crate) meta: Meta,
+    keys: Vec<u8>,
+    /// Where each key ends.
+    entries: Vec<(usize, Meta)>,
+}
+
+impl Shown {
+    fn iter(&self) -> impl Iterator<Item = (&[u8], Meta)> {
+        let mut begin = 0;
+        self.entries.iter().map(move |&(end, meta)| {
+            let key = &self.keys[begin..end];
+            begin = end;
+            (key, meta)
+        })
+    }
 }
 
 /// The entries from a hash on, up to where they are about `count`.
+#[derive(Debug, Default)]
 struct Stretch {
     seed: u64,
     from: u64,
     count: u64,
     now: u64,
+    /// Up to which hash; 0 = the last one too.
+    end: u64,
+    /// Whether all that a group holds is in the stretch: then no hash is asked for.
+    is_whole: bool,
+    shown: Shown,
+    stubs: Vec<Stub>,
 }
 
 impl Reading for Stretch {
-    /// The entries, and the first hash behind them; 0 at the end.
-    type Out = (Vec<Shown>, u64);
+    /// The first hash behind the entries; 0 at the end.
+    type Out = u64;
 
-    fn read(&mut self, look: &impl Look, plan: &Plan) -> Result<Self::Out, Error> {
+    fn read(&mut self, look: &impl Look, plan: &Plan) -> Result<u64, Error> {
+        self.shown.keys.clear();
+        self.shown.entries.clear();
         let shard_bits = plan.shard_bits();
         let Some(directory) = directory_of(look, plan, plan.shard_of(self.from))? else {
-            return Ok((Vec::new(), end_of(self.from, shard_bits)));
+            return Ok(end_of(self.from, shard_bits));
         };
         let group = Group::from_word(look.read(directory.entry_at(plan, self.from))?)?;
         let Some(group) = group else {
-            return Ok((Vec::new(), end_of(self.from, shard_bits + directory.depth)));
+            return Ok(end_of(self.from, shard_bits + directory.depth));
         };
         if group.depth > directory.depth {
             // Stretches would be so short that nobody sees the last one.
@@ -56,32 +84,66 @@ impl Reading for Stretch {
         }
         // Each bit more of the hash halves what is shown.
         let entries_most = group.buckets + group.rows * STUBS;
-        let parts = (entries_most / self.count.max(1)).max(1);
-        let bits = (shard_bits + group.depth + parts.next_power_of_two().trailing_zeros()).min(63);
-        let end = end_of(self.from, bits);
-        let mut shown = Vec::with_capacity(BUCKETS_LEAST as usize);
-        let mut place = 0;
-        while place < group.places() {
-            if let Some(bucket) = group.entry(look, place)?
-                && self.wants(look, &bucket, end)?
-            {
-                let mut key = Vec::new();
-                bucket.copy_key(look, &mut key)?;
-                shown.push(Shown { key, meta: bucket.meta() });
-            }
-            place = group.next_place(place);
-        }
-        Ok((shown, end))
+        let parts = (entries_most / self.count.max(1)).max(1).next_power_of_two();
+        let bits = shard_bits + group.depth;
+        self.end = end_of(self.from, (bits + parts.trailing_zeros()).min(63));
+        self.is_whole = parts == 1 && self.from & end_of(0, bits).wrapping_sub(1) == 0;
+        self.show_buckets(look, &group)?;
+        self.show_payloads(look, &group)?;
+        Ok(self.end)
     }
 }
 
 impl Stretch {
-    fn wants(&self, look: &impl Look, bucket: &Bucket, end: u64) -> Result<bool, Error> {
-        if bucket.expiry() != 0 && bucket.expiry() <= self.now {
-            return Ok(false);
+    fn show_buckets(&mut self, look: &impl Look, group: &Group) -> Result<(), Error> {
+        let shelves = group.whole();
+        for shelf in 0..shelves.count() {
+            let mut used = shelves.used_on(look, shelf)?;
+            while used != 0 {
+                let index = shelf * SHELF + u64::from(used.trailing_zeros());
+                self.show(look, &shelves.bucket(look, index)?)?;
+                used &= used - 1;
+            }
         }
-        let hash = bucket.hash(look, self.seed)?;
-        Ok(hash >= self.from && (end == 0 || hash < end))
+        Ok(())
+    }
+
+    /// The keys stand in the payloads, somewhere in memory: those of later ones are on their way
+    /// while earlier ones are read.
+    fn show_payloads(&mut self, look: &impl Look, group: &Group) -> Result<(), Error> {
+        let (ring, mut stubs) = (group.stubs(), std::mem::take(&mut self.stubs));
+        stubs.clear();
+        for index in 0..group.rows {
+            let row = look.read_line(ring.line_at(index))?;
+            stubs.extend(row[1..].iter().filter(|&&word| word != 0).map(|&word| Stub(word)));
+        }
+        let fetch = |stub: &Stub| {
+            look.view().prefetch(stub.at());
+            look.view().prefetch(stub.at() + KEY_MOSTLY_TO);
+        };
+        stubs.iter().take(PREFETCH_STUBS).for_each(fetch);
+        for (index, stub) in stubs.iter().enumerate() {
+            stubs.get(index + PREFETCH_STUBS).iter().copied().for_each(fetch);
+            self.show(look, &payload::read(look, stub.at())?)?;
+        }
+        self.stubs = stubs;
+        Ok(())
+    }
+
+    /// Copies an entry if it is one of the stretch.
+    fn show(&mut self, look: &impl Look, bucket: &Bucket) -> Result<(), Error> {
+        if bucket.expiry() != 0 && bucket.expiry() <= self.now {
+            return Ok(());
+        }
+        if !self.is_whole {
+            let hash = bucket.hash(look, self.seed)?;
+            if hash < self.from || self.end != 0 && hash >= self.end {
+                return Ok(());
+            }
+        }
+        bucket.copy_key(look, &mut self.shown.keys)?;
+        self.shown.entries.push((self.shown.keys.len(), bucket.meta()));
+        Ok(())
     }
 }
 
@@ -102,13 +164,13 @@ impl Reader<'_> {
         mut each: impl FnMut(&[u8], Meta),
     ) -> Result<u64, Error> {
         let (mut from, mut shown) = (cursor, 0);
+        let mut stretch = Stretch { seed, now, ..Stretch::default() };
         for _ in 0..STRETCHES_MOST {
             let rest = count.saturating_sub(shown) as u64;
-            let (entries, end) = self.stretch(seed, now, from, rest)?;
-            shown += entries.len();
-            for entry in &entries {
-                each(&entry.key, entry.meta);
-            }
+            (stretch.from, stretch.count) = (from, rest);
+            let (end, _) = self.read(self.plan.shard_of(from), &mut stretch)?;
+            shown += stretch.shown.entries.len();
+            stretch.shown.iter().for_each(|(key, meta)| each(key, meta));
             from = end;
             if end == 0 || shown >= count {
                 break;
@@ -125,33 +187,23 @@ impl Reader<'_> {
         random: u64,
         key: &mut Vec<u8>,
     ) -> Result<bool, Error> {
-        let (mut from, mut count) = (random, 1u64);
+        let mut stretch = Stretch { seed, now, from: random, count: 1, ..Stretch::default() };
         let mut has_wrapped = false;
         loop {
-            let (mut entries, end) = self.stretch(seed, now, from, count)?;
-            if !entries.is_empty() {
-                let index = random as usize % entries.len();
-                key.extend_from_slice(&entries.swap_remove(index).key);
+            let (end, _) = self.read(self.plan.shard_of(stretch.from), &mut stretch)?;
+            let count = stretch.shown.entries.len();
+            if count != 0 {
+                let found = stretch.shown.iter().nth(random as usize % count);
+                key.extend_from_slice(found.map_or(&[], |(key, _)| key));
                 return Ok(true);
             }
             if has_wrapped && (end == 0 || end > random) {
                 return Ok(false);
             }
             has_wrapped |= end == 0;
-            from = end;
+            stretch.from = end;
             // Each stretch reads its whole group: in an empty table, that once is enough.
-            count = count.saturating_mul(2);
+            stretch.count = stretch.count.saturating_mul(2);
         }
-    }
-
-    fn stretch(
-        self,
-        seed: u64,
-        now: u64,
-        from: u64,
-        count: u64,
-    ) -> Result<(Vec<Shown>, u64), Error> {
-        let mut stretch = Stretch { seed, from, count, now };
-        Ok(self.read(self.plan.shard_of(from), &mut stretch)?.0)
     }
 }

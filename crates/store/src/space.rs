@@ -26,6 +26,10 @@ const SPACE_NOTES_MOST: u64 = CHUNKS_NOTES_MOST + SEAT_NOTES_MOST + SLABS_NOTES_
 /// take most of the memory.
 const SLABS_FROM_BYTES: u64 = 256 << 20;
 
+/// From this size on, payloads have the fine classes: if there are values of all sizes, a slab of
+/// each of them stands half empty, which is 12 MB.
+const FINE_FROM_BYTES: u64 = 512 << 20;
+
 /// What a slab's header and its end cost each block is about this part of it.
 const SLAB_COST_PART: u64 = 50;
 
@@ -36,7 +40,7 @@ pub(crate) fn state_bytes(bytes: u64) -> u64 {
 
 /// Where the marks stand, from the begin of the state: behind the tiers.
 fn marks_from_state(bytes: u64) -> u64 {
-    (Chunks::BYTES + Slabs::BYTES + Units::bytes(bytes)).next_multiple_of(WORD)
+    (Chunks::BYTES + Slabs::FINE_BYTES + Units::bytes(bytes)).next_multiple_of(WORD)
 }
 
 /// The heap's tiers, which live in the segment.
@@ -47,6 +51,7 @@ pub(crate) struct Space {
     pub(crate) units: Units,
     pub(crate) marks: Marks,
     has_slabs: bool,
+    has_fine: bool,
 }
 
 impl Space {
@@ -56,10 +61,11 @@ impl Space {
         let leaves = plan.bytes.div_ceil(LEAF_CORE);
         Self {
             chunks: Chunks::at(state),
-            slabs: Slabs::at(state + Chunks::BYTES),
-            units: Units::new(state + Chunks::BYTES + Slabs::BYTES, leaves),
+            slabs: Slabs::fine_at(state + Chunks::BYTES),
+            units: Units::new(state + Chunks::BYTES + Slabs::FINE_BYTES, leaves),
             marks: Marks::at(state + marks_from_state(plan.bytes)),
             has_slabs: plan.bytes >= SLABS_FROM_BYTES,
+            has_fine: plan.bytes >= FINE_FROM_BYTES,
         }
     }
 
@@ -70,7 +76,7 @@ impl Space {
         let mut core = unsafe { Core::new(view.base(), view.bytes(), NoJournal) };
         let space = Self::new(plan);
         Chunks::format(&mut core, Offset(plan.heap_state_at), Fit::Bins);
-        let map_at = Offset(plan.heap_state_at) + Chunks::BYTES + Slabs::BYTES;
+        let map_at = Offset(plan.heap_state_at) + Chunks::BYTES + Slabs::FINE_BYTES;
         Units::format(&mut core, map_at, plan.bytes);
         let region = Region { begin: Offset(plan.heap_at), bytes: plan.bytes - plan.heap_at };
         space.units.mark(&mut core, region, Unit::CHUNKS);
@@ -79,8 +85,9 @@ impl Space {
 
     /// Allocates a payload.
     fn allocate<J: Journal>(self, core: &mut Core<J>, bytes: u64, align: u64) -> Option<Offset> {
-        let class = if self.has_slabs { worthwhile_class(bytes, align) } else { None };
-        let Some(class) = class else { return self.chunks.allocate(core, bytes, align) };
+        let Some(class) = self.class_for(bytes, align) else {
+            return self.chunks.allocate(core, bytes, align);
+        };
         if let Some(block) = self.slabs.take(core, class) {
             return Some(block);
         }
@@ -90,6 +97,13 @@ impl Space {
             return self.slabs.take(core, class);
         }
         self.chunks.allocate(core, bytes, align)
+    }
+
+    /// The class whose blocks are for this; `None` if a chunk of its own is.
+    fn class_for(self, bytes: u64, align: u64) -> Option<Class> {
+        // Groups, of which there are few of each size, ask for more alignment.
+        let fine = if self.has_fine && align <= WORD { Class::fine(bytes) } else { None };
+        fine.or_else(|| if self.has_slabs { worthwhile_class(bytes, align) } else { None })
     }
 
     /// Frees a payload. If that frees a chunk, returns it, and the free one that it became part of.

@@ -20,13 +20,11 @@
 //! is not in it; a store is not full while its own session has a stock.
 //! Source: J. Bonwick and J. Adams, Magazines and Vmem, USENIX 2001, for the idea.
 
-use morecore_heap::GRANULE;
-
 use crate::Error;
 use crate::bucket::Bucket;
 use crate::change::PAYLOAD_ALIGN;
 use crate::grow::Lacking;
-use crate::layout::slot;
+use crate::layout::{WORD, slot};
 use crate::session::Session;
 
 /// How many payloads are claimed at once: then a hold of the heap costs each of them little.
@@ -44,11 +42,11 @@ struct Place {
     /// The payload that is claimed; 0 = none.
     at: u64,
     /// Its size.
-    granules: u64,
+    words: u64,
     /// Whether a set has it.
     is_lent: bool,
     /// The size of the payload that stands here when that set counts.
-    next_granules: u64,
+    next_words: u64,
 }
 
 /// What a session has in stock.
@@ -58,7 +56,7 @@ pub(crate) struct Stock {
     /// How many are lent.
     lent: u32,
     /// The size that was wanted last, and that was not there.
-    missed_granules: u64,
+    missed_words: u64,
 }
 
 impl Session {
@@ -86,11 +84,11 @@ impl Session {
     /// A payload of the stock, and the number of its claim.
     #[inline]
     pub(crate) fn claim_of_stock(&mut self, bytes: u64) -> Option<(u64, u64)> {
-        let granules = granules(bytes);
-        let is_wanted = |place: &Place| place.at != 0 && place.granules == granules;
+        let words = words(bytes);
+        let is_wanted = |place: &Place| place.at != 0 && place.words == words;
         let mut places = self.stock.places.iter_mut().enumerate();
         let (number, place) = places.find(|(_, place)| is_wanted(place) && !place.is_lent)?;
-        (place.is_lent, place.next_granules) = (true, 0);
+        (place.is_lent, place.next_words) = (true, 0);
         self.stock.lent += 1;
         Some((place.at, slot::STOCK_FIRST + number as u64))
     }
@@ -98,8 +96,8 @@ impl Session {
     /// Whether several payloads of this size are to be claimed: when it is wanted again, and so
     /// many of them are a small part of the store.
     fn is_to_stock(&mut self, bytes: u64) -> bool {
-        let granules = granules(bytes);
-        let is_again = std::mem::replace(&mut self.stock.missed_granules, granules) == granules;
+        let words = words(bytes);
+        let is_again = std::mem::replace(&mut self.stock.missed_words, words) == words;
         // In a file payloads have sums, and what is lost to others at a death counts for more.
         is_again
             && !self.has_sums
@@ -119,11 +117,11 @@ impl Session {
     }
 
     fn fill_stock_held(&mut self, bytes: u64) -> Result<(), Error> {
-        let wanted = granules(bytes);
+        let wanted = words(bytes);
         let empty = self.stock.places.iter().filter(|place| place.at == 0).count() as u64;
         for number in 0..slot::STOCK_MOST {
-            let Place { at, granules, .. } = self.stock.places[number as usize];
-            if empty < CLAIMED_AT_ONCE && at != 0 && granules != wanted {
+            let Place { at, words, .. } = self.stock.places[number as usize];
+            if empty < CLAIMED_AT_ONCE && at != 0 && words != wanted {
                 self.free_place(number)?;
             }
         }
@@ -134,7 +132,7 @@ impl Session {
             }
             let claim = slot::STOCK_FIRST + number;
             let Some(at) = self.claim_as(claim, bytes, PAYLOAD_ALIGN) else { break };
-            self.stock.places[number as usize] = Place { at, granules: wanted, ..Place::default() };
+            self.stock.places[number as usize] = Place { at, words: wanted, ..Place::default() };
             more -= 1;
         }
         Ok(())
@@ -147,7 +145,7 @@ impl Session {
         let Some(number) = number else { return };
         let bytes =
             old.payload().map_or(0, |payload| payload.value_at + payload.value_bytes - payload.at);
-        self.stock.places[number as usize].next_granules = granules(bytes);
+        self.stock.places[number as usize].next_words = words(bytes);
     }
 
     /// Sees what became of all that was lent: the calls that had it are over, and nothing is held.
@@ -168,15 +166,15 @@ impl Session {
                 continue;
             }
             let at = self.view.load(self.plan.claim_at(self.slot, slot::STOCK_FIRST + number));
-            let granules = if at == place.at { place.granules } else { place.next_granules };
+            let words = if at == place.at { place.words } else { place.next_words };
             let is_kept = at == 0 || {
                 // Retired before this look: whoever has no lease by now gets none.
                 let leased = leased.get_or_insert_with(|| self.leased());
-                granules * GRANULE <= BYTES_MOST && leased.binary_search(&at).is_err()
+                words * WORD <= BYTES_MOST && leased.binary_search(&at).is_err()
             };
             // What is not kept has no size: if it cannot be freed now, it is not lent either.
-            let granules = if is_kept { granules } else { 0 };
-            self.stock.places[number as usize] = Place { at, granules, ..Place::default() };
+            let words = if is_kept { words } else { 0 };
+            self.stock.places[number as usize] = Place { at, words, ..Place::default() };
             if !is_kept {
                 self.free_places(number, number + 1)?;
             }
@@ -235,9 +233,10 @@ impl Session {
     }
 }
 
-/// The size of a payload: those of one size come from one class, so each can stand for another.
-fn granules(bytes: u64) -> u64 {
-    bytes.div_ceil(GRANULE)
+/// The size of a payload: those of as many words come from one class, so each can stand for
+/// another.
+fn words(bytes: u64) -> u64 {
+    bytes.div_ceil(WORD)
 }
 
 #[cfg(test)]

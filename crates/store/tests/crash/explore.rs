@@ -28,8 +28,8 @@ pub(crate) const NOW_MS: u64 = 1_790_000_000_000;
 /// The smallest store: chunks only.
 pub(crate) const SMALL: u64 = 1 << 20;
 
-/// A store large enough to have slabs.
-pub(crate) const WITH_SLABS: u64 = 256 << 20;
+/// A store large enough to have slabs, also of the fine classes.
+pub(crate) const WITH_SLABS: u64 = 512 << 20;
 
 /// How many keys that the operation leaves alone are read at each stop.
 const SAME_MOST: usize = 20;
