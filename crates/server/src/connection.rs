@@ -446,6 +446,8 @@ impl Connection {
 }
 
 #[cfg(any(test, fuzzing))]
+mod alone;
+#[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzed;
 #[cfg(test)]
 mod tests;

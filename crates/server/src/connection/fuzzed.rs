@@ -7,15 +7,7 @@
 //! Promises: ends with a panic where a client that sends and reads piece by piece is answered
 //! otherwise than one that sends all at once.
 
-use std::sync::Arc;
-
-use morecore_store::{Create, Store};
-
-use super::Connection;
-use crate::clients::Origin;
-use crate::desk::{Desk, Spares};
-use crate::options::Options;
-use crate::shared::Shared;
+use super::alone::Alone;
 
 /// The store of one input: enough for all that an input of a few KiB puts there.
 const STORE_BYTES: u64 = 16 << 20;
@@ -28,20 +20,12 @@ const DIFFERING: [&[u8]; 22] = [
     b"gets",
 ];
 
-/// A connection, and what a model brings for it.
-struct Talk {
-    connection: Connection,
-    desk: Desk,
-    spares: Spares,
-    received: Vec<u8>,
-}
-
 /// Lets two clients send what `input` says.
 pub(crate) fn run(input: &[u8]) {
     let Some((pieces, bytes)) = input.split_first_chunk::<8>() else { return };
     let mut counts = pieces.iter().cycle().map(|&count| usize::from(count).max(1));
     let mut count = || counts.next().unwrap_or(1);
-    let mut piecemeal = Talk::new();
+    let mut piecemeal = Alone::new(STORE_BYTES);
     let mut rest = bytes;
     while !rest.is_empty() && piecemeal.connection.is_receptive() {
         let (piece, behind) = rest.split_at(count().min(rest.len()));
@@ -49,10 +33,10 @@ pub(crate) fn run(input: &[u8]) {
         piecemeal.take(count());
         rest = behind;
     }
-    let found = piecemeal.finish();
-    let mut at_once = Talk::new();
+    let found = finish(piecemeal);
+    let mut at_once = Alone::new(STORE_BYTES);
     at_once.receive(bytes);
-    let wanted = at_once.finish();
+    let wanted = finish(at_once);
     let lower = bytes.to_ascii_lowercase();
     let has = |word: &&[u8]| lower.windows(word.len()).any(|window| window == *word);
     if !DIFFERING.iter().any(has) {
@@ -60,41 +44,14 @@ pub(crate) fn run(input: &[u8]) {
     }
 }
 
-impl Talk {
-    fn new() -> Self {
-        let create = Create { memory_bytes: STORE_BYTES, ..Create::default() };
-        let store = Store::anonymous(&create).expect("there is memory for a small store");
-        let shared = Shared::new(Options::default(), None, 1).expect("there is memory for counts");
-        let shared = Arc::new(shared);
-        let (remote, local) = (String::new(), String::new());
-        let origin = Origin { remote, local, descriptor: 0, since_ms: shared.started_ms };
-        let connection = Connection::new(shared.clients.enter(origin), &shared);
-        let desk = Desk::new(store, shared, 0);
-        Self { connection, desk, spares: Spares::default(), received: Vec::new() }
-    }
-
-    fn receive(&mut self, bytes: &[u8]) {
-        self.connection.receive(bytes, &mut self.desk, &mut self.spares);
-    }
-
-    /// The client reads at most `count` bytes.
-    fn take(&mut self, count: usize) {
-        let mut output = Vec::new();
-        self.connection.send(|pieces| output = pieces.concat());
-        let count = count.min(output.len());
-        self.received.extend_from_slice(&output[..count]);
-        self.connection.sent(count, &mut self.spares);
-    }
-
-    /// The client sends no more, and reads all; returns what it got.
-    fn finish(mut self) -> Vec<u8> {
-        self.connection.finish();
-        loop {
-            self.take(usize::MAX);
-            if !self.connection.can_go_on() {
-                return self.received;
-            }
-            self.receive(b"");
+/// The client sends no more, and reads all; returns what it got.
+fn finish(mut client: Alone) -> Vec<u8> {
+    client.connection.finish();
+    loop {
+        client.take(usize::MAX);
+        if !client.connection.can_go_on() {
+            return client.received;
         }
+        client.receive(b"");
     }
 }

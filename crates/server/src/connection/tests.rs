@@ -1,22 +1,10 @@
 //! Any split of the input, clients that do not read, and what ends a talk.
 
-use std::sync::Arc;
-
-use morecore_store::{Create, Store};
-
+use super::alone::Alone;
 use super::*;
-use crate::clients::Origin;
-use crate::options::Options;
-use crate::shared::Shared;
 
-/// A connection, and what a model brings for it.
-struct Bench {
-    connection: Connection,
-    desk: Desk,
-    spares: Spares,
-    /// What the client got.
-    received: Vec<u8>,
-}
+/// Enough for a few of the largest values that these tests set.
+const STORE_BYTES: u64 = 64 << 20;
 
 /// A conversation of all kinds of commands, with large and empty arguments, inline ones, a change
 /// of version and errors.
@@ -25,39 +13,9 @@ const INPUT: &[u8] = b"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$5\r\na\r\nb!\r\n\
     *2\r\n$4\r\nMGET\r\n$3\r\nq k\r\nHELLO 3\r\nGET none\r\n*1\r\n$4\r\nNOPE\r\nINCR k\r\n\
     APPEND k \"\"\r\n*3\r\n$3\r\nSET\r\n$0\r\n\r\n$0\r\n\r\nQUIT\r\nPING\r\n";
 
-impl Bench {
-    fn new() -> Self {
-        let options = Options::default();
-        let store = Store::anonymous(&Create { memory_bytes: 64 << 20, ..Create::default() });
-        let shared = Arc::new(Shared::new(options, None, 1).unwrap());
-        let origin = Origin {
-            remote: String::new(),
-            local: String::new(),
-            descriptor: 0,
-            since_ms: shared.started_ms,
-        };
-        let connection = Connection::new(shared.clients.enter(origin), &shared);
-        let desk = Desk::new(store.unwrap(), shared, 0);
-        Self { connection, desk, spares: Spares::default(), received: Vec::new() }
-    }
-
-    fn receive(&mut self, bytes: &[u8]) {
-        self.connection.receive(bytes, &mut self.desk, &mut self.spares);
-    }
-
-    /// The client takes at most `count` bytes.
-    fn take(&mut self, count: usize) {
-        let mut output = Vec::new();
-        self.connection.send(|pieces| output = pieces.concat());
-        let count = count.min(output.len());
-        self.received.extend_from_slice(&output[..count]);
-        self.connection.sent(count, &mut self.spares);
-    }
-}
-
 /// What a client gets that sends `pieces`.
 fn check(pieces: &[&[u8]], expected: &[u8]) {
-    let mut bench = Bench::new();
+    let mut bench = Alone::new(STORE_BYTES);
     for piece in pieces {
         bench.receive(piece);
         bench.take(usize::MAX);
@@ -69,7 +27,7 @@ fn check(pieces: &[&[u8]], expected: &[u8]) {
 
 /// The replies to [`INPUT`] as one piece.
 fn replies() -> Vec<u8> {
-    let mut bench = Bench::new();
+    let mut bench = Alone::new(STORE_BYTES);
     bench.receive(INPUT);
     bench.take(usize::MAX);
     bench.received
@@ -109,11 +67,11 @@ fn a_long_value_in_any_pieces_gives_the_same_replies() {
     eprintln!("SEED={seed}");
     let mut random = fastrand::Rng::with_seed(seed);
     let input = long_input();
-    let mut at_once = Bench::new();
+    let mut at_once = Alone::new(STORE_BYTES);
     at_once.receive(&input);
     at_once.take(usize::MAX);
     for _ in 0..40 {
-        let (mut bench, mut rest, mut filled) = (Bench::new(), &input[..], 0);
+        let (mut bench, mut rest, mut filled) = (Alone::new(STORE_BYTES), &input[..], 0);
         let most = *random.choice(&[1_000, 60_000, 200_000]).unwrap();
         while !rest.is_empty() {
             // As a model reads: first into the room, and so much behind it.
@@ -156,7 +114,7 @@ fn every_split_of_memcacheds_language_gives_the_same_replies() {
 
 #[test]
 fn an_idle_connection_keeps_no_buffer() {
-    let mut bench = Bench::new();
+    let mut bench = Alone::new(STORE_BYTES);
     bench.receive(b"SET k v\r\nGET");
     bench.take(usize::MAX);
     bench.receive(b" k\r\n");
@@ -170,7 +128,7 @@ fn an_idle_connection_keeps_no_buffer() {
 fn a_client_that_does_not_read_is_put_off_and_then_answered_whole() {
     const VALUE_BYTES: usize = 1 << 20;
     const ASKED: usize = 64;
-    let mut bench = Bench::new();
+    let mut bench = Alone::new(STORE_BYTES);
     bench.receive(format!("*3\r\n$3\r\nSET\r\n$1\r\nk\r\n${VALUE_BYTES}\r\n").as_bytes());
     bench.receive(&vec![b'x'; VALUE_BYTES]);
     bench.receive(b"\r\n");
@@ -191,7 +149,7 @@ fn a_client_that_does_not_read_is_put_off_and_then_answered_whole() {
 
 #[test]
 fn what_comes_after_an_error_of_the_protocol_is_not_executed() {
-    let mut bench = Bench::new();
+    let mut bench = Alone::new(STORE_BYTES);
     bench.receive(b"PING\r\n*1\r\nx\r\nPING\r\n");
     bench.receive(b"PING\r\n");
     bench.take(usize::MAX);
@@ -201,7 +159,7 @@ fn what_comes_after_an_error_of_the_protocol_is_not_executed() {
 
 #[test]
 fn a_broken_socket_ends_the_talk_at_once() {
-    let mut bench = Bench::new();
+    let mut bench = Alone::new(STORE_BYTES);
     bench.receive(b"PING\r\nGET");
     bench.connection.abandon();
     assert!(bench.connection.is_over() && !bench.connection.has_output());

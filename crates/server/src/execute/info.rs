@@ -89,7 +89,7 @@ fn server(source: &Source<'_>, text: &mut String) -> std::fmt::Result {
 
 fn clients(source: &Source<'_>, text: &mut String) -> std::fmt::Result {
     write!(text, "connected_clients:{}\r\n", source.shared.clients.count())?;
-    write!(text, "maxclients:{}\r\n", source.shared.options.clients_most)?;
+    write!(text, "maxclients:{}\r\n", source.shared.settings.clients_most.load(Relaxed))?;
     let (mut waiting, mut tracking, mut listening) = (0, 0, 0);
     source.shared.clients.each(|_, about| {
         waiting += u32::from(about.standing.is_waiting);

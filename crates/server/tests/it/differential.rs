@@ -88,7 +88,7 @@ fn is_same(found: &str, wanted: &str) -> bool {
 
 /// A random command; mostly one that means something.
 pub(crate) fn command(random: &mut Rng) -> Vec<String> {
-    let text = match random.u32(0..59) {
+    let text = match random.u32(0..64) {
         0..4 => "SET K V OPT",
         4 => "SET K V OPT OPT",
         5 => "SET K V OPT OPT OPT",
@@ -140,6 +140,11 @@ pub(crate) fn command(random: &mut Rng) -> Vec<String> {
         55 => "DUMP K",
         56 => "OBJECT FREQ K",
         57 => "COMMAND GETKEYSANDFLAGS SET K V OPT",
+        58 => "PEXPIREAT K TIME IF",
+        59 => "PEXPIRETIME K",
+        60 => "PTTL K",
+        61 => "UNLINK K K",
+        62 => "COMMAND GETKEYS BITOP JOIN K K K",
         _ => return wrong(random),
     };
     text.split(' ').flat_map(|word| fill(word, random)).collect()

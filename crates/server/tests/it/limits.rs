@@ -2,6 +2,7 @@
 
 use std::io::Write;
 use std::net::TcpStream;
+use std::time::{Duration, Instant};
 
 use morecore_server::Options;
 use morecore_store::{Create, Evict};
@@ -336,8 +337,9 @@ fn replies_that_were_taken_are_not_shown_as_waiting() {
                 let line = lines.split("\\n").find(|line| line.contains(" cmd=get "));
                 line.is_some_and(|line| line.contains(" obl=0 ") && line.contains(" omem=0 "))
             };
+            let until = Instant::now() + Duration::from_secs(20);
             let mut lines = other.ask("CLIENT LIST");
-            while bytes == 200_000 && !is_idle(&lines) {
+            while bytes == 200_000 && !is_idle(&lines) && Instant::now() < until {
                 lines = other.ask("CLIENT LIST");
             }
             assert!(is_idle(&lines), "{bytes}: {lines}");

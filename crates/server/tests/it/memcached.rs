@@ -381,7 +381,7 @@ fn line(random: &mut Rng) -> String {
     let flags = any(random, &["0", "0", "7", "4294967295", "-1", "x"]);
     let quiet = any(random, &["", "", "", " noreply"]);
     let of_put = flags_of(random, &["T40", "k", "b", "O7", "q", "F8", "C9999999999"]);
-    match random.u8(0..16) {
+    match random.u8(0..18) {
         0..3 => {
             let name = any(random, &["set", "add", "replace", "append", "prepend"]);
             format!("{name} {key} {flags} {expiry} {length}{quiet}\r\n{value}\r\n")
@@ -409,6 +409,18 @@ fn line(random: &mut Rng) -> String {
         14 => {
             let asked = ["T20", "N40", "J5", "D7", "t", "v", "k", "O2", "MD", "q", "C0"];
             format!("ma {number}{}\r\n", flags_of(random, &asked))
+        }
+        15 => {
+            // Keys in base64: `a`, and one that is none.
+            let key = any(random, &["YQ==", "YQ==", "YQ", "*"]);
+            // Not `k`: memcached tells a key as it was set, and we as it was asked for.
+            let name = any(random, &["mg", "md"]);
+            format!("{name} {key} b{}\r\n", flags_of(random, &["O3", "q"]))
+        }
+        16 => {
+            // Not `N`: of two who meet what one is to fill in, we tell none (docs/server.md).
+            let asked = ["k", "O4", "q", "v", "f", "s", "t"];
+            format!("mg {key}{}\r\n", flags_of(random, &asked))
         }
         _ => any(random, &["set n 0 0 2\r\n10\r\n", "mn\r\n", "bogus\r\n", "get\r\n", "mg\r\n"]),
     }
