@@ -24,7 +24,7 @@ use crate::pick::Victim;
 use crate::reader::{Reader, Reading};
 use crate::scan::end_of;
 use crate::session::Session;
-use crate::table::{Group, LINES_MOST, directory_of, group_of};
+use crate::table::{Directory, Group, LINES_MOST, directory_of, group_of};
 use crate::view::Look;
 use crate::{Error, layout::Plan};
 
@@ -233,22 +233,28 @@ impl Session {
     /// for that: it is seldom that eviction leaves a group empty.
     fn empty_group_at(&self, at: u64) -> Option<Occupant> {
         for shard in 0..self.plan.shards {
-            let mut hash = self.plan.first_of_shard(shard);
-            while let Ok(Some(directory)) = directory_of(&self.view, &self.plan, shard) {
+            let mut next = Some(self.plan.first_of_shard(shard));
+            while let (Some(hash), Ok(Some(directory))) =
+                (next, directory_of(&self.view, &self.plan, shard))
+            {
                 let group = group_of(&self.view, &self.plan, hash).ok()?;
                 if group.is_some_and(|group| group.at == at) {
                     let may_go = self.may_take_group(at, hash);
                     return may_go.then_some(Occupant::Group { at, hash });
                 }
                 // Where nothing is damaged, no group is deeper than its directory.
-                let depth = group.map_or(directory.depth, |it| it.depth.min(directory.depth));
-                hash = end_of(hash, self.plan.shard_bits() + depth);
-                if hash == 0 || self.plan.shard_of(hash) != shard {
-                    break;
-                }
+                next = self.behind(hash, directory, group);
             }
         }
         None
+    }
+
+    /// The first hash behind those that share a word with `hash`; `None` behind the last of a shard.
+    fn behind(&self, hash: u64, directory: Directory, group: Option<Group>) -> Option<u64> {
+        // Where nothing is damaged, no group is deeper than its directory.
+        let depth = group.map_or(directory.depth, |group| group.depth.min(directory.depth));
+        let next = end_of(hash, self.plan.shard_bits() + depth);
+        (next != 0 && self.plan.shard_of(next) == self.plan.shard_of(hash)).then_some(next)
     }
 
     /// The payload at `at`, if the table says that it is an entry's.
@@ -301,20 +307,16 @@ impl Session {
 
     /// Drops all groups of a shard; the last one takes the directory at `at` with it.
     fn drop_directory(&mut self, at: u64, shard: u64) -> Result<u64, Error> {
-        let mut dropped = 0;
-        let mut hash = self.plan.first_of_shard(shard);
-        while let Some(directory) = directory_of(&self.view, &self.plan, shard)?
+        let (mut dropped, mut next) = (0, Some(self.plan.first_of_shard(shard)));
+        while let Some(hash) = next
+            && let Some(directory) = directory_of(&self.view, &self.plan, shard)?
             && directory.at == at
         {
-            let mut bits = self.plan.shard_bits() + directory.depth;
-            if let Some(group) = group_of(&self.view, &self.plan, hash)? {
-                dropped += self.drop_group_of(shard, &group, hash)?;
-                bits = self.plan.shard_bits() + group.depth.min(directory.depth);
+            let group = group_of(&self.view, &self.plan, hash)?;
+            if let Some(group) = &group {
+                dropped += self.drop_group_of(shard, group, hash)?;
             }
-            hash = end_of(hash, bits);
-            if hash == 0 || self.plan.shard_of(hash) != shard {
-                break;
-            }
+            next = self.behind(hash, directory, group);
         }
         Ok(dropped)
     }
