@@ -249,7 +249,7 @@ impl Session {
         None
     }
 
-    /// The first hash behind those that share a word with `hash`; `None` behind the last of a shard.
+    /// The first hash behind those that share a word with `hash`; `None` if the shard ends there.
     fn behind(&self, hash: u64, directory: Directory, group: Option<Group>) -> Option<u64> {
         // Where nothing is damaged, no group is deeper than its directory.
         let depth = group.map_or(directory.depth, |group| group.depth.min(directory.depth));
