@@ -73,19 +73,25 @@ const EXTREMES: [u64; 12] = [
     (1 << 20) - 8,
 ];
 
-/// An input for the fuzzer's body: a base and some mutations. Every other one makes a word extreme.
+/// An input for the fuzzer's body: a base and some mutations.
 fn input(chance: &mut fastrand::Rng) -> Vec<u8> {
     let mutations = 1 << chance.u32(..6);
     let mut input = vec![chance.u8(..)];
-    for _ in 0..mutations {
-        let (how, value) = match chance.bool() {
-            // Overwrites a word that is in use: see `body.rs`.
-            true => (1, EXTREMES[chance.usize(..EXTREMES.len())]),
-            false => (chance.u8(..), chance.u64(..)),
-        };
-        input.push(how);
-        input.extend(&chance.u32(..).to_le_bytes()[..3]);
-        input.extend(value.to_le_bytes());
+    input.extend((0..mutations * 12).map(|_| chance.u8(..)));
+    input
+}
+
+/// The same, in which every other mutation makes a word extreme.
+fn extreme_input(chance: &mut fastrand::Rng) -> Vec<u8> {
+    let mut input = input(chance);
+    for mutation in input[1..].chunks_exact_mut(12) {
+        if chance.bool() {
+            continue;
+        }
+        // Overwrites a word that is in use: see `body.rs`.
+        mutation[0] = 1;
+        let extreme = EXTREMES[chance.usize(..EXTREMES.len())];
+        mutation[4..].copy_from_slice(&extreme.to_le_bytes());
     }
     input
 }
@@ -99,7 +105,7 @@ fn whoever_looks_at_a_damaged_segment_gets_an_answer_or_an_error() {
     let mut memory = body::Fenced::new(1 << 20);
     let (begin, mut rounds) = (Instant::now(), 0);
     while begin.elapsed() < duration() {
-        let input = input(&mut chance);
+        let input = extreme_input(&mut chance);
         eprintln_on_panic(&input, |input| body::look(input, &mut memory));
         rounds += 1;
     }
