@@ -5,7 +5,7 @@
 //! Source: accept(2); Redis's words for who comes too late.
 
 use std::io;
-use std::net::SocketAddr;
+use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use morecore_sys::descriptor::Descriptor;
@@ -97,20 +97,12 @@ impl<'a> Doorkeeper<'a> {
             return Ok(());
         }
         self.set_keep_alive(&socket, door)?;
-        let origin = match &door.place {
-            Place::Internet(address) => Origin {
-                remote: remote.map(|remote| remote.to_string()).unwrap_or_default(),
-                local: local(&socket, *address)?.to_string(),
-                descriptor: socket.number(),
-                since_ms: now_ms(),
-            },
-            Place::Unix(file) => Origin {
-                remote: format!("{}:0", file.path.display()),
-                local: format!("{}:0", file.path.display()),
-                descriptor: socket.number(),
-                since_ms: now_ms(),
-            },
+        let remote = match &door.place {
+            Place::Internet(_) => remote.map(|remote| remote.to_string()).unwrap_or_default(),
+            Place::Unix(_) => door.name.to_string(),
         };
+        let (remote, local) = (remote.into(), local(&socket, door)?);
+        let origin = Origin { remote, local, descriptor: socket.number(), since_ms: now_ms() };
         self.shared.connections.fetch_add(1, Relaxed);
         let place = self.shared.clients.enter(origin);
         self.shared.log.line(Level::Verbose, format_args!("client {} came", place.id));
@@ -179,11 +171,12 @@ impl<'a> Doorkeeper<'a> {
     }
 }
 
-/// Our end of a connection: the door's address, where that is one and not all of them.
-fn local(socket: &Descriptor, door: SocketAddr) -> Result<SocketAddr, Failed> {
-    if door.ip().is_unspecified() {
-        Ok(socket::local_address(socket)?.unwrap_or(door))
-    } else {
-        Ok(door)
+/// Our end of a connection: the door's name, but where its address is all of them.
+fn local(socket: &Descriptor, door: &Door) -> Result<Arc<str>, Failed> {
+    if door.address().is_some_and(|address| address.ip().is_unspecified())
+        && let Some(address) = socket::local_address(socket)?
+    {
+        return Ok(address.to_string().into());
     }
+    Ok(Arc::clone(&door.name))
 }

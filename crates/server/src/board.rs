@@ -15,7 +15,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use morecore_sys::Failed;
 use morecore_sys::process::SharedWords;
 
-use crate::clients::{About, Origin};
+use crate::clients::{About, Names, Origin};
 use crate::exchange::Standing;
 
 /// Words of numbers in a row.
@@ -78,7 +78,8 @@ impl Board {
         words[7].store(named | matching << 32, Relaxed);
         words[8].store(sharded, Relaxed);
         words[9].store(about.redirect as u64, Relaxed);
-        let texts = [&about.name, &about.library_name, &about.library_version];
+        let names = about.names();
+        let texts = [&names.name, &names.library_name, &names.library_version];
         for (index, text) in texts.into_iter().enumerate() {
             self.write_text(row, 2 + index, text);
         }
@@ -113,15 +114,18 @@ impl Board {
             let number = |index: usize| self.row(row)[index].load(Relaxed);
             let text = |index| String::from_utf8_lossy(&self.read_text(row, index)).into_owned();
             let origin = Origin {
-                remote: text(0),
-                local: text(1),
+                remote: text(0).into(),
+                local: text(1).into(),
                 descriptor: number(1) as i32,
                 since_ms: number(0),
             };
-            let about = About {
+            let names = Names {
                 name: self.read_text(row, 2),
                 library_name: self.read_text(row, 3),
                 library_version: self.read_text(row, 4),
+            };
+            let about = About {
+                told: Some(Box::new(names)),
                 version: (number(5) >> 8) as u8,
                 command: text(5).into(),
                 active_ms: number(2),
@@ -206,15 +210,15 @@ mod tests {
         let mut about = About::new(5);
         let (one, two) = (board.enter(1, &origin, &about), board.enter(2, &origin, &about));
         assert_eq!((one, two, board.enter(3, &origin, &about)), (Some(0), Some(1), None));
-        about.name = b"a name".to_vec();
+        about.names_mut().name = b"a name".to_vec();
         about.command = "get".into();
         board.show(1, &about);
         board.count_buffers(1, 1 << 20);
         board.leave(0, 1);
         assert_eq!((board.count(), board.buffered_bytes()), (1, 1 << 20));
         board.each(|id, origin, about| {
-            assert_eq!((id, origin.remote.as_str(), origin.descriptor), (2, "127.0.0.1:40000", 9));
-            assert_eq!((&about.name[..], about.command.as_ref()), (&b"a name"[..], "get"));
+            assert_eq!((id, &*origin.remote, origin.descriptor), (2, "127.0.0.1:40000", 9));
+            assert_eq!((&about.names().name[..], about.command.as_ref()), (&b"a name"[..], "get"));
         });
         board.leave(1, 1);
         assert_eq!(board.count(), 1);

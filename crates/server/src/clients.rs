@@ -40,6 +40,10 @@ pub(crate) struct Client {
     shown: Option<(Arc<Board>, usize)>,
 }
 
+/// A client costs this also while it is silent, beside its seat (`model/ready.rs`): so what few
+/// tell lies elsewhere.
+const _: () = assert!(size_of::<Client>() <= 176);
+
 /// What others may see of a client, for a look or a change; a change is shown when this is dropped.
 pub(crate) struct Seen<'a> {
     client: &'a Client,
@@ -50,9 +54,9 @@ pub(crate) struct Seen<'a> {
 #[derive(Debug)]
 pub(crate) struct Origin {
     /// The other end, as `CLIENT LIST` shows it: `127.0.0.1:40312`, or the path of our socket.
-    pub(crate) remote: String,
-    /// Our end.
-    pub(crate) local: String,
+    pub(crate) remote: Box<str>,
+    /// Our end; most often the same for all who came by one door.
+    pub(crate) local: Arc<str>,
     /// The number of its descriptor.
     pub(crate) descriptor: i32,
     /// When it came, in unix milliseconds.
@@ -62,9 +66,8 @@ pub(crate) struct Origin {
 /// What changes while a client is here.
 #[derive(Debug)]
 pub(crate) struct About {
-    pub(crate) name: Vec<u8>,
-    pub(crate) library_name: Vec<u8>,
-    pub(crate) library_version: Vec<u8>,
+    /// What it calls itself; `None` where it did not tell, as most clients do not.
+    pub(crate) told: Option<Box<Names>>,
     /// The version of RESP that it speaks; 0: it speaks memcached's language.
     pub(crate) version: u8,
     /// The last command, `NULL` before the first, as Redis has it.
@@ -84,6 +87,18 @@ pub(crate) struct About {
     /// Who hears of changed keys instead of it: 0 nobody, -1 where it hears of none.
     pub(crate) redirect: i64,
 }
+
+/// What a client calls itself; what it did not tell is empty.
+#[derive(Debug, Default)]
+pub(crate) struct Names {
+    pub(crate) name: Vec<u8>,
+    pub(crate) library_name: Vec<u8>,
+    pub(crate) library_version: Vec<u8>,
+}
+
+/// What is seen of a client that told nothing.
+static UNTOLD: Names =
+    Names { name: Vec::new(), library_name: Vec::new(), library_version: Vec::new() };
 
 /// A client's place among the others; it leaves when this is dropped.
 #[derive(Debug)]
@@ -229,6 +244,7 @@ fn describe(id: u64, origin: &Origin, about: &About, now_ms: u64, line: &mut Str
     let age = now_ms.saturating_sub(origin.since_ms) / 1000;
     let idle = now_ms.saturating_sub(about.active_ms) / 1000;
     let [sub, psub, ssub] = about.standing.listening;
+    let names = about.names();
     // Writing to a String cannot fail.
     let _infallible = write!(
         line,
@@ -239,7 +255,7 @@ fn describe(id: u64, origin: &Origin, about: &About, now_ms: u64, line: &mut Str
         origin.remote,
         origin.local,
         origin.descriptor,
-        about.name.escape_ascii(),
+        names.name.escape_ascii(),
         about.flags(),
         about.queued.map_or(-1, i64::from),
         about.pending_bytes,
@@ -249,17 +265,15 @@ fn describe(id: u64, origin: &Origin, about: &About, now_ms: u64, line: &mut Str
         about.command,
         about.redirect,
         about.version,
-        about.library_name.escape_ascii(),
-        about.library_version.escape_ascii(),
+        names.library_name.escape_ascii(),
+        names.library_version.escape_ascii(),
     );
 }
 
 impl About {
     pub(crate) fn new(now_ms: u64) -> Self {
         Self {
-            name: Vec::new(),
-            library_name: Vec::new(),
-            library_version: Vec::new(),
+            told: None,
             version: 2,
             command: "NULL".into(),
             active_ms: now_ms,
@@ -271,6 +285,16 @@ impl About {
             standing: Standing::default(),
             redirect: -1,
         }
+    }
+
+    /// What it calls itself.
+    pub(crate) fn names(&self) -> &Names {
+        self.told.as_deref().unwrap_or(&UNTOLD)
+    }
+
+    /// The same, for a change.
+    pub(crate) fn names_mut(&mut self) -> &mut Names {
+        self.told.get_or_insert_default()
     }
 
     /// Whether nothing came or went for `timeout_ms`. Who waits to be told something may be silent.
@@ -413,8 +437,7 @@ mod tests {
             Words::alone(),
             Log::new(Level::Nothing, Count::alone()),
         ));
-        let origin =
-            || Origin { remote: String::new(), local: String::new(), descriptor: 0, since_ms: 0 };
+        let origin = || Origin { remote: "".into(), local: "".into(), descriptor: 0, since_ms: 0 };
         let (mut one, mut two) = (clients.enter(origin()), clients.enter(origin()));
         one.count_buffers(700_000);
         two.count_buffers(1000);

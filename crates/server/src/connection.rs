@@ -28,7 +28,7 @@ pub(crate) use self::ahead::Ahead;
 use self::ahead::Input;
 use self::filling::Filling;
 use self::output::Output;
-pub(crate) use self::output::{Leased, Lent};
+pub(crate) use self::output::{Leases, Lent};
 use crate::caller::Caller;
 use crate::clients::Place;
 use crate::connection::language::{Ended, Language, Step};
@@ -74,8 +74,9 @@ pub(crate) struct Connection {
     language: Language,
     /// What came and is not executed yet.
     input: Vec<u8>,
-    /// How many bytes came by [`Self::fill`] since the last [`Self::receive`].
-    filled_bytes: usize,
+    /// How many bytes came by [`Self::fill`] since the last [`Self::receive`]: those of one read,
+    /// which is less than 2 GiB long.
+    filled_bytes: u32,
     /// Whether the last command was one of a long value: then the next may be, too.
     is_filling_often: bool,
     output: Output,
@@ -139,7 +140,8 @@ impl Connection {
         }
         desk.tell_gathered(&self.caller);
         self.tidy(spares);
-        desk.counts.in_bytes += (bytes.len() + std::mem::take(&mut self.filled_bytes)) as u64;
+        let filled_bytes = std::mem::take(&mut self.filled_bytes);
+        desk.counts.in_bytes += bytes.len() as u64 + u64::from(filled_bytes);
         desk.counts.out_bytes += self.output.appended(unsent) as u64;
         self.publish(is_late, desk.now_ms);
     }
@@ -164,7 +166,7 @@ impl Connection {
     pub(crate) fn fill(&mut self, count: usize) {
         if let Some(filling) = &mut self.filling {
             filling.fill(count);
-            self.filled_bytes += count;
+            self.filled_bytes += count as u32;
         }
     }
 

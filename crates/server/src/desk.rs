@@ -5,15 +5,16 @@
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
-use morecore_store::{Filler, Store};
+use morecore_store::Store;
 use morecore_wire::{Encoder, memcached};
 
 use crate::caller::Caller;
 use crate::clients::locked;
-use crate::connection::{Ahead, Leased, Lent};
+use crate::connection::{Ahead, Leases, Lent};
 use crate::exchange::line::Line;
 use crate::exchange::{Asked, Attention, Inbox, Message, Standing, Who};
 use crate::execute::each_key;
+use crate::fillers::Job;
 use crate::keyspace::Keyspace;
 use crate::shared::{Counts, Shared, now_ms};
 use crate::slow::Watch;
@@ -60,7 +61,7 @@ pub(crate) struct Spares {
     /// What `outputs` have room for.
     outputs_bytes: usize,
     /// Room for the leases of one client's replies: they are gone before the next one's.
-    pub(crate) leased: Vec<Leased>,
+    pub(crate) leased: Option<Box<Leases>>,
 }
 
 /// Desks that many threads share. Each attached `Store` takes one of a bounded number of
@@ -216,7 +217,7 @@ impl Desk {
 
     /// Who may fill in a value of `bytes` for a client; a child copies, for a session more for each
     /// would take the places of others.
-    pub(crate) fn filler(&self, bytes: usize) -> Option<Box<Filler>> {
+    pub(crate) fn filler(&self, bytes: usize) -> Option<Box<Job>> {
         if self.line.is_some() {
             return None;
         }

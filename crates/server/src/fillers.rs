@@ -24,6 +24,19 @@ const BYTES_EACH: u64 = 1 << 20;
 /// have: clients that begin many and then send nothing more keep a sixteenth of the store.
 const PART: u64 = 8;
 
+/// The line end behind a value.
+pub(crate) const END: [u8; 2] = *b"\r\n";
+
+/// One who fills in, and the value that it was lent for.
+#[derive(Debug)]
+pub(crate) struct Job {
+    pub(crate) filler: Filler,
+    /// The length of the value, and how much of it and of the end behind it has come.
+    pub(crate) bytes: usize,
+    pub(crate) filled: usize,
+    pub(crate) end: [u8; END.len()],
+}
+
 /// A pool of them.
 #[derive(Debug, Default)]
 pub(crate) struct Fillers {
@@ -34,7 +47,7 @@ pub(crate) struct Fillers {
 struct Pool {
     /// The one that was used last is used next: what it touches is in the cache.
     #[expect(clippy::vec_box, reason = "it is lent to a connection, which has a word for it")]
-    idle: Vec<Box<Filler>>,
+    idle: Vec<Box<Job>>,
     /// How many there are, and whether the store would not have more of them.
     count: usize,
     is_full: bool,
@@ -49,27 +62,35 @@ impl Fillers {
         bytes: usize,
         value_bytes_most: u64,
         attach: impl FnOnce() -> Option<Store>,
-    ) -> Option<Box<Filler>> {
-        let bytes = bytes as u64;
+    ) -> Option<Box<Job>> {
         let mut pool = locked(&self.pool);
-        if bytes < BYTES_LEAST as u64 || pool.bytes + bytes > value_bytes_most / PART {
+        if bytes < BYTES_LEAST || pool.bytes + bytes as u64 > value_bytes_most / PART {
             return None;
         }
-        let filler = match pool.idle.pop() {
-            Some(filler) => filler,
+        let mut job = match pool.idle.pop() {
+            Some(job) => job,
             None => pool.add(value_bytes_most, attach)?,
         };
-        pool.bytes += bytes;
-        Some(filler)
+        pool.bytes += bytes as u64;
+        (job.bytes, job.filled, job.end) = (bytes, 0, [0; END.len()]);
+        Some(job)
     }
 
-    /// Takes one back that was lent for a value of `bytes`; what it had begun and not sealed is
-    /// abandoned.
-    pub(crate) fn give_back(&self, mut filler: Box<Filler>, bytes: usize) {
-        filler.abandon();
+    /// Takes one back that was lent; what it had begun and not sealed is abandoned.
+    pub(crate) fn give_back(&self, mut job: Box<Job>) {
+        job.filler.abandon();
         let mut pool = locked(&self.pool);
-        pool.bytes -= bytes as u64;
-        pool.idle.push(filler);
+        pool.bytes -= job.bytes as u64;
+        pool.idle.push(job);
+    }
+}
+
+impl Job {
+    /// Where the next bytes of the value belong.
+    pub(crate) fn room(&mut self) -> &mut [u8] {
+        let room = self.filler.room();
+        let from = self.filled.min(room.len());
+        &mut room[from..]
     }
 }
 
@@ -79,7 +100,7 @@ impl Pool {
         &mut self,
         value_bytes_most: u64,
         attach: impl FnOnce() -> Option<Store>,
-    ) -> Option<Box<Filler>> {
+    ) -> Option<Box<Job>> {
         let most = MOST.min((value_bytes_most / BYTES_EACH) as usize);
         if self.count >= most || self.is_full {
             return None;
@@ -90,6 +111,7 @@ impl Pool {
             return None;
         };
         self.count += 1;
-        Some(Box::new(Filler::new(store)))
+        let filler = Filler::new(store);
+        Some(Box::new(Job { filler, bytes: 0, filled: 0, end: [0; END.len()] }))
     }
 }

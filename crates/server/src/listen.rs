@@ -11,6 +11,7 @@ use std::net::SocketAddr;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use morecore_sys::Failed;
 use morecore_sys::descriptor::Descriptor;
@@ -27,6 +28,8 @@ pub(crate) const BACKLOG: u32 = 4096;
 #[derive(Debug)]
 pub(crate) struct Door {
     pub(crate) socket: Descriptor,
+    /// What our end is called for who comes in by it, as `CLIENT LIST` shows it.
+    pub(crate) name: Arc<str>,
     pub(crate) place: Place,
 }
 
@@ -34,6 +37,7 @@ pub(crate) struct Door {
 #[derive(Debug)]
 pub(crate) enum Place {
     Internet(SocketAddr),
+    #[expect(dead_code, reason = "it is held for its drop")]
     Unix(UnixFile),
 }
 
@@ -82,7 +86,7 @@ fn internet(address: SocketAddr, keep_alive_s: u32) -> Result<Door, Failed> {
     socket::bind(&socket, asked)?;
     socket::listen(&socket, BACKLOG)?;
     let got = socket::local_address(&socket)?.unwrap_or(address);
-    Ok(Door { socket, place: Place::Internet(got) })
+    Ok(Door { socket, name: got.to_string().into(), place: Place::Internet(got) })
 }
 
 fn unix(path: &Path) -> io::Result<Door> {
@@ -99,7 +103,8 @@ fn unix(path: &Path) -> io::Result<Door> {
     let made = fs::symlink_metadata(path)?;
     let file = UnixFile { path: path.to_owned(), device: made.dev(), inode: made.ino() };
     socket::listen(&socket, BACKLOG).map_err(system)?;
-    Ok(Door { socket, place: Place::Unix(file) })
+    let name = format!("{}:0", path.display()).into();
+    Ok(Door { socket, name, place: Place::Unix(file) })
 }
 
 /// Removes the socket file of a server that was killed: one that refuses to be connected to.

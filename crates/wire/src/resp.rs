@@ -101,9 +101,17 @@ pub struct Parser {
     searched: usize,
     /// The arguments that were found.
     ranges: Vec<Range<usize>>,
-    /// The words of an inline command, without quotes. Its ranges lie in here.
+    /// What few clients ever send.
+    inline: Option<Box<Inline>>,
+}
+
+/// The inline commands of a client.
+#[derive(Debug, Default)]
+struct Inline {
+    /// The words of the last one, without quotes. Its ranges lie in here.
     words: Vec<u8>,
-    is_inline: bool,
+    /// Whether the last command was one.
+    is_last: bool,
 }
 
 /// The last argument of a command, of which so far only the length is sure to be there.
@@ -184,7 +192,8 @@ impl Parser {
 
     /// The arguments of the command that the last call of `parse` found whole in `input`.
     pub fn arguments<'a>(&'a self, input: &'a [u8]) -> Arguments<'a> {
-        Arguments::new(if self.is_inline { &self.words } else { input }, &self.ranges)
+        let inline = self.inline.as_ref().filter(|inline| inline.is_last);
+        Arguments::new(inline.map_or(input, |inline| &inline.words), &self.ranges)
     }
 
     /// The last argument of the command that `input` begins, if the last call of `parse` found that
@@ -213,7 +222,9 @@ impl Parser {
     }
 
     fn count(&mut self, input: &[u8]) -> Result<Step, Malformed> {
-        self.is_inline = false;
+        if let Some(inline) = &mut self.inline {
+            inline.is_last = false;
+        }
         let (wrong, too_long) = (Malformed::ArgumentCount, Malformed::ArgumentCountTooLong);
         let Some(count) = self.number(input, wrong, too_long)? else {
             return Ok(Step::Missing(1));
@@ -275,8 +286,9 @@ impl Parser {
         if line_end.is_none() {
             return Ok(Step::Missing(1));
         }
-        self.is_inline = true;
-        inline::split(&input[..end], &mut self.words, &mut self.ranges)?;
+        let inline = self.inline.get_or_insert_default();
+        inline.is_last = true;
+        inline::split(&input[..end], &mut inline.words, &mut self.ranges)?;
         self.advance(end + 1);
         Ok(Step::End)
     }

@@ -26,7 +26,7 @@ impl Alone {
         let store = Store::anonymous(&create).expect("there is memory for a small store");
         let shared = Shared::new(Options::default(), None, 1).expect("there is memory for counts");
         let shared = Arc::new(shared);
-        let (remote, local) = (String::new(), String::new());
+        let (remote, local) = ("".into(), "".into());
         let origin = Origin { remote, local, descriptor: 0, since_ms: shared.started_ms };
         let connection = Connection::new(shared.clients.enter(origin), &shared);
         let desk = Desk::new(store, shared, 0);

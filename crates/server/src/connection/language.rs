@@ -123,8 +123,8 @@ impl Language {
         if bytes < fillers::BYTES_LEAST || !is_plain(caller, desk) {
             return None;
         }
-        let filler = desk.filler(bytes)?;
-        let mut filling = Filling::begin(&desk.shared.fillers, filler, key, bytes)?;
+        let job = desk.filler(bytes)?;
+        let mut filling = Filling::begin(&desk.shared.fillers, job, key)?;
         filling.take(begun);
         parser.forget();
         Some(filling)

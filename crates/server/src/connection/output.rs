@@ -24,14 +24,21 @@ pub(super) struct Output {
     pub(super) bytes: Vec<u8>,
     /// Those before it are gone.
     sent: usize,
-    leased: Vec<Leased>,
-    /// How many bytes of leased values are to be sent yet.
-    leased_bytes: usize,
+    /// The values between them; what was borrowed for some that may come is empty.
+    leased: Option<Box<Leases>>,
+}
+
+/// Leased values, in the order in which they are sent.
+#[derive(Debug, Default)]
+pub(crate) struct Leases {
+    values: Vec<Leased>,
+    /// How many bytes of them are to be sent yet.
+    bytes: usize,
 }
 
 /// A value that is sent from where it stands.
 #[derive(Debug)]
-pub(crate) struct Leased {
+struct Leased {
     /// How many of the bytes come before it.
     at: usize,
     value: Lease,
@@ -50,54 +57,68 @@ impl Output {
     /// Gets what replies are collected in.
     pub(super) fn borrow(&mut self, spares: &mut Spares) {
         self.bytes = spares.lend_output();
-        self.leased = std::mem::take(&mut spares.leased);
+        self.leased = spares.leased.take();
     }
 
     /// Gives it back, when nothing in it is to be sent.
     pub(super) fn give_back(&mut self, spares: &mut Spares) {
         self.clear();
         spares.take_back_output(std::mem::take(&mut self.bytes));
-        if self.leased.capacity() > 0 {
-            spares.leased = std::mem::take(&mut self.leased);
+        if self.leased.is_some() {
+            spares.leased = self.leased.take();
         }
     }
 
     /// How much is to be sent.
     pub(super) const fn len(&self) -> usize {
-        self.bytes.len() - self.sent + self.leased_bytes
+        self.bytes.len() - self.sent + self.leased_bytes()
     }
 
     pub(super) const fn is_empty(&self) -> bool {
-        self.sent == self.bytes.len() && self.leased_bytes == 0
+        self.sent == self.bytes.len() && self.leased_bytes() == 0
     }
 
     /// How much was appended since there were so many bytes, with nothing leased.
     pub(super) const fn appended(&self, before: usize) -> usize {
-        self.bytes.len() - before + self.leased_bytes
+        self.bytes.len() - before + self.leased_bytes()
+    }
+
+    const fn leased_bytes(&self) -> usize {
+        match &self.leased {
+            Some(leased) => leased.bytes,
+            None => 0,
+        }
+    }
+
+    /// The values that are not gone.
+    fn values(&self) -> &[Leased] {
+        self.leased.as_ref().map_or(&[], |leased| &leased.values)
     }
 
     /// Takes the values that belong into what was appended.
     pub(super) fn take_lent(&mut self, lent: &mut Vec<Lent>) {
+        let leased = self.leased.get_or_insert_default();
         for (at, value) in lent.drain(..) {
-            self.leased_bytes += value.len();
-            self.leased.push(Leased { at, value, sent: 0 });
+            leased.bytes += value.len();
+            leased.values.push(Leased { at, value, sent: 0 });
         }
     }
 
     /// Calls `send` with what is to be sent, in pieces: all of it, if they are not too many.
     #[inline]
     pub(super) fn send<R>(&self, send: impl FnOnce(&[&[u8]]) -> R) -> R {
-        if self.leased.is_empty() {
+        let values = self.values();
+        if values.is_empty() {
             return send(&[&self.bytes[self.sent..]]);
         }
         let (mut pieces, mut count, mut from) = ([&[][..]; PIECES_MOST], 0, self.sent);
         // A value and what stands before it take two places, and the end one.
-        for Leased { at, value, sent } in self.leased.iter().take(PIECES_MOST / 2) {
+        for Leased { at, value, sent } in values.iter().take(PIECES_MOST / 2) {
             pieces[count] = &self.bytes[from..*at];
             pieces[count + 1] = &value[*sent..];
             (count, from) = (count + 2, *at);
         }
-        if self.leased.len() <= PIECES_MOST / 2 {
+        if values.len() <= PIECES_MOST / 2 {
             pieces[count] = &self.bytes[from..];
             count += 1;
         }
@@ -106,42 +127,25 @@ impl Output {
 
     /// What is to be sent, if it is all in one piece.
     pub(super) fn whole(&self) -> Option<&[u8]> {
-        self.leased.is_empty().then(|| &self.bytes[self.sent..])
+        self.values().is_empty().then(|| &self.bytes[self.sent..])
     }
 
     /// Takes note that so many bytes of it were sent.
     #[inline]
     pub(super) fn take_away(&mut self, mut count: usize) {
-        if !self.leased.is_empty() {
-            count = self.take_leased_away(count);
+        if let Some(leased) = &mut self.leased
+            && !leased.values.is_empty()
+        {
+            count = leased.take_away(count, &mut self.sent);
         }
         self.sent += count;
-    }
-
-    /// The same for what stands before the last leased value, and it; returns what is left.
-    fn take_leased_away(&mut self, mut count: usize) -> usize {
-        let mut done = 0;
-        for Leased { at, value, sent } in &mut self.leased {
-            let before = count.min(*at - self.sent);
-            self.sent += before;
-            let of_value = (count - before).min(value.len() - *sent);
-            *sent += of_value;
-            self.leased_bytes -= of_value;
-            count -= before + of_value;
-            if *sent < value.len() {
-                break;
-            }
-            done += 1;
-        }
-        self.leased.drain(..done);
-        if self.leased.is_empty() { count } else { 0 }
     }
 
     /// Copies what is leased: it is not known when the rest will be sent. Returns whether anything
     /// was.
     #[inline]
     pub(super) fn keep(&mut self) -> bool {
-        let is_leased = !self.leased.is_empty();
+        let is_leased = !self.values().is_empty();
         if is_leased {
             self.copy_leased();
         }
@@ -159,7 +163,7 @@ impl Output {
     /// Calls `each` with every piece.
     fn send_all(&self, mut each: impl FnMut(&[u8])) {
         let mut from = self.sent;
-        for Leased { at, value, sent } in &self.leased {
+        for Leased { at, value, sent } in self.values() {
             each(&self.bytes[from..*at]);
             each(&value[*sent..]);
             from = *at;
@@ -170,8 +174,11 @@ impl Output {
     /// Forgets all.
     pub(super) fn clear(&mut self) {
         self.bytes.clear();
-        self.leased.clear();
-        (self.sent, self.leased_bytes) = (0, 0);
+        self.sent = 0;
+        if let Some(leased) = &mut self.leased {
+            leased.values.clear();
+            leased.bytes = 0;
+        }
     }
 
     /// Forgets the bytes that are gone. Each byte moves at most once for each that was sent,
@@ -182,6 +189,28 @@ impl Output {
             self.bytes.drain(..self.sent);
             self.sent = 0;
         }
+    }
+}
+
+impl Leases {
+    /// Takes note that of the values, and of the bytes before the last of them, `count` were sent;
+    /// of the bytes `before` were already. Returns what is left of `count`.
+    fn take_away(&mut self, mut count: usize, before: &mut usize) -> usize {
+        let mut done = 0;
+        for Leased { at, value, sent } in &mut self.values {
+            let of_bytes = count.min(*at - *before);
+            *before += of_bytes;
+            let of_value = (count - of_bytes).min(value.len() - *sent);
+            *sent += of_value;
+            self.bytes -= of_value;
+            count -= of_bytes + of_value;
+            if *sent < value.len() {
+                break;
+            }
+            done += 1;
+        }
+        self.values.drain(..done);
+        if self.values.is_empty() { count } else { 0 }
     }
 }
 

@@ -27,18 +27,19 @@ pub(super) fn client<'a>(
         Client::List { kind, ids } => list(kind, ids, caller, desk, reply),
         Client::GetName => {
             let about = caller.place.about();
-            if about.name.is_empty() { reply.null() } else { reply.bulk(&about.name) }
+            let name = &about.names().name;
+            if name.is_empty() { reply.null() } else { reply.bulk(name) }
         }
         Client::SetName { name } => {
-            caller.place.about().name = name.to_vec();
+            caller.place.about().names_mut().name = name.to_vec();
             reply.ok();
         }
         Client::SetLibraryName { name } => {
-            caller.place.about().library_name = name.to_vec();
+            caller.place.about().names_mut().library_name = name.to_vec();
             reply.ok();
         }
         Client::SetLibraryVersion { version } => {
-            caller.place.about().library_version = version.to_vec();
+            caller.place.about().names_mut().library_version = version.to_vec();
             reply.ok();
         }
         Client::NoEvict { is_on } => {

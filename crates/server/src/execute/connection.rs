@@ -65,7 +65,9 @@ pub(super) fn reset<'a>(
     caller.extras = None;
     speak(Version::Resp2, caller, reply);
     let mut about = caller.place.about();
-    about.name.clear();
+    if let Some(told) = &mut about.told {
+        told.name.clear();
+    }
     about.is_no_evict = false;
     about.is_no_touch = false;
     drop(about);
@@ -99,7 +101,7 @@ pub(super) fn hello<'a>(
         return Err(Refusal::HelloNoAuth.into());
     }
     if let Some(name) = asked.name {
-        caller.place.about().name = name.to_vec();
+        caller.place.about().names_mut().name = name.to_vec();
     }
     if let Some(version) = asked.version {
         speak(version, caller, reply);

@@ -14,7 +14,7 @@ use crate::desk::Desk;
 /// Keeps a notice of a command that took long.
 #[cold]
 pub(super) fn note(took: Duration, arguments: Arguments<'_>, caller: &Caller, desk: &Desk) {
-    let name = caller.place.about().name.clone();
+    let name = caller.place.about().names().name.clone();
     let texts = [caller.place.remote().as_bytes(), &name];
     desk.shared.slow_log.add(desk.now_ms / 1000, took, texts, arguments);
 }

@@ -82,6 +82,10 @@ struct Seat {
     interest: Interest,
 }
 
+/// A client costs a seat also while it is silent. With its [`Client`](crate::clients::Client) and
+/// what both are kept in this stays below the 500 bytes that a connection may cost.
+const _: () = assert!(size_of::<Seat>() <= 272);
+
 impl<W: Watch> Serve for Loop<W> {
     const NAME: &'static str = W::NAME;
 

@@ -91,6 +91,9 @@ struct Seat {
     awaits_room: bool,
 }
 
+/// As in `ready.rs`, and a word more: what the kernel knows the seat by.
+const _: () = assert!(size_of::<Seat>() <= 280);
+
 /// How the output of a seat is sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Sending {
