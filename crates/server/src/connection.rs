@@ -139,6 +139,7 @@ impl Connection {
             self.input = input;
         }
         desk.tell_gathered(&self.caller);
+        self.output.give_back_leases(spares);
         self.tidy(spares);
         let filled_bytes = std::mem::take(&mut self.filled_bytes);
         desk.counts.in_bytes += bytes.len() as u64 + u64::from(filled_bytes);

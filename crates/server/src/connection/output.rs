@@ -69,6 +69,14 @@ impl Output {
         }
     }
 
+    /// Gives back what no value was leased for, so that the next who leases one has it while these
+    /// replies wait for the end of the turn.
+    pub(super) fn give_back_leases(&mut self, spares: &mut Spares) {
+        if let Some(leased) = self.leased.take_if(|leased| leased.values.is_empty()) {
+            spares.leased = Some(leased);
+        }
+    }
+
     /// How much is to be sent.
     pub(super) const fn len(&self) -> usize {
         self.bytes.len() - self.sent + self.leased_bytes()
@@ -268,6 +276,21 @@ mod tests {
                 check(values, step, usize::MAX);
             }
         }
+    }
+
+    #[test]
+    fn room_for_leases_goes_to_who_needs_it() {
+        let mut spares = Spares::default();
+        example(1).0.give_back(&mut spares);
+        let (mut plain, mut leasing) = (Output::default(), Output::default());
+        plain.borrow(&mut spares);
+        plain.bytes.extend_from_slice(b"+OK\r\n");
+        plain.give_back_leases(&mut spares);
+        leasing.borrow(&mut spares);
+        assert!(
+            plain.leased.is_none()
+                && leasing.leased.is_some_and(|leased| leased.values.capacity() > 0)
+        );
     }
 
     #[test]
