@@ -27,8 +27,8 @@ const NAP: Duration = Duration::from_millis(1);
 /// every order of steps, so for it one look says as much.
 const SPINS: u32 = if cfg!(loom) { 1 } else { 100 };
 
-/// What one look at a hold counts for at most: it takes a nap, and up to a second on a busy machine.
-/// Who was stopped together with the owner, as a container is, did not wait all that time.
+/// What one look at a hold counts for at most: it takes a nap, and up to a second on a busy
+/// machine. Who was stopped together with the owner, as a container is, did not wait all that time.
 const LOOK_MOST: Duration = Duration::from_secs(1);
 
 /// How long somebody has waited for a hold, looking at it again and again.
