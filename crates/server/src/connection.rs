@@ -449,7 +449,7 @@ impl Connection {
 }
 
 #[cfg(any(test, fuzzing))]
-mod alone;
+pub(crate) mod alone;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzed;
 #[cfg(test)]

@@ -11,17 +11,17 @@ use crate::options::Options;
 use crate::shared::Shared;
 
 /// A connection without a socket.
-pub(super) struct Alone {
-    pub(super) connection: Connection,
-    pub(super) desk: Desk,
-    pub(super) spares: Spares,
+pub(crate) struct Alone {
+    pub(crate) connection: Connection,
+    pub(crate) desk: Desk,
+    pub(crate) spares: Spares,
     /// What the client got.
-    pub(super) received: Vec<u8>,
+    pub(crate) received: Vec<u8>,
 }
 
 impl Alone {
     /// Makes one, before a store of its own of this size.
-    pub(super) fn new(memory_bytes: u64) -> Self {
+    pub(crate) fn new(memory_bytes: u64) -> Self {
         let create = Create { memory_bytes, ..Create::default() };
         let store = Store::anonymous(&create).expect("there is memory for a small store");
         let shared = Shared::new(Options::default(), None, 1).expect("there is memory for counts");
@@ -34,12 +34,12 @@ impl Alone {
     }
 
     /// The client sends this.
-    pub(super) fn receive(&mut self, bytes: &[u8]) {
+    pub(crate) fn receive(&mut self, bytes: &[u8]) {
         self.connection.receive(bytes, &mut self.desk, &mut self.spares);
     }
 
     /// The client takes at most `count` bytes.
-    pub(super) fn take(&mut self, count: usize) {
+    pub(crate) fn take(&mut self, count: usize) {
         let mut output = Vec::new();
         self.connection.send(|pieces| output = pieces.concat());
         let count = count.min(output.len());

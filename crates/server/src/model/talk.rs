@@ -98,7 +98,7 @@ fn listen(
         if serve.bell().is_none() {
             return if connection.is_attentive() { Break(()) } else { Continue(()) };
         }
-        if connection.is_attentive() || is_rung || is_new {
+        if connection.is_attentive() || is_rung || is_new || serve.has_word() {
             serve.collect(connection, is_rung, spares)?;
             send(socket, connection, spares)?;
         }
@@ -196,4 +196,63 @@ fn send(socket: &Descriptor, connection: &mut Connection, spares: &mut Spares) -
         }
     }
     Continue(())
+}
+
+#[cfg(test)]
+mod tests {
+    use morecore_sys::descriptor::Descriptor;
+
+    use super::*;
+    use crate::connection::alone::Alone;
+
+    /// Somebody who has read a word together with an answer.
+    struct Told {
+        bell: Descriptor,
+        words: usize,
+        looks: usize,
+    }
+
+    impl Serve for Told {
+        fn turn(&mut self, _: &mut Connection, _: &[u8], _: &mut Spares) -> ControlFlow<()> {
+            Continue(())
+        }
+
+        fn collect(
+            &mut self,
+            _: &mut Connection,
+            is_rung: bool,
+            _: &mut Spares,
+        ) -> ControlFlow<()> {
+            assert!(!is_rung);
+            self.words = 0;
+            Continue(())
+        }
+
+        fn has_word(&mut self) -> bool {
+            self.looks += 1;
+            assert!(self.looks < 100, "it looks for ever at a word that it does not take");
+            self.words > 0
+        }
+
+        fn has_bell(&mut self) -> bool {
+            true
+        }
+
+        fn bell(&mut self) -> Option<&Descriptor> {
+            Some(&self.bell)
+        }
+    }
+
+    #[test]
+    fn a_last_word_to_who_listens_no_more_is_taken() {
+        let (ours, theirs) = socket::pair().unwrap();
+        let (bell, _quiet) = socket::pair().unwrap();
+        let mut alone = Alone::new(8 << 20);
+        let (connection, spares) = (&mut alone.connection, &mut alone.spares);
+        assert!(!connection.is_attentive());
+        socket::send(&theirs, b"PING\r\n").unwrap();
+        let mut serve = Told { bell, words: 1, looks: 0 };
+        let listened = listen(&ours, connection, Duration::ZERO, spares, &mut serve);
+        assert_eq!((listened, serve.words), (Continue(()), 0));
+    }
 }
