@@ -16,7 +16,7 @@ use core::fmt::Write;
 
 pub use child::{Child, Ended, fork, wait};
 pub use shared::{ForkWord, SharedWords};
-pub use usage::{Used, used, used_by_children};
+pub use usage::{Used, give_free_memory_back, used, used_by_children};
 
 /// The bytes of `/proc/PID/stat` that are read: the fields up to the 22nd fit, for the command's
 /// name is at most 64 bytes and each number at most 20.

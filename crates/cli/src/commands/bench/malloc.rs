@@ -21,6 +21,7 @@ use std::fs::File;
 use std::path::PathBuf;
 
 use morecore_player::Measure;
+use morecore_sys::process::give_free_memory_back;
 
 use self::process::Used;
 use self::report::Report;
@@ -98,6 +99,8 @@ impl Malloc {
         carried::make_private(&directory)?;
         programs::write_inputs(&subjects, measure, &directory)?;
         replay::write_calls(&subjects, &self.recording, &directory)?;
+        // Else the least peak of all processes is what that took here.
+        give_free_memory_back();
         let outcomes = self.measure(subjects, &contestants)?;
         if let Some(path) = &self.csv {
             report::write_csv(&contestants, &outcomes, &mut File::create(path)?)?;
