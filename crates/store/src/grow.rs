@@ -138,6 +138,10 @@ impl Session {
         let Some(group) = group_of(&self.view, &self.plan, hash)? else {
             return self.found_group(directory, hash, lacking).map(|()| true);
         };
+        if group.depth > directory.depth {
+            let what = "a group deeper than its directory";
+            return Err(Error::Damaged { what, at: group.at });
+        }
         Old::fetch(&self.view, &group);
         if group.lines() < LINES_SPLIT || group.depth >= DEPTH_MOST {
             return self.enlarge(directory, &group, hash, lacking);

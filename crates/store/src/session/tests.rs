@@ -4,6 +4,7 @@ use super::*;
 use crate::bucket::Sought;
 use crate::grow::Lacking;
 use crate::store::Store;
+use crate::table::directory_of;
 use crate::{Act, Create, Set};
 
 fn two_sessions() -> (Store, Store) {
@@ -197,4 +198,21 @@ fn a_hold_of_nobody_is_damage_and_no_wait() {
     session.view.half_word(at + shard::HOLD).store(1 << 31, Relaxed);
     let answer = one.set(b"key", b"value", &Set::default());
     assert!(matches!(answer, Err(Error::Damaged { what: "a hold of nobody", .. })), "{answer:?}");
+}
+
+#[test]
+fn a_group_deeper_than_its_directory_is_damage_to_who_grows_it() {
+    let (_keeper, mut store) = two_sessions();
+    store.set(b"k", b"v", &Set::default()).unwrap();
+    let Store { session, .. } = &store;
+    let hash = Sought::new(session.seed, b"k").hash;
+    let shard = session.plan.shard_of(hash);
+    let directory = directory_of(&session.view, &session.plan, shard).unwrap().unwrap();
+    let at = directory.entry_at(&session.plan, hash);
+    // The depth is the lowest bits of the word.
+    session.view.store(at, session.view.load(at) | 63);
+    let failed =
+        (0..1000u32).find_map(|n| store.set(&n.to_le_bytes(), b"v", &Set::default()).err());
+    let what = "a group deeper than its directory";
+    assert!(matches!(failed, Some(Error::Damaged { what: found, .. }) if found == what));
 }
