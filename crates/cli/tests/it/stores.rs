@@ -2,6 +2,7 @@
 
 use std::io::Write;
 use std::process::Stdio;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
@@ -290,7 +291,14 @@ fn a_store_is_shared_at_a_socket() {
         let mut lines = std::io::BufReader::new(share.0.stdout.take().unwrap());
         std::io::BufRead::read_line(&mut lines, &mut ready).unwrap();
         assert!(ready.starts_with(&format!("ready socket={socket} store=memory")), "{ready}");
-        let shared = listed("ls --json", &format!("unix:{socket}")).expect("it is listed");
+        // Another test's `ls` is attached, too, while it looks.
+        let until = Instant::now() + Duration::from_secs(20);
+        let shared = loop {
+            let shared = listed("ls --json", &format!("unix:{socket}")).expect("it is listed");
+            if shared["attached"] == 1 || Instant::now() > until {
+                break shared;
+            }
+        };
         assert_eq!((&shared["kind"], &shared["attached"]), (&"memory".into(), &1.into()));
         assert_eq!(shared["pids"], serde_json::json!([share.0.id()]));
         let set = ask(&format!("set k v --store unix:{socket}"));
