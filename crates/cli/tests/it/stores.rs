@@ -291,16 +291,8 @@ fn a_store_is_shared_at_a_socket() {
         let mut lines = std::io::BufReader::new(share.0.stdout.take().unwrap());
         std::io::BufRead::read_line(&mut lines, &mut ready).unwrap();
         assert!(ready.starts_with(&format!("ready socket={socket} store=memory")), "{ready}");
-        // Another test's `ls` is attached, too, while it looks.
-        let until = Instant::now() + Duration::from_secs(20);
-        let shared = loop {
-            let shared = listed("ls --json", &format!("unix:{socket}")).expect("it is listed");
-            if shared["attached"] == 1 || Instant::now() > until {
-                break shared;
-            }
-        };
+        let shared = listed_for(share.0.id(), &format!("unix:{socket}"));
         assert_eq!((&shared["kind"], &shared["attached"]), (&"memory".into(), &1.into()));
-        assert_eq!(shared["pids"], serde_json::json!([share.0.id()]));
         let set = ask(&format!("set k v --store unix:{socket}"));
         if is_read_only {
             assert!(failed(&set).1.contains("read-only"), "{set:?}");
@@ -319,6 +311,19 @@ fn a_store_is_shared_at_a_socket() {
         .unwrap();
         assert!(share.0.wait().unwrap().success());
         assert!(!std::path::Path::new(&socket).exists());
+    }
+}
+
+/// The entry of a name that only one process is attached to, but for other tests' `ls`, which are
+/// while they look.
+fn listed_for(pid: u32, name: &str) -> Value {
+    let until = Instant::now() + Duration::from_secs(20);
+    loop {
+        let found = listed("ls --json", name).expect("it is in use");
+        if found["pids"] == serde_json::json!([pid]) {
+            return found;
+        }
+        assert!(Instant::now() < until, "{found}");
     }
 }
 
@@ -350,8 +355,7 @@ fn a_file_is_listed_while_it_is_in_use_and_where_it_is_named() {
     let mut share = Running(command.spawn().unwrap());
     let mut lines = std::io::BufReader::new(share.0.stdout.take().unwrap());
     std::io::BufRead::read_line(&mut lines, &mut String::new()).unwrap();
-    let found = listed("ls --json", &name).expect("it is in use");
-    assert_eq!(found["pids"], serde_json::json!([share.0.id()]));
+    listed_for(share.0.id(), &name);
     assert!(told(&ask("ls")).contains(&name));
     told(&ask(&format!("rm {name}")));
     let found = listed("ls --json", &name).expect("it is still in use");
