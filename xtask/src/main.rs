@@ -1,9 +1,10 @@
-//! Chores of the project itself: `cargo xtask tidy`, `crash`, `storm`, `loom`, `stress` and
+//! Chores of the project itself: `cargo xtask tidy`, `crash`, `storm`, `fuzz`, `loom`, `stress` and
 //! `ci`.
 //!
 //! Knows nothing of heaps; it reads the tree as text, and the manifests by way of `cargo metadata`.
 #![forbid(unsafe_code)]
 
+mod fuzz;
 mod tidy;
 mod tree;
 
@@ -11,8 +12,8 @@ use std::env;
 use std::process::{Command, ExitCode};
 
 /// What there is to do.
-const USAGE: &str =
-    "usage: cargo xtask tidy | crash | storm [--minutes N] | loom | stress [--minutes N] | ci";
+const USAGE: &str = "usage: cargo xtask tidy | crash | storm [--minutes N] | \
+     fuzz [NAME] [--minutes N] | loom | stress [--minutes N] | ci";
 
 fn main() -> ExitCode {
     let chore = env::args().nth(1);
@@ -20,6 +21,7 @@ fn main() -> ExitCode {
         Some("tidy") => tidy::run(),
         Some("crash") => crash(),
         Some("storm") => storm(&env::args().skip(2).collect::<Vec<_>>()),
+        Some("fuzz") => fuzz::run(&env::args().skip(2).collect::<Vec<_>>()),
         Some("stress") => stress(&env::args().skip(2).collect::<Vec<_>>()),
         Some("loom") => loom(),
         Some("ci") => ci(),

@@ -2,7 +2,8 @@
 //!
 //! Most pages of a segment were never touched: they are zero in the segment and in every copy. So
 //! only those that someone touches are copied and compared, and a large store costs no more than a
-//! small one.
+//! small one. A file in memory counts its pages, which tells at once whether a survivor has touched
+//! others since.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -10,6 +11,8 @@ use std::ops::{Deref, Range};
 use std::rc::Rc;
 
 use morecore_store::Store;
+use morecore_sys::descriptor::Descriptor;
+use morecore_sys::file::{self, Access};
 use morecore_sys::segment::{map_shared, unmap_shared};
 
 pub(crate) const PAGE: usize = 4096;
@@ -54,6 +57,16 @@ impl Pages {
         Self::of(numbers.into_iter())
     }
 
+    /// These pages, and those of another.
+    pub(crate) fn and(&self, other: &Self) -> Self {
+        other.0.iter().fold(self.clone(), |all, run| all.with(run))
+    }
+
+    /// How many bytes they have.
+    fn bytes(&self) -> usize {
+        self.0.iter().map(ExactSizeIterator::len).sum()
+    }
+
     /// Whether all that `part` touches is in these pages.
     pub(crate) fn cover(&self, part: &Range<usize>) -> bool {
         self.0.iter().any(|run| run.start <= part.start && part.end <= run.end)
@@ -65,13 +78,26 @@ pub(crate) struct Image {
     base: *mut u8,
     bytes: usize,
     pages: Pages,
+    file: Descriptor,
 }
 
 impl Image {
     /// Zeroed memory of `bytes` bytes, for copies of what stands in `pages`.
     pub(crate) fn new(bytes: u64, pages: &Pages) -> Self {
-        let base = map_shared(bytes).unwrap();
-        Self { base, bytes: bytes as usize, pages: pages.clone() }
+        let file = file::memory(c"image", bytes, 0o600).unwrap();
+        let base = file::map(&file, bytes, Access::Write).unwrap();
+        Self { base, bytes: bytes as usize, pages: pages.clone(), file }
+    }
+
+    /// Whether pages are in memory that it does not copy.
+    pub(crate) fn has_others(&self) -> bool {
+        const BLOCK_BYTES: u64 = 512; // As stat(2) has it.
+        // SAFETY: plain numbers, for which all zero is a value.
+        let mut status: libc::stat = unsafe { std::mem::zeroed() };
+        // SAFETY: the structure is ours to write.
+        let failed = unsafe { libc::fstat(self.file.number(), &raw mut status) };
+        assert_eq!(failed, 0, "fstat: {}", io::Error::last_os_error());
+        status.st_blocks as u64 * BLOCK_BYTES > self.pages.bytes() as u64
     }
 
     /// Goes on with these pages, among which are those that it had.
@@ -89,13 +115,23 @@ impl Image {
 
     /// Becomes a copy of the segment at `from`, which nobody writes now.
     pub(crate) fn copy(&self, from: *const u8) {
+        for run in self.pages.0.iter() {
+            let (to, from) = (self.base.wrapping_add(run.start), from.wrapping_add(run.start));
+            // SAFETY: both have `bytes` bytes, and they are different mappings.
+            unsafe { std::ptr::copy_nonoverlapping(from, to, run.len()) };
+        }
+        // Now all of these are in memory.
+        if self.has_others() {
+            self.empty_others();
+        }
+    }
+
+    /// Zeroes all pages that it does not copy.
+    fn empty_others(&self) {
         let mut end = 0;
         for run in self.pages.0.iter() {
             self.empty(end..run.start);
             end = run.end;
-            let (to, from) = (self.base.wrapping_add(run.start), from.wrapping_add(run.start));
-            // SAFETY: both have `bytes` bytes, and they are different mappings.
-            unsafe { std::ptr::copy_nonoverlapping(from, to, run.len()) };
         }
         self.empty(end..self.bytes);
     }
@@ -143,6 +179,11 @@ impl Image {
     pub(crate) fn differing(&self, from: *const u8) -> Vec<usize> {
         let words = self.pages.0.iter().flat_map(|run| run.start / 8..run.end / 8);
         words.filter(|word| !self.is_same(from, word * 8..word * 8 + 8)).collect()
+    }
+
+    /// How large it is.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes as u64
     }
 
     /// Where it begins.
