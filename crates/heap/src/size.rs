@@ -178,7 +178,7 @@ impl Class {
     /// What its slabs look like.
     #[inline(always)]
     #[must_use]
-    pub fn shape(self) -> &'static Shape {
+    pub const fn shape(self) -> &'static Shape {
         // A byte needs no bounds check either.
         &SHAPES[self.0 as usize]
     }

@@ -296,9 +296,8 @@ impl Arena {
         let thread: *mut Thread = core().pointer(given.payload, bytes).cast();
         // SAFETY: the payload is new, long enough, and aligned as asked.
         unsafe { thread.write(Thread::new(Stamp::of(self.threads + 1))) };
-        let rooms = core().pointer(given.payload + bytes, room_bytes()).cast();
-        // SAFETY: it was written above, and is nobody else's yet.
-        unsafe { &*thread }.furnish(rooms);
+        // SAFETY: it was written above, and is nobody else's yet; its room is behind it.
+        unsafe { &*thread }.furnish();
         self.threads += 1;
         thread
     }
@@ -307,7 +306,7 @@ impl Arena {
     pub(crate) fn retire(&mut self, thread: *mut Thread) {
         // SAFETY: records are never given back, and the caller's thread uses this one no more.
         let record = unsafe { &*thread };
-        record.empty(self);
+        record.retire(self);
         record.next_idle.set(self.idle);
         self.idle = thread;
     }

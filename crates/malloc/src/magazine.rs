@@ -10,6 +10,14 @@
 //! What was freed last is handed out next: it is still in the cache. The place of the bit is kept
 //! beside the address, so that handing out needs no look-up.
 //!
+//! ```text
+//!   rooms   [ 16 of class 0 ][ 16 of class 1 ] ... [ all of class 0 ][ all of class 1 ] ... [ shelves ]
+//!             no room --dry or full--> 8 --dry or full--> 16 --dry or full--> all
+//! ```
+//!
+//! A class gets its large room when it has shown that it needs one: the small ones of all classes
+//! together take two or three pages, where a page of each large one would be twenty.
+//!
 //! Promises: taking a block and giving one touch the magazine and one word of the ledger, and
 //! neither the block nor its slab.
 //! Knows nothing of where blocks come from and go to: that is `thread.rs`.
@@ -42,6 +50,11 @@ const BLOCKS_LARGE: u64 = 64;
 const BYTES_MOST: u64 = 64 << 10;
 
 const BLOCKS_LEAST: u64 = 2;
+
+/// The room that a magazine of blocks gets first, and the one that it gets next, both in the same
+/// place: what a thread of a few hundred payloads needs of most classes.
+const ROOM_FIRST: usize = 8;
+const ROOM_NEXT: usize = 16;
 
 /// Of chunks at most so many bytes wait, but at least one: what waits cannot coalesce.
 const CHUNK_BYTES_MOST: u64 = 256 << 10;
@@ -117,23 +130,46 @@ impl Kind {
 
     /// How many a magazine of this kind has room for.
     pub(crate) fn room(self) -> usize {
-        let room = match self {
-            Self::Blocks(class) => {
-                let bytes = u64::from(class.shape().bytes);
-                let large = BLOCKS_LARGE.min(BYTES_MOST / bytes);
-                let small = if bytes <= BLOCK_LEAST { BYTES_LEAST } else { BYTES } / bytes;
-                small.max(large).clamp(BLOCKS_LEAST, BLOCKS_MOST)
-            }
-            Self::Chunks(shelf) => (CHUNK_BYTES_MOST / shelf.bytes()).max(1),
-        };
-        room as usize
+        match self {
+            Self::Blocks(class) => room_of(class),
+            Self::Chunks(shelf) => (CHUNK_BYTES_MOST / shelf.bytes()).max(1) as usize,
+        }
     }
 }
 
 /// The bytes of room that the magazines of a thread need.
 pub(crate) fn room_bytes() -> u64 {
-    let count: usize = Kind::all().map(Kind::room).sum();
-    (count * size_of::<Waiting>()) as u64
+    let shelves: usize = Shelf::all().map(|shelf| Kind::Chunks(shelf).room()).sum();
+    (LARGE_ROOMS[CLASSES] as usize + shelves) as u64 * size_of::<Waiting>() as u64
+}
+
+/// Where the large room of each class begins, in rooms that begin with the small ones; and where
+/// the last one ends.
+static LARGE_ROOMS: [u32; CLASSES + 1] = large_rooms();
+
+const fn large_rooms() -> [u32; CLASSES + 1] {
+    let mut rooms = [(CLASSES * ROOM_NEXT) as u32; CLASSES + 1];
+    let mut number = 0;
+    while number < CLASSES {
+        let room = match Class::from_number(number as u8) {
+            Some(class) => room_of(class),
+            None => 0,
+        };
+        rooms[number + 1] = rooms[number] + room as u32;
+        number += 1;
+    }
+    rooms
+}
+
+/// How many blocks of a class a magazine has room for.
+const fn room_of(class: Class) -> usize {
+    let bytes = class.shape().bytes as u64;
+    let most = BYTES_MOST / bytes;
+    let large = if most < BLOCKS_LARGE { most } else { BLOCKS_LARGE };
+    let small = if bytes <= BLOCK_LEAST { BYTES_LEAST } else { BYTES } / bytes;
+    let room = if small > large { small } else { large };
+    assert!(room >= BLOCKS_LEAST && room <= BLOCKS_MOST);
+    room as usize
 }
 
 impl Magazine {
@@ -144,15 +180,65 @@ impl Magazine {
         Self { top, bottom, end: Cell::new(none), seen: Cell::new(none) }
     }
 
-    /// Gives each magazine its part of `rooms`, `room_bytes()` bytes that are theirs from now on.
+    /// Gives each magazine its place in `rooms`, `room_bytes()` bytes that are theirs from now on.
     pub(crate) fn furnish(magazines: &[Self; MAGAZINES], rooms: *mut Waiting) {
-        let mut bottom = rooms;
-        for (magazine, kind) in magazines.iter().zip(Kind::all()) {
-            magazine.bottom.set(bottom);
-            magazine.top.set(bottom);
-            bottom = bottom.wrapping_add(kind.room());
-            magazine.end.set(bottom);
+        Self::narrow(magazines, rooms);
+        let mut place = rooms.wrapping_add(LARGE_ROOMS[CLASSES] as usize);
+        for (magazine, kind) in magazines.iter().zip(Kind::all()).skip(CLASSES) {
+            magazine.begin_in(place, kind.room());
+            place = place.wrapping_add(kind.room());
         }
+    }
+
+    /// Makes those of blocks, which are empty, as they were when they were furnished with `rooms`:
+    /// they have no room until they ask for some.
+    pub(crate) fn narrow(magazines: &[Self; MAGAZINES], rooms: *mut Waiting) {
+        for (index, magazine) in magazines.iter().take(CLASSES).enumerate() {
+            debug_assert!(magazine.count() == 0);
+            magazine.begin_in(rooms.wrapping_add(index * ROOM_NEXT), 0);
+        }
+    }
+
+    fn begin_in(&self, place: *mut Waiting, room: usize) {
+        self.bottom.set(place);
+        self.top.set(place);
+        self.end.set(place.wrapping_add(room));
+    }
+
+    /// How many it has room for now.
+    pub(crate) fn size(&self) -> usize {
+        (self.end.get().addr() - self.bottom.get().addr()) / size_of::<Waiting>()
+    }
+
+    /// Gets more room, if there is more for its class; `false`: it has all. It was furnished.
+    #[inline]
+    pub(crate) fn widen(&self, class: Class) -> bool {
+        let size = self.size();
+        size <= ROOM_NEXT && self.widen_from(class, size)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn widen_from(&self, class: Class, size: usize) -> bool {
+        let most = Kind::Blocks(class).room();
+        if size >= most {
+            return false;
+        }
+        let bottom = self.bottom.get();
+        if size < ROOM_NEXT {
+            let wanted = if size < ROOM_FIRST { ROOM_FIRST } else { ROOM_NEXT };
+            self.end.set(bottom.wrapping_add(wanted.min(most)));
+            return true;
+        }
+        let first = bottom.wrapping_sub(class.index() * ROOM_NEXT);
+        let (room, count) = (first.wrapping_add(LARGE_ROOMS[class.index()] as usize), self.count());
+        // SAFETY: by `within` so many stand in the one room, and the other is longer and this
+        // magazine's own, by `furnish`.
+        unsafe { ptr::copy_nonoverlapping(bottom, room, count) };
+        self.bottom.set(room);
+        self.top.set(room.wrapping_add(count));
+        self.end.set(room.wrapping_add(most));
+        true
     }
 
     /// Takes the block that was freed last; it is used from now on.
@@ -282,9 +368,22 @@ mod tests {
         Magazine::furnish(&magazines, rooms.as_mut_ptr());
         for (kind, magazine) in Kind::all().zip(&magazines) {
             assert!(std::ptr::eq(magazine, &raw const magazines[kind.index()]));
-            let room = kind.room() as u64;
-            (0..room).for_each(|number| magazine.push(Waiting::new(number * 16, bits)));
-            assert!(magazine.is_full() && magazine.count() as u64 == room);
+            for number in 0..kind.room() as u64 {
+                if magazine.is_full() {
+                    assert!(matches!(kind, Kind::Blocks(class) if magazine.widen(class)));
+                }
+                magazine.push(Waiting::new(number * 16, bits));
+            }
+            assert!(magazine.is_full() && magazine.count() == kind.room());
+            assert!(!matches!(kind, Kind::Blocks(class) if magazine.widen(class)));
+        }
+        // Each has a place of its own: what was pushed into one is in no other.
+        for (kind, magazine) in Kind::all().zip(&magazines) {
+            // SAFETY: nobody else uses it.
+            let waiting = unsafe { magazine.oldest(usize::MAX) };
+            assert_eq!(waiting.len(), kind.room());
+            let is_own = |(number, one): (usize, &Waiting)| one.block() == number as u64 * 16;
+            assert!(waiting.iter().enumerate().all(is_own), "{kind:?}");
         }
         let first = &magazines[0];
         let room = first.count();

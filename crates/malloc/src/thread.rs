@@ -31,7 +31,7 @@ use morecore_heap::{CLASSES, Class, Core, Given, NoJournal, Offset, Slab, Slabs,
 use crate::arena::{self, Arena};
 use crate::ledger::{self, Bits, Known, Look, Stamp, freed};
 use crate::line::{abort_for, rightly};
-use crate::magazine::{Kind, MAGAZINES, Magazine, Waiting};
+use crate::magazine::{Kind, MAGAZINES, Magazine, Waiting, room_bytes};
 use crate::shelf::Shelf;
 
 /// How many idle records are looked through for a slab, and how many slabs are taken over from one:
@@ -108,9 +108,21 @@ impl Thread {
         }
     }
 
-    /// Gives a new record's magazines their room: `magazine::room_bytes()` bytes.
-    pub(crate) fn furnish(&self, rooms: *mut Waiting) {
-        Magazine::furnish(&self.magazines, rooms);
+    /// Gives a new record's magazines their room: `magazine::room_bytes()` bytes, right behind it.
+    pub(crate) fn furnish(&self) {
+        Magazine::furnish(&self.magazines, self.rooms());
+    }
+
+    /// Gives back all that it can, for its thread ends: the next one begins with small rooms.
+    pub(crate) fn retire(&self, arena: &mut Arena) {
+        self.empty(arena);
+        Magazine::narrow(&self.magazines, self.rooms());
+    }
+
+    /// Where the room of its magazines is.
+    fn rooms(&self) -> *mut Waiting {
+        let end = Offset(self.name()) + size_of::<Self>() as u64;
+        core().pointer(end, room_bytes()).cast()
     }
 
     /// The magazine of a class.
@@ -183,11 +195,16 @@ impl Thread {
         }
     }
 
-    /// Fills up to half of an empty magazine out of one mask word of the first slab with a free
+    /// Fills up to half of a dry magazine out of one mask word of the first slab with a free
     /// block; `false`: there is none. (Half, so that neither a free nor a request that follows
     /// finds it at its end.)
     fn fill(&self, class: Class) -> bool {
-        let most = (Kind::Blocks(class).room() as u32 / 2).min(u64::BITS);
+        if self.slabs().head(&core(), class).is_none() {
+            return false;
+        }
+        // It is dry: what it had room for was too little.
+        self.magazine(class).widen(class);
+        let most = (self.magazine(class).size() as u32 / 2).min(u64::BITS);
         let Some(loan) = self.slabs().borrow(&mut core(), class, most) else { return false };
         let bytes = u64::from(class.shape().bytes);
         let look = Look::at(loan.first.0);
@@ -227,8 +244,8 @@ impl Thread {
             abort_for(&slab.twice(class, at));
         }
         let magazine = self.magazine(class);
-        if magazine.is_full() {
-            self.store(None, class, Kind::Blocks(class).room() / 2);
+        if magazine.is_full() && !magazine.widen(class) {
+            self.store(None, class, magazine.size() / 2);
         }
         magazine.push(Waiting::new(at.0, bits));
         self.slow.set(self.slow.get() + u32::from(is_told));
