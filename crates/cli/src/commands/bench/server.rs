@@ -71,6 +71,11 @@ pub(crate) struct Server {
     /// Have the load ask again and again, where clients mostly sleep until they are answered
     #[arg(long)]
     spin: bool,
+    /// How long each sample is [default: 400]; the shorter, the fewer of them a pause of the
+    /// machine meets
+    #[arg(long = "sample", value_name = "MILLISECONDS", conflicts_with = "quick")]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..))]
+    sample_ms: Option<u32>,
     /// Whom to measure against [default: all that are installed]
     #[arg(long, value_enum, value_delimiter = ',', value_name = "PEER,...")]
     peers: Option<Vec<Peer>>,
@@ -153,7 +158,8 @@ impl Server {
         contestants: &[Contestant<'_>],
         report: &mut Report,
     ) -> Result<(), Failure> {
-        let sample = if self.effort.quick { QUICK_SAMPLE } else { SAMPLE };
+        let usual = if self.effort.quick { QUICK_SAMPLE } else { SAMPLE };
+        let sample = self.sample_ms.map_or(usual, |ms| Duration::from_millis(ms.into()));
         let keys = if self.effort.quick { QUICK_KEYS } else { KEYS };
         let progress = Progress::new();
         for (index, setting) in settings.iter().enumerate() {

@@ -7,11 +7,24 @@
 //! ```
 //!
 //! Promises: the same seed gives the same batches to every contestant. Making them costs the load
-//! nothing while it runs.
+//! nothing while it runs. Long ones also stand in a file in memory, from which a socket is given
+//! pages where it would copy bytes: a load that copies 100 KiB for each command has as much to do as
+//! the server, and then it is the load that is measured.
 //! Knows nothing of sockets.
+//! Source: memfd_create(2), sendfile(2).
+
+use std::fs::File;
+use std::io::{self, Write};
+use std::ops::Deref;
+
+use nix::sys::memfd::{MFdFlags, memfd_create};
 
 use crate::commands::bench::language::{Language, Operation};
 use fastrand::Rng;
+
+/// Commands of so many bytes are sent from a file: to pass on pages costs some microseconds, as
+/// much as to copy so much.
+const FILED_BYTES_LEAST: u64 = 32 << 10;
 
 /// What all batches of a load may take, sent and expected together: half of a usual last cache, so
 /// that sending them does not wait for memory.
@@ -30,7 +43,7 @@ const COMMANDS_MOST: usize = 1 << 16;
 const FILL_PIPELINE: u32 = 64;
 
 /// A write, and the replies to it.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Batch {
     /// The commands.
     pub(super) sent: Vec<u8>,
@@ -38,6 +51,47 @@ pub(super) struct Batch {
     pub(super) expected: Vec<u8>,
     /// How many commands they are.
     pub(super) commands: u64,
+}
+
+/// The batches of a load.
+pub(super) struct Batches {
+    each: Vec<Batch>,
+    /// Long ones, one behind the other, and where each begins.
+    file: Option<(File, Vec<u64>)>,
+}
+
+impl Batches {
+    /// Takes them, and puts them in a file if they are long.
+    pub(super) fn new(each: Vec<Batch>) -> io::Result<Batches> {
+        let is_long = |batch: &Batch| batch.sent.len() as u64 >= batch.commands * FILED_BYTES_LEAST;
+        let file = if each.iter().all(is_long) { Some(filed(&each)?) } else { None };
+        Ok(Batches { each, file })
+    }
+
+    /// The file in which the batch of this index stands, and where.
+    pub(super) fn filed(&self, index: usize) -> Option<(&File, u64)> {
+        self.file.as_ref().map(|(file, starts)| (file, starts[index]))
+    }
+}
+
+impl Deref for Batches {
+    type Target = [Batch];
+
+    fn deref(&self) -> &[Batch] {
+        &self.each
+    }
+}
+
+/// What is sent of all batches, in a file in memory, and where each begins.
+fn filed(each: &[Batch]) -> io::Result<(File, Vec<u64>)> {
+    let mut file = File::from(memfd_create(c"batches", MFdFlags::MFD_CLOEXEC)?);
+    let (mut starts, mut at) = (Vec::with_capacity(each.len()), 0);
+    for batch in each {
+        file.write_all(&batch.sent)?;
+        starts.push(at);
+        at += batch.sent.len() as u64;
+    }
+    Ok((file, starts))
 }
 
 /// What the keys of a bench are, and their values.
@@ -115,6 +169,8 @@ fn made_of(
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::FileExt;
+
     use super::*;
 
     #[test]
@@ -124,6 +180,24 @@ mod tests {
         assert_eq!(load(1), load(1));
         assert_ne!(load(1), load(2));
         assert!(load(1).iter().all(|batch| batch.commands == 16));
+    }
+
+    #[test]
+    fn long_batches_stand_in_a_file_one_behind_the_other() {
+        let content = |value_bytes| Content { keys: 10, value_bytes };
+        let batches = |value_bytes, operation| {
+            let each = content(value_bytes).batches(Language::Resp, operation, 2, 1);
+            Batches::new(each[..3].to_vec()).unwrap()
+        };
+        assert!(batches(32, Operation::Set).filed(0).is_none());
+        assert!(batches(100 << 10, Operation::Get).filed(0).is_none());
+        let long = batches(100 << 10, Operation::Set);
+        for (index, batch) in long.iter().enumerate() {
+            let (file, at) = long.filed(index).unwrap();
+            let mut found = vec![0; batch.sent.len()];
+            file.read_exact_at(&mut found, at).unwrap();
+            assert!(found == batch.sent, "batch {index}");
+        }
     }
 
     #[test]

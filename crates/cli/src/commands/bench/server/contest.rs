@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use morecore_server::Model;
 
-use super::batch::Content;
+use super::batch::{Batches, Content};
 use super::floor;
 use super::load::{Load, Waiting};
 use super::setting::Setting;
@@ -130,16 +130,17 @@ impl<'a> Contestant<'a> {
         if self.is_floor {
             return Ok(());
         }
-        let batches = setting.content(keys).fill(self.language);
+        let each = setting.content(keys).fill(self.language);
         let mut load = self.open(setting, keys, 1)?;
-        load.send_once(&batches).map_err(|error| self.failed(error))
+        let sent = Batches::new(each).and_then(|batches| load.send_once(&batches));
+        sent.map_err(|error| self.failed(error))
     }
 
     /// The private memory that the server takes for a connection which has asked for something.
     pub(super) fn connection_bytes(&self, setting: Setting, keys: u32) -> Result<f64, Failure> {
         let before = usage::private_bytes(self.server.pid)?;
-        let batches = setting.content(keys).batches(self.language, Operation::Get, 1, SEED);
-        let setting = Setting { operation: Operation::Get, ..setting };
+        let setting = Setting { operation: Operation::Get, pipeline: 1, ..setting };
+        let batches = self.batches(setting, keys)?;
         let mut load = self.open(setting, keys, self.memory_connections)?;
         load.run(&batches, Duration::ZERO).map_err(|error| self.failed(error))?;
         let after = usage::private_bytes(self.server.pid)?;
@@ -148,16 +149,14 @@ impl<'a> Contestant<'a> {
 
     /// One batch over each connection: a model may have a limit below what the setting wants.
     fn try_once(&self, setting: Setting, keys: u32) -> io::Result<()> {
-        let Setting { operation, pipeline, connections, .. } = setting;
-        let batches = setting.content(keys).batches(self.language, operation, pipeline, SEED);
-        let mut load = self.connect(setting, keys, connections)?;
+        let batches = self.batches(setting, keys)?;
+        let mut load = self.connect(setting, keys, setting.connections)?;
         load.run(&batches, Duration::ZERO).map(drop)
     }
 
     /// Loads the server for `time`, on connections of its own.
     fn measure(&self, setting: Setting, keys: u32, time: Duration) -> Result<Sample, Failure> {
-        let Setting { operation, pipeline, .. } = setting;
-        let batches = setting.content(keys).batches(self.language, operation, pipeline, SEED);
+        let batches = self.batches(setting, keys)?;
         let mut load = self.open(setting, keys, setting.connections)?;
         load.run(&batches, time / PRELUDE_PART).map_err(|error| self.failed(error))?;
         let before = CpuTimes::of(self.server.pid)?;
@@ -171,6 +170,11 @@ impl<'a> Contestant<'a> {
             p99_us: us(0.99),
             p999_us: us(0.999),
         })
+    }
+
+    fn batches(&self, setting: Setting, keys: u32) -> io::Result<Batches> {
+        let Setting { operation, pipeline, .. } = setting;
+        Batches::new(setting.content(keys).batches(self.language, operation, pipeline, SEED))
     }
 
     fn open(&self, setting: Setting, keys: u32, connections: usize) -> Result<Load, Failure> {

@@ -17,10 +17,12 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
+use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
+use nix::sys::sendfile::sendfile64;
 
-use super::batch::Batch;
+use super::batch::{Batch, Batches};
 use super::histogram::Histogram;
 
 /// The longest that a server may leave a batch unanswered: half a minute is no load but a fault.
@@ -93,7 +95,7 @@ impl Load {
     }
 
     /// Sends each of `batches` once, over the first connection.
-    pub(super) fn send_once(&mut self, batches: &[Batch]) -> io::Result<()> {
+    pub(super) fn send_once(&mut self, batches: &Batches) -> io::Result<()> {
         for index in 0..batches.len() {
             self.begin(0, batches, index)?;
             while self.connections[0].is_busy {
@@ -104,7 +106,7 @@ impl Load {
     }
 
     /// Keeps every connection busy with `batches`, over and over, for `time`.
-    pub(super) fn run(&mut self, batches: &[Batch], time: Duration) -> io::Result<Measured> {
+    pub(super) fn run(&mut self, batches: &Batches, time: Duration) -> io::Result<Measured> {
         let start = Instant::now();
         let until = start + time;
         let (mut answered, mut all, mut elapsed) = (0, 0, Duration::ZERO);
@@ -135,10 +137,10 @@ impl Load {
     }
 
     /// Has the connection at `place` send a batch.
-    fn begin(&mut self, place: usize, batches: &[Batch], index: usize) -> io::Result<()> {
+    fn begin(&mut self, place: usize, batches: &Batches, index: usize) -> io::Result<()> {
         let connection = &mut self.connections[place];
         connection.begin(index);
-        connection.send(&batches[index])?;
+        connection.send(batches)?;
         connection.await_room(&batches[index], &self.epoll, place)
     }
 
@@ -146,7 +148,7 @@ impl Load {
     /// and when it was begun, and says which is next, if any.
     fn turn(
         &mut self,
-        batches: &[Batch],
+        batches: &Batches,
         mut done: impl FnMut(usize, Instant) -> Option<usize>,
     ) -> io::Result<()> {
         let mut events = [EpollEvent::empty(); EVENTS];
@@ -154,12 +156,12 @@ impl Load {
         for event in &events[..count] {
             let place = event.data() as usize;
             let connection = &mut self.connections[place];
-            connection.send(&batches[connection.index])?;
+            connection.send(batches)?;
             if connection.receive(&batches[connection.index], &mut self.buffer)?
                 && let Some(next) = done(connection.index, connection.since)
             {
                 connection.begin(next);
-                connection.send(&batches[next])?;
+                connection.send(batches)?;
             }
             connection.await_room(&batches[connection.index], &self.epoll, place)?;
         }
@@ -170,13 +172,20 @@ impl Load {
 impl Load {
     /// Waits until something has come, within our patience.
     fn wait(&self, events: &mut [EpollEvent]) -> io::Result<usize> {
-        let since = Instant::now();
+        let mut since = Instant::now();
         let patience = match self.waiting {
             Waiting::Sleeping => EpollTimeout::from(PATIENCE_MS),
             Waiting::Asking => EpollTimeout::ZERO,
         };
         loop {
-            let count = self.epoll.wait(events, patience)?;
+            let count = match self.epoll.wait(events, patience) {
+                // We were stopped, and go on: that time does not count.
+                Err(Errno::EINTR) => {
+                    since = Instant::now();
+                    0
+                }
+                found => found?,
+            };
             if count > 0 {
                 return Ok(count);
             }
@@ -216,9 +225,19 @@ impl Connection {
     }
 
     /// Sends what is left of the batch, as far as there is room.
-    fn send(&mut self, batch: &Batch) -> io::Result<()> {
-        while self.sent < batch.sent.len() {
-            match self.socket.write(&batch.sent[self.sent..]) {
+    fn send(&mut self, batches: &Batches) -> io::Result<()> {
+        let unsent = &batches[self.index].sent;
+        while self.sent < unsent.len() {
+            let unsent = &unsent[self.sent..];
+            let sent = match batches.filed(self.index) {
+                None => self.socket.write(unsent),
+                Some((file, at)) => {
+                    let mut at = at as i64 + self.sent as i64;
+                    sendfile64(&self.socket, file, Some(&mut at), unsent.len())
+                        .map_err(io::Error::from)
+                }
+            };
+            match sent {
                 Ok(count) => self.sent += count,
                 Err(error) if error.kind() == ErrorKind::WouldBlock => break,
                 Err(error) => return Err(error),
