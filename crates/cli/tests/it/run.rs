@@ -4,7 +4,9 @@ use std::io::Read;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Command, Stdio};
 
-use crate::support::{failed, morecore, told};
+use nix::sys::signal::Signal;
+
+use crate::support::{failed, morecore, send_signal, told};
 
 /// Runs a shell script on our malloc.
 fn shell(script: &str) -> std::process::Output {
@@ -47,7 +49,7 @@ fn the_library_is_in_the_program() {
 fn a_signal_that_comes_at_once_is_not_lost() {
     let mut command = morecore();
     let mut child = command.args(["run", "--", "cat"]).stdin(Stdio::piped()).spawn().unwrap();
-    assert!(Command::new("kill").arg(child.id().to_string()).status().unwrap().success());
+    send_signal(&child, Signal::SIGTERM);
     // Ended as `run` tells it, or before it could do anything about it.
     let status = child.wait().unwrap();
     assert!(status.code() == Some(143) || status.signal() == Some(15), "{status}");
@@ -79,7 +81,7 @@ fn a_signal_for_us_goes_to_the_program() {
     let mut stdout = child.stdout.take().unwrap();
     let mut ready = [0; 6];
     stdout.read_exact(&mut ready).unwrap();
-    assert!(Command::new("kill").arg(child.id().to_string()).status().unwrap().success());
+    send_signal(&child, Signal::SIGTERM);
     let mut rest = String::new();
     stdout.read_to_string(&mut rest).unwrap();
     assert_eq!((child.wait().unwrap().code(), rest.as_str()), (Some(5), "got\n"));

@@ -6,8 +6,11 @@ use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-/// A server that says nothing for so long is broken.
-const PATIENCE: Duration = Duration::from_secs(20);
+use nix::sys::signal::Signal;
+use nix::unistd::Pid;
+
+/// Who says nothing for so long is broken: no machine stands still for that long.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(300);
 
 /// The program, without anything from the environment that would change what it does.
 pub(crate) fn morecore() -> Command {
@@ -36,6 +39,12 @@ pub(crate) fn failed(output: &Output) -> (i32, String) {
     (output.status.code().unwrap(), complaint)
 }
 
+/// Sends a signal to a child that was not waited for yet.
+pub(crate) fn send_signal(child: &Child, signal: Signal) {
+    let pid = Pid::from_raw(child.id().try_into().unwrap());
+    nix::sys::signal::kill(pid, signal).unwrap();
+}
+
 /// A store of this test alone.
 pub(crate) struct TestStore {
     pub(crate) name: String,
@@ -46,7 +55,10 @@ impl TestStore {
     pub(crate) fn absent() -> TestStore {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
-        TestStore { name: format!("test-{}-{count}", std::process::id()) }
+        let name = format!("test-{}-{count}", std::process::id());
+        // What is there a run with our number left that was killed.
+        let _ = morecore().args(["rm", &name]).output();
+        TestStore { name }
     }
 
     /// A store of 8 MiB.
@@ -116,10 +128,9 @@ impl TestServer {
         answer.trim_end().to_string()
     }
 
-    /// Sends a signal, by its name, and gives the exit status.
-    pub(crate) fn end_with(&mut self, signal: &str) -> Option<i32> {
-        let pid = self.child.id().to_string();
-        assert!(Command::new("kill").args(["-s", signal, &pid]).status().unwrap().success());
+    /// Sends a signal, and gives the exit status.
+    pub(crate) fn end_with(&mut self, signal: Signal) -> Option<i32> {
+        send_signal(&self.child, signal);
         self.child.wait().unwrap().code()
     }
 }

@@ -10,6 +10,8 @@ use std::thread::JoinHandle;
 use morecore_server::{Error, Level, Model, Options, Server, Stopper};
 use morecore_store::{Create, Store};
 
+use crate::talk::Talk;
+
 /// The size of a test's store: room for any transcript, and small enough to have many.
 const STORE_BYTES: u64 = 64 << 20;
 
@@ -25,7 +27,7 @@ pub(crate) struct House {
 /// Where it runs.
 enum Running {
     Thread(Stopper, JoinHandle<Result<(), Error>>),
-    /// A process of its own, because a server that forks must have one thread.
+    /// A process of its own.
     Process(i32),
 }
 
@@ -62,13 +64,14 @@ impl House {
         let Some(Running::Process(pid)) = self.running.take() else {
             panic!("a server in this process cannot be killed alone");
         };
-        // SAFETY: no pointers are passed; the process is ours and not waited for yet.
-        assert_eq!(unsafe { libc::kill(pid, libc::SIGKILL) }, 0);
+        kill_process(pid as u64);
         assert_eq!(morecore_sys::process::wait(pid as u32).unwrap().status, libc::SIGKILL);
     }
 
     fn on(store: Store, options: Options) -> Self {
-        let (port, running) = if options.model == Model::Process {
+        // A server that forks must have one thread; one that selects has few descriptors, of which
+        // other tests of this process have some.
+        let (port, running) = if matches!(options.model, Model::Process | Model::Select) {
             let (port, pid) = start_apart(store, options, None);
             (port, Running::Process(pid))
         } else {
@@ -78,6 +81,19 @@ impl House {
         };
         let address = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port);
         Self { address, running: Some(running) }
+    }
+
+    /// A client of a server with a timeout, which asked this and was answered so before that was
+    /// over: on a machine that stands still for a while it may take several goes.
+    pub(crate) fn talk_in_time(&self, command: &str, reply: &str) -> Talk {
+        loop {
+            let mut talk = Talk::to(self.address);
+            let found = talk.ask(command);
+            if found == reply {
+                return talk;
+            }
+            assert_eq!(found, "closed", "{command}");
+        }
     }
 
     /// Asks it to stop, without waiting for it.
@@ -125,6 +141,12 @@ impl Drop for House {
             assert!(std::thread::panicking() || is_well);
         }
     }
+}
+
+/// Kills a process of ours, which is not waited for yet.
+pub(crate) fn kill_process(pid: u64) {
+    // SAFETY: no pointers are passed.
+    assert_eq!(unsafe { libc::kill(pid as i32, libc::SIGKILL) }, 0);
 }
 
 /// Starts a server in a process of its own; returns its port and its number.

@@ -1,12 +1,12 @@
 //! Long values: received where they will stand and sent from there, and seen by nobody before they
 //! are whole, whatever their client does.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use morecore_store::{Create, Evict};
 
 use crate::house::{House, under_every_model};
-use crate::talk::Talk;
+use crate::talk::{PATIENCE, Talk};
 
 /// Long enough to be received in place and sent from there, and for more than one read.
 const BYTES: usize = 200_000;
@@ -35,7 +35,7 @@ fn wait_for_pending(other: &mut Talk, bytes: usize) {
 }
 
 fn wait_for(other: &mut Talk, command: &str, is_met: impl Fn(&str) -> bool) {
-    let until = Instant::now() + Duration::from_secs(20);
+    let until = Instant::now() + PATIENCE;
     loop {
         let found = other.ask(command);
         if is_met(&found) {
@@ -125,7 +125,7 @@ fn a_slow_reader_gets_a_long_value_as_it_was_and_pins_nothing() {
         assert_eq!(other.ask_exactly(&[b"SET", b"k", &value_of(b'b')]), "+OK");
         assert_eq!(other.ask("DEL k"), ":1");
         // It may be in the middle of sending yet.
-        let until = Instant::now() + Duration::from_secs(20);
+        let until = Instant::now() + PATIENCE;
         loop {
             store.tidy().unwrap();
             let proof = store.verify().unwrap();

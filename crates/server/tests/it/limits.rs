@@ -2,13 +2,13 @@
 
 use std::io::Write;
 use std::net::TcpStream;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use morecore_server::Options;
 use morecore_store::{Create, Evict};
 
 use crate::house::{House, under_every_model};
-use crate::talk::Talk;
+use crate::talk::{PATIENCE, Talk};
 
 #[test]
 fn half_a_command_and_silence_keeps_nobody_waiting() {
@@ -117,8 +117,7 @@ fn more_clients_than_allowed_are_told_so() {
 fn a_silent_client_is_sent_away_where_there_is_a_timeout() {
     under_every_model(|options| {
         let house = House::open(Options { timeout_s: 1, ..options });
-        let mut silent = Talk::to(house.address);
-        assert_eq!(silent.ask("PING"), "+PONG");
+        let mut silent = house.talk_in_time("PING", "+PONG");
         assert_eq!(silent.reply(), "closed");
     });
 }
@@ -131,8 +130,7 @@ fn a_timeout_may_come_later_and_go_again() {
         assert_eq!(silent.ask("PING"), "+PONG");
         assert_eq!(keeper.ask("CONFIG SET timeout 1"), "+OK");
         assert_eq!(silent.reply(), "closed");
-        let mut keeper = Talk::to(house.address);
-        assert_eq!(keeper.ask("CONFIG SET timeout 0"), "+OK");
+        let mut keeper = house.talk_in_time("CONFIG SET timeout 0", "+OK");
         assert_eq!(keeper.ask("CONFIG GET timeout"), "[\"timeout\", \"0\"]");
     });
 }
@@ -337,7 +335,7 @@ fn replies_that_were_taken_are_not_shown_as_waiting() {
                 let line = lines.split("\\n").find(|line| line.contains(" cmd=get "));
                 line.is_some_and(|line| line.contains(" obl=0 ") && line.contains(" omem=0 "))
             };
-            let until = Instant::now() + Duration::from_secs(20);
+            let until = Instant::now() + PATIENCE;
             let mut lines = other.ask("CLIENT LIST");
             while bytes == 200_000 && !is_idle(&lines) && Instant::now() < until {
                 lines = other.ask("CLIENT LIST");

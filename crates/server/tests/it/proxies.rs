@@ -6,16 +6,13 @@ use std::net::SocketAddr;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use morecore_server::{Model, Options, Server};
 use morecore_store::{Create, Store};
 
 use crate::house::{House, options};
-use crate::talk::Talk;
-
-/// How long a proxy may take to start, or to see that a server is gone, before the test fails.
-const PATIENCE: Duration = Duration::from_secs(20);
+use crate::talk::{PATIENCE, Talk};
 
 /// Keys that are put through a proxy: so many that one of two servers gets none only if it is not
 /// asked.

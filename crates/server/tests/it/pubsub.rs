@@ -121,10 +121,10 @@ fn a_listener_that_does_not_read_is_cut_off_and_keeps_nobody_waiting() {
 fn one_that_listens_may_be_silent() {
     under_every_model(|options| {
         let house = House::open(Options { timeout_s: 1, ..options });
-        let mut listening = listener(&house, "SUBSCRIBE c");
+        let mut listening = house.talk_in_time("SUBSCRIBE c", "[\"subscribe\", \"c\", :1]");
         let mut silent = Talk::to(house.address);
         assert_eq!(silent.reply(), "closed");
-        assert_eq!(Talk::to(house.address).ask("PUBLISH c here"), ":1");
+        house.talk_in_time("PUBLISH c here", ":1");
         assert_eq!(listening.reply(), "[\"message\", \"c\", \"here\"]");
     });
 }

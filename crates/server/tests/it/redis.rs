@@ -3,12 +3,9 @@
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use crate::talk::Talk;
-
-/// How long it may take to start before the test fails.
-const PATIENCE: Duration = Duration::from_secs(20);
+use crate::talk::{PATIENCE, Talk};
 
 /// A redis-server on a Unix socket in a folder of its own; both go when it is dropped.
 pub(crate) struct Redis {

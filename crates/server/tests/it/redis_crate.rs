@@ -31,7 +31,7 @@ fn speak(connection: &mut redis::Connection) -> redis::RedisResult<()> {
     let set: Option<String> = connection.set_options("lock", "yours", options)?;
     assert_eq!(set, None);
     let left: i64 = connection.ttl("lock")?;
-    assert_eq!(left, 100);
+    assert!((1..=100).contains(&left), "{left}");
     let (a, b): (String, Vec<Option<i64>>) =
         pipe().cmd("SET").arg("a").arg(1).cmd("MGET").arg("a").arg("b").query(connection)?;
     assert_eq!((a.as_str(), b), ("OK", vec![Some(1), None]));

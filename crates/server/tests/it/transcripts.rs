@@ -9,6 +9,7 @@
 //!   < +OK                     its reply, as `talk` shows it
 //!   <~ :9*                    its reply is like this, where * is anything
 //!   <* ["a", "b"]             its reply has these parts, in any order
+//!   <t :100                   its reply is this; seconds that are left may be fewer by now
 //! ```
 //!
 //! A new file is a new test. Where a redis-server is installed, every file that is not `! ours` is
@@ -45,6 +46,7 @@ enum Expected {
     Exactly(String),
     Like(String),
     AnyOrder(String),
+    Left(String),
 }
 
 /// How the bytes of a transcript come to the server.
@@ -101,6 +103,7 @@ impl Transcript {
                 "<" => expect(Expected::Exactly(rest.into())),
                 "<~" => expect(Expected::Like(rest.into())),
                 "<*" => expect(Expected::AnyOrder(rest.into())),
+                "<t" => expect(Expected::Left(rest.into())),
                 ">" | ">>" => {
                     let sent = match (mark, transcript.is_memcached) {
                         (">", false) => encode(rest),
@@ -157,7 +160,9 @@ impl Transcript {
 impl Expected {
     fn text(&self) -> &str {
         match self {
-            Self::Exactly(text) | Self::Like(text) | Self::AnyOrder(text) => text,
+            Self::Exactly(text) | Self::Like(text) | Self::AnyOrder(text) | Self::Left(text) => {
+                text
+            }
         }
     }
 
@@ -166,6 +171,7 @@ impl Expected {
             Self::Exactly(text) => found == text,
             Self::Like(pattern) => is_like(pattern, found),
             Self::AnyOrder(text) => sorted_parts(found) == sorted_parts(text),
+            Self::Left(text) => is_soon_after(text, found),
         }
     }
 }
@@ -178,6 +184,18 @@ fn is_like(pattern: &str, text: &str) -> bool {
             (0..=behind.len()).any(|at| behind.is_char_boundary(at) && is_like(rest, &behind[at..]))
         }),
     }
+}
+
+/// Whether `text` is `wanted` some time later, on a machine that may have stood still: numbers from
+/// 100 on are seconds that were left, of which up to 99 have gone by.
+fn is_soon_after(wanted: &str, text: &str) -> bool {
+    let (wanted, text): (Vec<_>, Vec<_>) = (wanted.split(' ').collect(), text.split(' ').collect());
+    let number = |word: &str| word.trim_start_matches([':', 't']).parse::<u64>().ok();
+    let is_same = |(wanted, found): (&&str, &&str)| match (number(wanted), number(found)) {
+        (Some(wanted), Some(found)) if wanted >= 100 => (wanted - 99..=wanted).contains(&found),
+        _ => wanted == found,
+    };
+    wanted.len() == text.len() && wanted.iter().zip(&text).all(is_same)
 }
 
 /// The parts of a shown array, sorted. (Parts of these transcripts contain no commas.)

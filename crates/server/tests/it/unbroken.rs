@@ -8,7 +8,7 @@ use morecore_server::{Model, Options};
 use morecore_store::Store;
 
 use crate::house::{House, under_every_model};
-use crate::talk::Talk;
+use crate::talk::{PATIENCE, Talk};
 
 /// How many clients a test may have under a model.
 fn clients(model: Model, most: usize) -> usize {
@@ -18,6 +18,19 @@ fn clients(model: Model, most: usize) -> usize {
         // Participants' places and select's descriptors are few.
         Model::Process | Model::Select => most.min(200),
     }
+}
+
+/// How many descriptors one test of this process may have beside those of other tests; nothing, and
+/// a word about it, where that is too few for a crowd.
+fn descriptors() -> Option<usize> {
+    /// For the other tests, which have some hundreds of clients and their servers in this process.
+    const OTHERS: u64 = 3_000;
+    let most = morecore_sys::descriptor::raise_limit(20_000).unwrap();
+    if most < OTHERS + 1_000 {
+        eprintln!("skipped: no more than {most} descriptors may be had here (ulimit -Hn)");
+        return None;
+    }
+    Some((most - OTHERS) as usize)
 }
 
 /// The processor's time of a process, in ticks of which a second has a hundred.
@@ -36,7 +49,8 @@ fn value_of(store: &mut Store, key: &str) -> u64 {
 #[test]
 fn ten_thousand_idle_clients_keep_nobody_waiting() {
     under_every_model(|options| {
-        let count = clients(options.model, 10_000);
+        let Some(descriptors) = descriptors() else { return };
+        let count = clients(options.model, descriptors.min(10_000));
         let most = options.clients_most;
         let (house, _) = House::apart(Options { clients_most: most + 10, ..options }, None);
         let mut idle: Vec<TcpStream> = Vec::new();
@@ -48,7 +62,7 @@ fn ten_thousand_idle_clients_keep_nobody_waiting() {
         }
         let mut talk = Talk::to(house.address);
         let wanted = format!("connected_clients:{}", count + 1);
-        let until = Instant::now() + Duration::from_secs(20);
+        let until = Instant::now() + PATIENCE;
         while !talk.ask("INFO clients").contains(&wanted) {
             assert!(Instant::now() < until, "{}", talk.ask("INFO clients"));
         }
@@ -90,7 +104,7 @@ fn a_storm_of_connections_leaves_nothing_behind() {
                 assert_eq!(talk.ask("PING"), "+PONG");
             }
         });
-        let until = Instant::now() + Duration::from_secs(20);
+        let until = Instant::now() + PATIENCE;
         while !talk.ask("INFO clients").contains("connected_clients:1\\") {
             assert!(Instant::now() < until, "{}", talk.ask("CLIENT LIST"));
         }
@@ -122,15 +136,14 @@ fn a_want_of_descriptors_is_waited_out_and_keeps_nobody_waiting() {
         }
         drop(crowd);
         // There is room again, and nobody has to wait long for it.
-        let until = Instant::now() + Duration::from_secs(20);
+        let until = Instant::now() + PATIENCE;
         let mut is_served = false;
         while !is_served {
             assert!(Instant::now() < until, "nobody is let in any more");
-            let mut stream = TcpStream::connect(house.address).unwrap();
-            stream.set_read_timeout(Some(Duration::from_secs(1))).unwrap();
-            let _gone = stream.write_all(b"PING\r\n");
-            let mut reply = [0; 7];
-            is_served = stream.read_exact(&mut reply).is_ok() && &reply == b"+PONG\r\n";
+            // Who comes before there is room may be sent away.
+            let mut new = Talk::to(house.address);
+            new.send(b"PING\r\n");
+            is_served = new.try_reply().as_deref() == Some("+PONG");
         }
         assert_eq!(talk.ask("PING"), "+PONG");
     });
@@ -146,15 +159,22 @@ fn who_waits_for_descriptors_does_not_spin() {
         let crowd: Vec<TcpStream> =
             (0..40).map(|_| TcpStream::connect(house.address).unwrap()).collect();
         assert_eq!(talk.ask("PING"), "+PONG");
-        let before = ticks(pid.parse().unwrap());
-        // Time has to pass for this; there is nothing that could be waited for.
-        let since = Instant::now();
         let mut stream = &crowd[0];
         stream.set_read_timeout(Some(Duration::from_millis(400))).unwrap();
-        let _nothing = stream.read(&mut [0; 1]);
-        let spent = ticks(pid.parse().unwrap()) - before;
-        let most = since.elapsed().as_millis() as u64 / 10 / 4 + 2;
-        assert!(spent <= most, "{spent} ticks of the processor, at most {most}");
+        // Who spins does so all the time; on a machine that others have too, what was just begun
+        // may take long, and what another had may be counted.
+        let until = Instant::now() + PATIENCE;
+        loop {
+            let (since, before) = (Instant::now(), ticks(pid.parse().unwrap()));
+            // Time has to pass for this; there is nothing that could be waited for.
+            let _nothing = stream.read(&mut [0; 1]);
+            let spent = ticks(pid.parse().unwrap()) - before;
+            let most = since.elapsed().as_millis() as u64 / 10 / 4 + 2;
+            if spent <= most {
+                break;
+            }
+            assert!(Instant::now() < until, "{spent} ticks of the processor, at most {most}");
+        }
     });
 }
 

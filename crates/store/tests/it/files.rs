@@ -4,7 +4,6 @@ use std::os::unix::fs::{FileExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering::{Acquire, Release};
-use std::time::{Duration, Instant};
 
 use morecore_store::{Create, Error, Evict, Name, Store};
 
@@ -17,6 +16,8 @@ struct Folder(PathBuf);
 impl Folder {
     fn new(test: &str) -> Self {
         let path = std::env::temp_dir().join(format!("morecore-{test}-{}", std::process::id()));
+        // What is there a run with our number left that was killed.
+        let _ = std::fs::remove_dir_all(&path);
         std::fs::create_dir(&path).unwrap();
         Self(path)
     }
@@ -27,6 +28,11 @@ impl Folder {
 
     fn name(&self, file: &str) -> Name {
         named(&self.path(file))
+    }
+
+    /// Whether this process may look into it: it may lie in one that is another's.
+    fn is_open(&self) -> bool {
+        std::fs::read_dir(&self.0).is_ok()
     }
 }
 
@@ -54,23 +60,12 @@ fn a_file_that_is_in_memory_as_a_whole_is_told_as_that() {
     assert_eq!(std::fs::read(&path).unwrap().len() as u64, HOW.memory_bytes);
     let observed = || Store::observe(&name).unwrap().resident_bytes();
     assert_eq!(observed(), Some(HOW.memory_bytes));
-    // SAFETY: it only asks.
-    if unsafe { libc::geteuid() } != 0 {
+    if !as_nobody(|| folder.is_open()).unwrap_or(false) {
+        eprintln!("skipped: nobody else may be asked here");
         return;
     }
-    // SAFETY: the child uses its own copy of all, and leaves by `_exit`.
-    let child = unsafe { libc::fork() };
-    if child == 0 {
-        // SAFETY: this process has no other threads; from here on it is another user's.
-        let is_nobody = unsafe { libc::setresuid(65534, 65534, 65534) } == 0;
-        let is_hidden = is_nobody && observed().is_none();
-        // SAFETY: leaving at once is always allowed.
-        unsafe { libc::_exit(i32::from(!is_hidden)) }
-    }
-    let mut status = 0;
-    // SAFETY: our own child, and a status that is ours to write.
-    assert_eq!(unsafe { libc::waitpid(child, &raw mut status, 0) }, child);
-    assert_eq!(status, 0, "the system hides nothing from who may not write");
+    let is_hidden = as_nobody(|| observed().is_none());
+    assert_eq!(is_hidden, Some(true), "the system hides nothing from who may not write");
 }
 
 #[test]
@@ -171,8 +166,9 @@ fn what_is_no_store_is_named_and_left() {
     assert!(matches!(Store::observe(&folder.name("cut")), Err(Error::Damaged { .. })));
 }
 
-/// Runs `work` as a user who owns nothing; false where this process may not become one.
-fn as_nobody(work: impl FnOnce() -> bool) -> bool {
+/// Runs `work` as a user who owns nothing, and says what it said; nothing where this process may
+/// not become one: it is not root, or root of a namespace that has nobody else.
+fn as_nobody(work: impl FnOnce() -> bool) -> Option<bool> {
     let parent = std::process::id();
     // SAFETY: the child uses its own copy of all, and leaves by `_exit`.
     let pid = unsafe { libc::fork() };
@@ -184,28 +180,28 @@ fn as_nobody(work: impl FnOnce() -> bool) -> bool {
         let is_nobody = is_of_nobody && unsafe { libc::setuid(65_534) } == 0;
         // Who becomes another must say so again.
         die_with_parent(parent);
-        let is_right = is_nobody && work();
+        let said = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| is_nobody && work()));
         // SAFETY: leaving at once is always allowed.
-        unsafe { libc::_exit(i32::from(!is_right)) }
+        unsafe { libc::_exit(if is_nobody { said.map_or(3, i32::from) } else { 2 }) }
     }
     let mut status = 0;
     // SAFETY: our own child, and a status that is ours to write.
     assert_eq!(unsafe { libc::waitpid(pid, &raw mut status, 0) }, pid);
-    status == 0
-}
-
-fn is_root() -> bool {
-    // SAFETY: it only tells.
-    unsafe { libc::geteuid() == 0 }
+    assert!(libc::WIFEXITED(status), "{status:#x}");
+    match libc::WEXITSTATUS(status) {
+        2 => None,
+        said => Some(said == 1),
+    }
 }
 
 #[test]
 fn who_may_only_read_observes_and_cannot_attach() {
-    if !is_root() {
-        return;
-    }
     let folder = Folder::new("modes");
     std::fs::set_permissions(&folder.0, PermissionsExt::from_mode(0o755)).unwrap();
+    if !as_nobody(|| folder.is_open()).unwrap_or(false) {
+        eprintln!("skipped: nobody else may be asked here");
+        return;
+    }
     let segment = Name::new(&format!("it-modes-{}", std::process::id())).unwrap();
     for name in [folder.name("store"), segment] {
         for (mode, may_read) in [(0o644, true), (0o600, false)] {
@@ -216,7 +212,7 @@ fn who_may_only_read_observes_and_cannot_attach() {
                 observed == may_read && Store::attach(&name).is_err()
             });
             Store::remove(&name).unwrap();
-            assert!(seen, "{name} {mode:o}");
+            assert_eq!(seen, Some(true), "{name} {mode:o}");
         }
     }
 }
@@ -316,9 +312,8 @@ fn check_foreign_death(attach: impl Fn() -> Store) {
     // SAFETY: a process that our child started, and has not waited for yet.
     unsafe { libc::kill(words[0].load(Acquire) as i32, libc::SIGKILL) };
     outer.wait_until(|| told()[1] == 2);
-    let begin = Instant::now();
+    // Whoever took it for alive would not be let in: that is an error.
     store.set(b"k", b"new", &ALWAYS).unwrap();
-    assert!(begin.elapsed() < Duration::from_secs(2), "{:?}", begin.elapsed());
     store.tidy().unwrap();
     assert_eq!(store.stat().participants.len(), 1);
     prove(&mut store);

@@ -96,8 +96,22 @@ fn extreme_input(chance: &mut fastrand::Rng) -> Vec<u8> {
     input
 }
 
-/// What has an answer, has it within this: a damaged shard is tried a bounded number of times.
+/// What has an answer, has it within so much of the processor's time: a damaged shard is tried a
+/// bounded number of times.
 const ANSWER_MOST: Duration = Duration::from_secs(30);
+
+/// How long a writer may take in all: far longer than it waits for holds that damage gave to
+/// somebody who lives, on a machine that stands still meanwhile.
+const END_MOST: Duration = Duration::from_secs(600);
+
+/// The processor's time that this thread has had.
+fn spent() -> Duration {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: the structure is ours to write.
+    let failed = unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &raw mut time) };
+    assert_eq!(failed, 0);
+    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
+}
 
 #[test]
 fn whoever_looks_at_a_damaged_segment_gets_an_answer_or_an_error() {
@@ -114,17 +128,17 @@ fn whoever_looks_at_a_damaged_segment_gets_an_answer_or_an_error() {
 
 /// Calls; should that panic, or last too long, the input is shown first.
 fn eprintln_on_panic(input: &[u8], call: impl FnOnce(&[u8])) {
-    struct Shown<'a>(&'a [u8], Instant);
+    struct Shown<'a>(&'a [u8], Duration);
     impl Drop for Shown<'_> {
         fn drop(&mut self) {
-            let is_late = self.1.elapsed() > ANSWER_MOST;
+            let is_late = spent() - self.1 > ANSWER_MOST;
             if std::thread::panicking() || is_late {
                 eprintln!("the input was {:02x?}", self.0);
             }
             assert!(!is_late || std::thread::panicking(), "no answer in {ANSWER_MOST:?}");
         }
     }
-    let shown = Shown(input, Instant::now());
+    let shown = Shown(input, spent());
     call(shown.0);
 }
 
@@ -184,8 +198,7 @@ fn write_in_child(input: &[u8], memory: &mut body::Fenced) -> End {
     if pid == 0 {
         die_with_parent(parent);
         IS_WRITER.store(true, Relaxed);
-        // SAFETY: a signal that ends this process if it hangs.
-        unsafe { libc::alarm(ANSWER_MOST.as_secs() as u32) };
+        end_if_it_hangs();
         write_everything(base, bytes, memory);
         // SAFETY: as above.
         unsafe { libc::_exit(0) }
@@ -198,6 +211,16 @@ fn write_in_child(input: &[u8], memory: &mut body::Fenced) -> End {
         _ if libc::WIFEXITED(status) && libc::WEXITSTATUS(status) == 1 => End::Named,
         _ => End::Other(status),
     }
+}
+
+/// Has a signal end this process if it works for too long, or waits for too long.
+fn end_if_it_hangs() {
+    let seconds = ANSWER_MOST.as_secs();
+    let limit = libc::rlimit { rlim_cur: seconds, rlim_max: seconds };
+    // SAFETY: the limit is only read.
+    assert_eq!(unsafe { libc::setrlimit(libc::RLIMIT_CPU, &raw const limit) }, 0);
+    // SAFETY: it has no preconditions.
+    unsafe { libc::alarm(END_MOST.as_secs() as u32) };
 }
 
 fn write_everything(base: &body::Base, bytes: usize, memory: &body::Fenced) {

@@ -13,7 +13,10 @@ struct Removed(Name);
 
 impl Removed {
     fn new(test: &str) -> Self {
-        Self(Name::new(&format!("it-{test}-{}", std::process::id())).unwrap())
+        let name = Name::new(&format!("it-{test}-{}", std::process::id())).unwrap();
+        // What is there a run with our number left that was killed.
+        let _ = Store::remove(&name);
+        Self(name)
     }
 
     fn create(&self) -> Store {

@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 use fastrand::Rng;
 use morecore_store::{Change, Create, Error, Evict, Expiry, Set, Store};
 
-use crate::deaths::{die_with_parent, shared_words};
+use crate::deaths::{SOON, die_with_parent, shared_words};
 use crate::{ALWAYS, chance, prove};
 
 const WORKERS: usize = 8;
@@ -496,7 +496,8 @@ fn storm(memory_bytes: u64, evict: Evict) {
     // it leaves is cleared up as well, and what others left would stay.
     let begin = Instant::now();
     let mut left = (u64::MAX, 0);
-    while left != (0, 1) && begin.elapsed() < Duration::from_secs(10) {
+    while left != (0, 1) && begin.elapsed() < SOON {
+        std::thread::yield_now();
         storm.store.tidy().unwrap();
         left = (prove(&mut storm.store).claimed, storm.store.stat().participants.len());
     }

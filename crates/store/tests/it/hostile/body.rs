@@ -11,6 +11,8 @@
 //! but what is to be found.
 
 use std::sync::OnceLock;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::{Acquire, Release};
 
 use morecore_store::{Create, Evict, Expiry, Observer, Set, Store};
 
@@ -160,9 +162,17 @@ impl Base {
     }
 }
 
+/// How often a child is killed until it dies in the middle of a change. It is in one for most of
+/// its time, so a few kills do; here is room for the worst of machines.
+const KILLS_MOST: u64 = 20_000;
+
 /// A child that is killed in the middle of a change; returns who it was.
 fn die_in_a_change(store: &mut Store, keys: &[Vec<u8>]) -> u32 {
-    for delay_us in (0..2000).step_by(7) {
+    let shared = Fenced::new(PAGE);
+    // SAFETY: shared memory, aligned to a page, mapped until this ends, and used as this alone.
+    let changes = unsafe { AtomicU64::from_ptr(shared.at.cast()) };
+    for kill in 0..KILLS_MOST {
+        changes.store(0, Release);
         // SAFETY: the child uses its own copy of all, and leaves by a signal.
         let pid = unsafe { libc::fork() };
         assert!(pid >= 0);
@@ -172,12 +182,17 @@ fn die_in_a_change(store: &mut Store, keys: &[Vec<u8>]) -> u32 {
                 number += 1;
                 let key = &keys[number * 7 % keys.len()];
                 store.set(key, &vec![1; number % 900], &Set::default()).unwrap();
+                changes.store(number as u64, Release);
             }
         }
-        let begin = std::time::Instant::now();
-        while begin.elapsed() < std::time::Duration::from_micros(1000 + delay_us) {
-            std::hint::spin_loop();
+        // It has made some changes, also where it shares one processor with us; then a moment more.
+        while changes.load(Acquire) <= kill % 50 {
+            // SAFETY: our own child, and a null status is allowed.
+            let ended = unsafe { libc::waitpid(pid, std::ptr::null_mut(), libc::WNOHANG) };
+            assert_eq!(ended, 0, "the child ended by itself");
+            std::thread::yield_now();
         }
+        (0..kill * 7 % 2000).for_each(|_| std::hint::spin_loop());
         // SAFETY: our own child, which was not waited for yet.
         unsafe { libc::kill(pid, libc::SIGKILL) };
         // SAFETY: a null status is allowed.

@@ -34,9 +34,9 @@ pub(super) fn command(random: &mut Rng, suffix: &str) -> String {
     let number = any(random, &["n", "m"]).to_owned() + suffix;
     let length = random.usize(0..6);
     let value = "vwxyz12345"[..length].to_owned() + "\r\n";
-    let flags_of_put = ["T40", "k", "b", "O7", "q", "F8", "C1", "I", "ME", "P", "L/x"];
+    let flags_of_put = ["T4000", "k", "b", "O7", "q", "F8", "C1", "I", "ME", "P", "L/x"];
     let quiet = any(random, &["", "", "", " noreply", " more", "  "]);
-    let expiry = any(random, &["0", "40", "-1", "2000000000", "0", "0", "x"]);
+    let expiry = any(random, &["0", "4000", "-1", "2000000000", "0", "0", "x"]);
     match random.u8(0..16) {
         0 | 1 => {
             let name = any(random, &["set", "add", "replace", "append", "prepend"]);
@@ -52,10 +52,11 @@ pub(super) fn command(random: &mut Rng, suffix: &str) -> String {
         5 => format!("{} {key} b{suffix} {key}\r\n", any(random, &["get", "gets"])),
         6 => format!("{} {expiry} {key}\r\n", any(random, &["gat", "gats"])),
         7 | 8 => {
-            let asked = ["T20", "N40", "v", "s", "t", "c", "f", "k", "O1", "q", "R30", "R10", "u"];
+            let asked =
+                ["T2000", "N4000", "v", "s", "t", "c", "f", "k", "O1", "q", "R3000", "R1000", "u"];
             format!("mg {key}{}\r\n", flags(random, &asked))
         }
-        9 => format!("md {key}{}\r\n", flags(random, &["T20", "I", "k", "q", "C1", "O5"])),
+        9 => format!("md {key}{}\r\n", flags(random, &["T2000", "I", "k", "q", "C1", "O5"])),
         10 => {
             format!("delete {key}{}\r\n", any(random, &["", " 0", " 5", " noreply", " 0 noreply"]))
         }
@@ -65,7 +66,7 @@ pub(super) fn command(random: &mut Rng, suffix: &str) -> String {
             format!("{} {number} {by}{quiet}\r\n", any(random, &["incr", "decr"]))
         }
         13 => {
-            let asked = ["T20", "N40", "J5", "D7", "t", "v", "k", "O2", "MD", "q", "C0"];
+            let asked = ["T2000", "N4000", "J5", "D7", "t", "v", "k", "O2", "MD", "q", "C0"];
             format!("ma {number}{}\r\n", flags(random, &asked))
         }
         14 => format!("set {number} 0 0 2{quiet}\r\n10\r\n"),
