@@ -340,6 +340,24 @@ impl Magazine {
         unsafe { core::slice::from_raw_parts(self.bottom.get(), count) }
     }
 
+    /// The `count` that were freed last, the oldest of them first.
+    ///
+    /// # Safety
+    /// - Nothing is taken or pushed while they are looked at.
+    pub(crate) unsafe fn newest(&self, count: usize) -> &[Waiting] {
+        let count = count.min(self.count());
+        if count == 0 {
+            return &[];
+        }
+        // SAFETY: as in `oldest`.
+        unsafe { core::slice::from_raw_parts(self.top.get().wrapping_sub(count), count) }
+    }
+
+    /// Takes out the `count` that were freed last.
+    pub(crate) fn drop_newest(&self, count: usize) {
+        self.top.set(self.top.get().wrapping_sub(count.min(self.count())));
+    }
+
     /// Takes out the `count` that wait longest.
     pub(crate) fn drop_oldest(&self, count: usize) {
         let (bottom, here) = (self.bottom.get(), self.count());
@@ -393,6 +411,12 @@ mod tests {
         let oldest = unsafe { first.oldest(3) };
         assert_eq!(oldest.iter().map(|one| one.block()).collect::<Vec<_>>(), [0, 16, 32]);
         first.drop_oldest(3);
+        // SAFETY: as above.
+        let last = unsafe { first.newest(2) };
+        let numbers = [room as u64 - 4, room as u64 - 3];
+        assert_eq!(last.iter().map(|one| one.block() / 16).collect::<Vec<_>>(), numbers);
+        first.push(Waiting::new(7, bits));
+        first.drop_newest(1);
         // SAFETY: as above.
         let rest = unsafe { first.oldest(usize::MAX) };
         assert_eq!((rest.len(), rest[0].block()), (room - 5, 48));

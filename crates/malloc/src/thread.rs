@@ -17,6 +17,7 @@
 //! thread's end gives back all that is free, and leaves the rest to the threads that come.
 //! Knows nothing of chunks, mappings or where core comes from.
 
+mod ahead;
 mod told;
 
 use core::cell::Cell;
@@ -245,7 +246,7 @@ impl Thread {
         }
         let magazine = self.magazine(class);
         if magazine.is_full() && !magazine.widen(class) {
-            self.store(None, class, magazine.size() / 2);
+            self.make_room(magazine, class);
         }
         magazine.push(Waiting::new(at.0, bits));
         self.slow.set(self.slow.get() + u32::from(is_told));
@@ -254,10 +255,31 @@ impl Thread {
         }
     }
 
+    /// Puts some of the blocks of a full magazine back into their slabs' masks: half of them, those
+    /// that wait longest. But where blocks are freed in a row only as many as are looked at for
+    /// that, those that were freed last: by then they are no more likely to be wanted than others,
+    /// and what comes next is fetched in portions that the processor keeps up with.
+    fn make_room(&self, magazine: &Magazine, class: Class) {
+        // SAFETY: what `put_back` does deals with slabs, not with this magazine.
+        let newest = unsafe { magazine.newest(ahead::LOOKED_AT) };
+        if ahead::fetch(newest, class) {
+            self.put_back(None, class, newest);
+            return magazine.drop_newest(newest.len());
+        }
+        self.store(None, class, magazine.size() / 2);
+    }
+
     /// Puts the `count` blocks that wait longest in a magazine back into their slabs' masks.
-    fn store(&self, mut arena: Option<&mut Arena>, class: Class, count: usize) {
-        // SAFETY: what follows deals with slabs, not with this magazine.
-        let mut rest = unsafe { self.magazine(class).oldest(count) };
+    fn store(&self, arena: Option<&mut Arena>, class: Class, count: usize) {
+        // SAFETY: as in `make_room`.
+        let oldest = unsafe { self.magazine(class).oldest(count) };
+        self.put_back(arena, class, oldest);
+        self.magazine(class).drop_oldest(count);
+    }
+
+    /// Puts blocks back into their slabs' masks.
+    fn put_back(&self, mut arena: Option<&mut Arena>, class: Class, waiting: &[Waiting]) {
+        let mut rest = waiting;
         while let Some(first) = rest.first() {
             let slab = slab_of(class, Offset(first.block()));
             let (words, many) = self.store_run(slab, class, rest);
@@ -267,7 +289,6 @@ impl Thread {
             }
             rest = &rest[many..];
         }
-        self.magazine(class).drop_oldest(count);
     }
 
     /// Puts as many blocks from the first on as are of this slab into its mask; says into which
