@@ -412,3 +412,6 @@ fn words_of(
         (directory.at + (first * count + index) * WORD, group.word())
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,6 +5,7 @@
 mod crowd;
 mod differential;
 mod house;
+mod killed;
 mod large;
 mod limits;
 mod memcached;
