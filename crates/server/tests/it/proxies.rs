@@ -40,9 +40,11 @@ impl Proxy {
         }
         match command.spawn() {
             Ok(child) => {
-                let proxy = Self { child, folder };
+                let mut proxy = Self { child, folder };
                 let until = Instant::now() + PATIENCE;
                 while UnixStream::connect(proxy.socket()).is_err() {
+                    let ended = proxy.child.try_wait().unwrap();
+                    assert!(ended.is_none(), "{program} does not start: {ended:?}");
                     assert!(Instant::now() < until, "{program} does not start");
                     std::thread::yield_now();
                 }
@@ -67,7 +69,10 @@ impl Proxy {
         // Its statistics have a port whatever one says; one that is free at this moment.
         let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let port = free.port().to_string();
-        Self::start("nutcracker", &["-c", "CONFIG", "-s", &port, "-a", "127.0.0.1"], &config)
+        // Its log lies where only its own user may write, if one says nothing.
+        let log = ["-o", "/dev/null"];
+        let arguments = ["-c", "CONFIG", "-s", &port, "-a", "127.0.0.1"];
+        Self::start("nutcracker", &[&log[..], &arguments].concat(), &config)
     }
 
     fn socket(&self) -> PathBuf {

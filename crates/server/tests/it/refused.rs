@@ -74,7 +74,9 @@ fn and_the_operator_is_told_in_one_line() {
             unsafe { libc::dup2(theirs.as_raw_fd(), libc::STDERR_FILENO) };
             refuse(libc::EPERM);
             let store = Store::anonymous(&Create { memory_bytes: 64 << 20, ..Create::default() });
-            let options = Options { log: Level::Notice, ..options(Model::Uring) };
+            // So few clients that no limit of descriptors is told of as well.
+            let some = Options { clients_most: 10, ..options(Model::Uring) };
+            let options = Options { log: Level::Notice, ..some };
             Server::bind(store.unwrap(), options).unwrap()
         };
         let bound = std::panic::catch_unwind(AssertUnwindSafe(bind));

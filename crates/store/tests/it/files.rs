@@ -167,8 +167,12 @@ fn what_is_no_store_is_named_and_left() {
 }
 
 /// Runs `work` as a user who owns nothing, and says what it said; nothing where this process may
-/// not become one: it is not root, or root of a namespace that has nobody else.
+/// not become one: it is not root, or root of a namespace that has nobody else, or this very user.
 fn as_nobody(work: impl FnOnce() -> bool) -> Option<bool> {
+    // SAFETY: it only tells.
+    if unsafe { libc::geteuid() } != 0 {
+        return None;
+    }
     let parent = std::process::id();
     // SAFETY: the child uses its own copy of all, and leaves by `_exit`.
     let pid = unsafe { libc::fork() };

@@ -16,6 +16,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
 
+use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 
@@ -116,7 +117,11 @@ fn serve(door: &Door, out: &mut Out) -> io::Result<()> {
     let mut input = vec![0; READ_BYTES];
     let mut events = [EpollEvent::empty(); EVENTS];
     loop {
-        let count = epoll.wait(&mut events, EpollTimeout::NONE)?;
+        let count = match epoll.wait(&mut events, EpollTimeout::NONE) {
+            // We were stopped, and go on.
+            Err(Errno::EINTR) => continue,
+            found => found?,
+        };
         for event in &events[..count] {
             if event.data() == DOOR {
                 let client = Client::new(door.accept()?)?;
