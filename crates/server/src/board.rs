@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   ids, buffered      a word each of every row, side by side, because they are summed
-//!   a row              since, descriptor, active, pending, unsent, flags, queued, listens | texts
+//!   a row              since, descriptor, active, pending, unsent, flags, queued, ... | texts
 //! ```
 //!
 //! Promises: a row is written by its client's process alone, and freed by the parent, so it is free
@@ -15,17 +15,17 @@ use std::sync::atomic::Ordering::Relaxed;
 use morecore_sys::Failed;
 use morecore_sys::process::SharedWords;
 
-use crate::clients::{About, Names, Origin};
+use crate::clients::{About, Names, Origin, Queued};
 use crate::exchange::Standing;
 
 /// Words of numbers in a row.
-const NUMBERS: usize = 10;
+const NUMBERS: usize = 11;
 
 /// Words of each text: two addresses (a path of 107 bytes and `:0` fit), the name, the library's
 /// name and version, the command.
 const TEXTS: [usize; 6] = [14, 14, 8, 4, 4, 4];
 
-/// Words in a row, without its id and its bytes of buffers: 58, and an even number of lines.
+/// Words in a row, without its id and its bytes of buffers: 59, and an even number of lines.
 const ROW: usize = 64;
 
 /// The rows.
@@ -71,9 +71,11 @@ impl Board {
         let Standing { is_monitor, is_tracking, is_waiting, is_told, .. } = about.standing;
         let flags = flags | u64::from(is_monitor) << 2;
         let flags = flags | u64::from(is_tracking) << 3 | u64::from(is_waiting) << 4;
-        let flags = flags | u64::from(is_told) << 5;
+        let flags = flags | u64::from(is_told) << 5 | u64::from(about.is_watching) << 6;
         words[5].store(flags | u64::from(about.version) << 8, Relaxed);
-        words[6].store(about.queued.map_or(0, |count| u64::from(count) + 1), Relaxed);
+        let queued = about.queued.as_deref();
+        words[6].store(queued.map_or(0, |queued| u64::from(queued.count) + 1), Relaxed);
+        words[10].store(queued.map_or(0, |queued| queued.bytes as u64), Relaxed);
         let [named, matching, sharded] = about.standing.listening.map(u64::from);
         words[7].store(named | matching << 32, Relaxed);
         words[8].store(sharded, Relaxed);
@@ -99,6 +101,11 @@ impl Board {
     /// Whether a client has a row.
     pub(crate) fn has(&self, id: u64) -> bool {
         self.taken().any(|(_, taken)| taken == id)
+    }
+
+    /// Whether a row still is that client's, and shows it watching keys.
+    pub(crate) fn is_watching(&self, row: usize, id: u64) -> bool {
+        self.ids()[row].load(Relaxed) == id && self.row(row)[5].load(Relaxed) & 64 != 0
     }
 
     /// Returns how many rows are taken.
@@ -133,7 +140,10 @@ impl Board {
                 unsent_bytes: number(4) as usize,
                 is_no_evict: number(5) & 1 != 0,
                 is_no_touch: number(5) & 2 != 0,
-                queued: number(6).checked_sub(1).map(|count| count as u32),
+                is_watching: number(5) & 64 != 0,
+                queued: number(6).checked_sub(1).map(|count| {
+                    Box::new(Queued { count: count as u32, bytes: number(10) as usize })
+                }),
                 standing: Standing {
                     listening: [number(7) as u32, (number(7) >> 32) as u32, number(8) as u32],
                     is_monitor: number(5) & 4 != 0,

@@ -178,7 +178,14 @@ impl Caller {
         about.standing = self.standing();
         about.redirect = self.redirect();
         let transaction = self.extras.as_ref().and_then(|extras| extras.transaction.as_ref());
-        about.queued = transaction.map(|transaction| transaction.count() as u32);
+        about.is_watching = self.extras.as_ref().is_some_and(|extras| !extras.watched.is_empty());
+        match transaction {
+            None => about.queued = None,
+            Some(transaction) => {
+                let queued = &mut **about.queued.get_or_insert_default();
+                (queued.count, queued.bytes) = (transaction.count() as u32, transaction.bytes());
+            }
+        }
         about
     }
 }

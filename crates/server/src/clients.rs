@@ -80,12 +80,20 @@ pub(crate) struct About {
     pub(crate) unsent_bytes: usize,
     pub(crate) is_no_evict: bool,
     pub(crate) is_no_touch: bool,
-    /// How many commands wait for EXEC, within a transaction.
-    pub(crate) queued: Option<u32>,
+    pub(crate) is_watching: bool,
+    /// What waits for EXEC, within a transaction.
+    pub(crate) queued: Option<Box<Queued>>,
     /// What it listens to.
     pub(crate) standing: Standing,
     /// Who hears of changed keys instead of it: 0 nobody, -1 where it hears of none.
     pub(crate) redirect: i64,
+}
+
+/// The commands that wait for EXEC, and their bytes.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Queued {
+    pub(crate) count: u32,
+    pub(crate) bytes: usize,
 }
 
 /// What a client calls itself; what it did not tell is empty.
@@ -226,6 +234,11 @@ impl Client {
         Seen { client: self, about: locked(&self.about) }
     }
 
+    /// Whether it was seen to watch keys, where processes share what is seen.
+    pub(crate) fn is_shown_watching(&self) -> bool {
+        self.shown.as_ref().is_some_and(|(board, row)| board.is_watching(*row, self.id))
+    }
+
     /// Which row of what processes share is this client's; 0 where nothing is shared.
     pub(crate) fn row(&self) -> usize {
         self.shown.as_ref().map_or(0, |(_, row)| *row)
@@ -239,29 +252,34 @@ impl Client {
 
 /// Appends what `CLIENT LIST` tells about a client, in Redis's words. Clients' libraries fail where
 /// a number is missing that Redis tells: so arguments are said to take nothing beside the input, in
-/// which they lie, and replies to wait in one buffer and no list.
+/// which they lie, and replies to wait in one buffer and no list, which is as large as they are.
 fn describe(id: u64, origin: &Origin, about: &About, now_ms: u64, line: &mut String) {
     let age = now_ms.saturating_sub(origin.since_ms) / 1000;
     let idle = now_ms.saturating_sub(about.active_ms) / 1000;
     let [sub, psub, ssub] = about.standing.listening;
     let names = about.names();
+    let queued = about.queued.as_deref();
+    let multi_bytes = queued.map_or(0, |queued| queued.bytes);
     // Writing to a String cannot fail.
     let _infallible = write!(
         line,
         "id={} addr={} laddr={} fd={} name={} age={age} idle={idle} flags={} db=0 sub={sub} \
-         psub={psub} ssub={ssub} multi={} qbuf={} qbuf-free=0 argv-mem=0 obl={} oll=0 omem={} \
-         tot-mem={} events=r cmd={} user=default redir={} resp={} lib-name={} lib-ver={}",
+         psub={psub} ssub={ssub} multi={} qbuf={} qbuf-free=0 argv-mem=0 multi-mem={multi_bytes} \
+         rbs={} rbp={} obl={} oll=0 omem={} tot-mem={} events=r cmd={} user=default redir={} \
+         resp={} lib-name={} lib-ver={}",
         id,
         origin.remote,
         origin.local,
         origin.descriptor,
         names.name.escape_ascii(),
         about.flags(),
-        about.queued.map_or(-1, i64::from),
+        queued.map_or(-1, |queued| i64::from(queued.count)),
         about.pending_bytes,
         about.unsent_bytes,
         about.unsent_bytes,
-        about.pending_bytes + about.unsent_bytes,
+        about.unsent_bytes,
+        about.unsent_bytes,
+        about.pending_bytes + multi_bytes + about.unsent_bytes,
         about.command,
         about.redirect,
         about.version,
@@ -281,6 +299,7 @@ impl About {
             unsent_bytes: 0,
             is_no_evict: false,
             is_no_touch: false,
+            is_watching: false,
             queued: None,
             standing: Standing::default(),
             redirect: -1,

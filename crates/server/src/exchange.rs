@@ -66,6 +66,8 @@ pub(crate) struct Exchange {
 pub(crate) struct Words {
     /// What [`Attention`] says.
     pub(crate) attention: Count,
+    /// How many clients watch keys.
+    pub(crate) watchers: Count,
     /// How many keys are remembered for those who read, how many clients have read one, and how
     /// many prefixes are told.
     pub(crate) tracked: [Count; 3],
@@ -75,6 +77,8 @@ pub(crate) struct Words {
     pub(crate) tracked_keys_most: Count,
     /// Which [`Notices`] are wanted. CONFIG SET changes it.
     pub(crate) notices: Count,
+    /// Whether commands are measured: 1 if so. CONFIG SET changes it.
+    pub(crate) measures: Count,
 }
 
 /// Keys that are remembered at most, at first, as in Redis.
@@ -91,7 +95,9 @@ pub(crate) struct Who {
 impl Exchange {
     pub(crate) fn new(words: Words, log: Log) -> Self {
         words.tracked_keys_most.store(TRACKED_KEYS_MOST, Relaxed);
-        Self { rooms: Mutex::default(), reach: OnceLock::new(), words, log }
+        let exchange = Self { rooms: Mutex::default(), reach: OnceLock::new(), words, log };
+        exchange.attend(&locked(&exchange.rooms));
+        exchange
     }
 
     /// Which keyspace notifications are wanted.
@@ -108,7 +114,9 @@ impl Exchange {
     #[inline]
     pub(crate) fn attention(&self) -> Attention {
         // Acquire pairs with the Release of whoever asked for it and was answered since.
-        Attention(self.words.attention.load(Acquire))
+        let asked = self.words.attention.load(Acquire);
+        let is_watched = self.words.watchers.load(Acquire) != 0;
+        Attention(asked | if is_watched { Attention::WATCHERS } else { 0 })
     }
 
     /// Takes note of how clients are reached: once, when the model starts.
@@ -341,6 +349,7 @@ impl Exchange {
         let bits = bit(rooms.has_monitors(), Attention::MONITORS)
             | bit(!rooms.tracking.is_idle(), Attention::TRACKERS)
             | bit(self.notices().is_any(), Attention::NOTICES)
+            | bit(self.words.measures.load(Relaxed) != 0, Attention::MEASURES)
             | pause;
         let attention = &self.words.attention;
         if attention.load(Relaxed) != bits {

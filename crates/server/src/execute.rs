@@ -20,6 +20,7 @@ mod filled;
 mod info;
 mod keys;
 mod lcs;
+mod measured;
 mod memcached;
 mod notice;
 mod numbers;
@@ -107,8 +108,7 @@ fn run(
     match read {
         Ok(command) => {
             if let Err(denied) = answer(command, caller, desk, reply) {
-                desk.counts.refusals += 1;
-                denied.write(reply);
+                deny(&denied, desk, reply);
             }
         }
         Err(refusal) => refuse(&refusal, desk, reply),
@@ -126,8 +126,20 @@ fn run(
 
 #[cold]
 fn refuse(refusal: &Refusal<'_>, desk: &mut Desk, reply: &mut Encoder<'_>) {
-    desk.counts.refusals += 1;
+    count_error(refusal.code(), desk);
     reply.refusal(refusal);
+}
+
+#[cold]
+fn deny(denied: &Denied<'_>, desk: &mut Desk, reply: &mut Encoder<'_>) {
+    count_error(denied.code(), desk);
+    denied.write(reply);
+}
+
+/// Counts an error that is answered.
+fn count_error(code: &str, desk: &mut Desk) {
+    desk.counts.refusals += 1;
+    desk.shared.measures.error(code);
 }
 
 /// Calls the function of each command.
@@ -213,6 +225,16 @@ impl From<store::Error> for Denied<'_> {
 }
 
 impl Denied<'_> {
+    /// The first word of the error.
+    fn code(&self) -> &'static str {
+        match self {
+            Self::Refusal(refusal) => refusal.code(),
+            Self::Store(store::Error::Full { .. }) => "OOM",
+            Self::Store(store::Error::Held { .. }) => "TRYAGAIN",
+            Self::Store(_) => "ERR",
+        }
+    }
+
     /// Writes the error: Redis's words where Redis has the case, and the store's own elsewhere.
     fn write(&self, reply: &mut Encoder<'_>) {
         match self {

@@ -34,6 +34,7 @@ mod fillers;
 mod keyspace;
 mod listen;
 mod log;
+mod measures;
 mod model;
 mod notices;
 mod options;
@@ -46,6 +47,7 @@ mod shared;
 mod slow;
 mod tally;
 mod tidy;
+mod touches;
 mod transaction;
 
 pub use error::Error;

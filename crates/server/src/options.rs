@@ -49,6 +49,9 @@ pub struct Options {
     /// or for a client that does not take its replies. Beyond it replies are put off early, and a
     /// client that sends a large argument is cut off.
     pub buffer_bytes_most: u64,
+    /// Whether it is measured from the start how long each command takes. CONFIG SET
+    /// `latency-tracking` changes it.
+    pub is_measuring: bool,
     /// What is written to standard error.
     pub log: Level,
 }
@@ -148,6 +151,7 @@ impl Default for Options {
             bulk_bytes_most: 512 << 20,
             // Room for two of the largest arguments, or for sixty clients that do not read.
             buffer_bytes_most: 1 << 30,
+            is_measuring: false,
             log: Level::Notice,
         }
     }

@@ -19,12 +19,14 @@ use crate::clients::Clients;
 use crate::exchange::Words;
 use crate::fillers::Fillers;
 use crate::log::Log;
+use crate::measures::Measures;
 use crate::options::{Model, Options};
 use crate::password::Password;
 use crate::rates::Rates;
 use crate::settings::Settings;
 use crate::slow::SlowLog;
 use crate::tally::TALLIES;
+use crate::touches::Touches;
 
 /// Words that one thread or process counts in, 256 bytes: two pairs of lines, because processors
 /// fetch pairs.
@@ -51,6 +53,8 @@ pub(crate) struct Shared {
     pub(crate) swept_ms: Count,
     pub(crate) rates: Rates,
     pub(crate) slow_log: SlowLog,
+    pub(crate) measures: Measures,
+    pub(crate) touches: Touches,
     pub(crate) fillers: Arc<Fillers>,
     /// What wakes the thread that lets clients in, once there is one.
     pub(crate) stop: OnceLock<Arc<Waker>>,
@@ -114,11 +118,14 @@ impl Shared {
         let log = Log::new(options.log, count());
         let exchange = Words {
             attention: count(),
+            watchers: count(),
             tracked: [count(), count(), count()],
             heard: [count(), count(), count()],
             tracked_keys_most: count(),
             notices: count(),
+            measures: count(),
         };
+        exchange.measures.store(options.is_measuring.into(), Relaxed);
         Ok(Self {
             port,
             clients: Arc::new(Clients::new(
@@ -136,6 +143,8 @@ impl Shared {
             swept_ms: count(),
             rates: Rates::new(now_ms(), &mut count),
             slow_log: SlowLog::new()?,
+            measures: Measures::new()?,
+            touches: Touches::new()?,
             fillers: Arc::default(),
             stop: OnceLock::new(),
             counted_before: Totals::new(&words, (1 + desks) * BLOCK),
@@ -242,10 +251,12 @@ impl Words {
         let count = Count::alone;
         Self {
             attention: count(),
+            watchers: count(),
             tracked: [count(), count(), count()],
             heard: [count(), count(), count()],
             tracked_keys_most: count(),
             notices: count(),
+            measures: count(),
         }
     }
 }

@@ -13,6 +13,9 @@ use std::collections::HashMap;
 
 use morecore_wire::{Arguments, Limits, Parser, Progress, encode_command, find};
 
+use crate::shared::Count;
+use crate::touches::Watching;
+
 /// Bytes that one client may have waiting for EXEC, or be watching: as many as a command may have,
 /// because Redis bounds both together by `client-query-buffer-limit`.
 pub(crate) const KEPT_BYTES_MOST: usize = 1 << 30;
@@ -30,8 +33,10 @@ pub(crate) struct Transaction {
 /// The keys that a client watches, and what they were when that began.
 #[derive(Debug, Default)]
 pub(crate) struct Watched {
-    keys: HashMap<Vec<u8>, Seen>,
+    keys: HashMap<Vec<u8>, (Seen, u64)>,
     bytes: usize,
+    /// That it watches, while there are keys.
+    watching: Option<Watching>,
 }
 
 /// What can be told of an entry without its value: when both are the same, so is the entry. `None`
@@ -87,11 +92,17 @@ impl Transaction {
 }
 
 impl Watched {
-    /// Adds a key that is now as `seen`; one that is watched already stays as it was seen first.
-    pub(crate) fn add(&mut self, key: &[u8], seen: Seen) {
+    /// Begins to watch, if it does not yet.
+    pub(crate) fn begin(&mut self, watchers: &Count) {
+        self.watching.get_or_insert_with(|| Watching::begin(watchers));
+    }
+
+    /// Adds a key that is now as `seen`, and was touched so often; one that is watched already
+    /// stays as it was seen first.
+    pub(crate) fn add(&mut self, key: &[u8], seen: Seen, touches: u64) {
         if !self.keys.contains_key(key) {
-            self.keys.insert(key.to_vec(), seen);
-            self.bytes += key.len() + size_of::<(Vec<u8>, Seen)>();
+            self.keys.insert(key.to_vec(), (seen, touches));
+            self.bytes += key.len() + size_of::<(Vec<u8>, Seen, u64)>();
         }
     }
 
@@ -104,9 +115,9 @@ impl Watched {
         self.bytes
     }
 
-    /// The keys, and as what each was seen.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (&[u8], Seen)> {
-        self.keys.iter().map(|(key, seen)| (&key[..], *seen))
+    /// The keys, as what each was seen, and how often it had been touched.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&[u8], Seen, u64)> {
+        self.keys.iter().map(|(key, (seen, touches))| (&key[..], *seen, *touches))
     }
 }
 

@@ -48,6 +48,13 @@ impl<'a> Arguments<'a> {
         self.ranges.iter().map(move |range| &self.bytes[range.clone()])
     }
 
+    /// How many bytes they are as an array of bulks, as clients' libraries write them.
+    pub fn written_bytes(self) -> usize {
+        let head = |number: usize| 1 + number.checked_ilog10().unwrap_or(0) as usize + 1 + 2;
+        let bulks = self.iter().map(|bytes| head(bytes.len()) + bytes.len() + 2);
+        head(self.len()) + bulks.sum::<usize>()
+    }
+
     /// The argument at `index`, which the arity of the command has already promised.
     ///
     /// # Panics

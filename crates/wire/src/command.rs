@@ -21,13 +21,13 @@ mod strings;
 mod transactions;
 
 pub use bits::{BitOperation, BitRange, Bits, Field, FieldChange, FieldChanges, Overflow};
-pub use catalogue::{Flags, Group, Row, find, rows};
+pub use catalogue::{Flags, Group, Row, all_rows, find, rows};
 pub use client::{Choice, Kill, Replies, Track};
 pub use expiry::{Deadline, Expire, ExpireCondition, Expiry};
 pub use lcs::{Lcs, LcsAnswer};
 pub use objects::{Entry, Object, Restore};
 pub use pubsub::{Channels, PubSub};
-pub use server::{Config, Server, SlowLog};
+pub use server::{Config, Latency, Memory, Server, SlowLog};
 
 use crate::arguments::{Arguments, Pairs};
 use crate::encoder::Version;
@@ -83,8 +83,8 @@ pub enum Command<'a> {
     Info { sections: Arguments<'a> },
     /// CONFIG and its subcommands.
     Config(Config<'a>),
-    /// TIME, WAIT, SLOWLOG and SHUTDOWN.
-    Server(Server),
+    /// TIME, WAIT, ROLE, SLOWLOG, LATENCY, SHUTDOWN, and MEMORY but for USAGE.
+    Server(Server<'a>),
     /// DBSIZE.
     DbSize,
     /// FLUSHDB and FLUSHALL, ASYNC or SYNC: there is one database, and it is emptied at once.
@@ -204,10 +204,10 @@ pub struct Credentials<'a> {
 pub enum Client<'a> {
     /// CLIENT ID.
     Id,
-    /// CLIENT INFO: one line about this connection.
-    Info,
+    /// CLIENT INFO: one line about this connection. The command has so many bytes, which it tells.
+    Info { bytes: usize },
     /// CLIENT LIST: a line for each connection; perhaps only of a kind, or with these ids.
-    List { kind: Option<ClientKind>, ids: Option<Arguments<'a>> },
+    List { kind: Option<ClientKind>, ids: Option<Arguments<'a>>, bytes: usize },
     /// CLIENT GETNAME.
     GetName,
     /// CLIENT SETNAME: the name is printable ASCII without spaces; empty takes it away.

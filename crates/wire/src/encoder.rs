@@ -66,6 +66,11 @@ impl<'a> Encoder<'a> {
         self.out.is_empty()
     }
 
+    /// What was written behind the first `bytes` of the output.
+    pub fn behind(&self, bytes: usize) -> &[u8] {
+        self.out.get(bytes..).unwrap_or_default()
+    }
+
     /// Replies that were encoded before, in the version that this one writes.
     pub fn encoded(&mut self, replies: &[u8]) {
         self.out.extend_from_slice(replies);

@@ -33,8 +33,9 @@ pub use arguments::{Arguments, Pairs};
 pub use command::{
     BitOperation, BitRange, Bits, Channels, Choice, Client, ClientKind, Command, Condition, Config,
     Copy, Credentials, Deadline, Describe, Entry, Expire, ExpireCondition, Expiry, Field,
-    FieldChange, FieldChanges, Flags, GetEx, Group, Hello, Kill, Lcs, LcsAnswer, ListFilter,
-    Object, Overflow, PubSub, Replies, Restore, Row, Scan, Server, Set, SlowLog, Track, find, rows,
+    FieldChange, FieldChanges, Flags, GetEx, Group, Hello, Kill, Latency, Lcs, LcsAnswer,
+    ListFilter, Memory, Object, Overflow, PubSub, Replies, Restore, Row, Scan, Server, Set,
+    SlowLog, Track, all_rows, find, rows,
 };
 pub use encoder::{Encoder, Version};
 pub use glob::{is_match, is_match_ignoring_case};

@@ -254,6 +254,15 @@ impl Display for Refusal<'_> {
 }
 
 impl Refusal<'_> {
+    /// The first word of the line, by which programs tell kinds of errors apart.
+    pub fn code(&self) -> &'static str {
+        let words = match self {
+            Refusal::Words(words) => Some(*words),
+            _ => words::of(self),
+        };
+        words.and_then(|words| words.split(' ').next()).unwrap_or("ERR")
+    }
+
     /// What is wrong with a setting.
     fn write_config_reason(&self, f: &mut Formatter<'_>) -> fmt::Result {
         match self {

@@ -16,7 +16,8 @@ pub(crate) struct Standing {
     pub(crate) is_told: bool,
 }
 
-/// What everyone who executes commands has to heed: monitors, those who hear of changes, a pause.
+/// What everyone who executes commands has to heed: monitors, those who hear of changes, a pause,
+/// those who watch keys, whether commands are measured.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Attention(pub(super) u64);
 
@@ -26,6 +27,8 @@ impl Attention {
     pub(super) const WRITES_PAUSED: u64 = 4;
     pub(super) const ALL_PAUSED: u64 = 8;
     pub(super) const NOTICES: u64 = 16;
+    pub(super) const MEASURES: u64 = 32;
+    pub(super) const WATCHERS: u64 = 64;
 
     /// Whether there is anything.
     pub(crate) const fn is_any(self) -> bool {
@@ -45,6 +48,16 @@ impl Attention {
     /// Whether changes are told in channels.
     pub(crate) const fn has_notices(self) -> bool {
         self.0 & Self::NOTICES != 0
+    }
+
+    /// Whether somebody watches keys.
+    pub(crate) const fn has_watchers(self) -> bool {
+        self.0 & Self::WATCHERS != 0
+    }
+
+    /// Whether commands are measured.
+    pub(crate) const fn measures(self) -> bool {
+        self.0 & Self::MEASURES != 0
     }
 
     /// Whether commands wait, or those that write.

@@ -5,7 +5,7 @@ use morecore_wire::{
 };
 
 use super::connection::USER;
-use super::{Answered, tracking};
+use super::{Answered, count_error, tracking};
 use crate::caller::{Caller, Muted};
 use crate::clients::About;
 use crate::desk::Desk;
@@ -23,8 +23,14 @@ pub(super) fn client<'a>(
 ) -> Answered<'a> {
     match asked {
         Client::Id => reply.integer(caller.place.id.cast_signed()),
-        Client::Info => info(caller, desk, reply),
-        Client::List { kind, ids } => list(kind, ids, caller, desk, reply),
+        Client::Info { bytes } => {
+            show(bytes, caller, desk);
+            info(caller, desk, reply);
+        }
+        Client::List { kind, ids, bytes } => {
+            show(bytes, caller, desk);
+            list(kind, ids, desk, reply);
+        }
         Client::GetName => {
             let about = caller.place.about();
             let name = &about.names().name;
@@ -115,7 +121,7 @@ fn kill<'a>(
     reply: &mut Encoder<'_>,
 ) -> Answered<'a> {
     if let Some(user) = asked.user.filter(|user| *user != USER) {
-        desk.counts.refusals += 1;
+        count_error("ERR", desk);
         reply.error(&format!("ERR No such user '{}'", String::from_utf8_lossy(user)));
         return Ok(());
     }
@@ -151,9 +157,13 @@ fn kind_of(about: &About) -> ClientKind {
     if about.standing.is_listening() { ClientKind::PubSub } else { ClientKind::Normal }
 }
 
+/// Shows what the caller is, within a command of so many bytes.
+fn show(bytes: usize, caller: &Caller, desk: &Desk) {
+    caller.publish(desk.now_ms).pending_bytes = bytes;
+}
+
 /// CLIENT INFO: the line of CLIENT LIST for the caller alone.
 fn info(caller: &Caller, desk: &Desk, reply: &mut Encoder<'_>) {
-    drop(caller.publish(desk.now_ms));
     let mut line = String::new();
     caller.place.describe(desk.now_ms, &mut line);
     line.push('\n');
@@ -164,11 +174,9 @@ fn info(caller: &Caller, desk: &Desk, reply: &mut Encoder<'_>) {
 fn list(
     kind: Option<ClientKind>,
     ids: Option<Arguments<'_>>,
-    caller: &Caller,
     desk: &Desk,
     reply: &mut Encoder<'_>,
 ) {
-    drop(caller.publish(desk.now_ms));
     let is_wanted = |id: u64, about: &About| match (ids, kind) {
         (Some(ids), _) => ids.iter().any(|named| parse_integer(named) == Some(id.cast_signed())),
         (None, Some(kind)) => kind == kind_of(about),

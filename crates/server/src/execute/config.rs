@@ -16,6 +16,7 @@ use crate::caller::Caller;
 use crate::desk::Desk;
 use crate::exchange::Asked;
 use crate::log::Level;
+use crate::measures::PERCENTILES_MOST;
 use crate::notices::Notices;
 use crate::password;
 use crate::shared::{Count, Shared};
@@ -33,6 +34,7 @@ pub(super) fn config<'a>(
         Config::Set { settings } => set(settings, caller, desk, reply),
         Config::ResetStat => {
             desk.shared.reset_counts();
+            desk.shared.measures.reset();
             reply.ok();
             Ok(())
         }
@@ -80,6 +82,8 @@ enum Change<'a> {
     Notices(Notices),
     Password(&'a [u8]),
     Level(Level),
+    Measures(bool),
+    Percentiles(Vec<f64>),
 }
 
 /// A setting that is a number.
@@ -109,6 +113,15 @@ fn read<'a>(
             let level = Level::ALL.into_iter().find(is_it);
             Change::Level(level.ok_or(Refusal::ConfigBecause { name, why: LEVELS })?)
         }
+        () if is("latency-tracking") => match value {
+            _ if value.eq_ignore_ascii_case(b"yes") => Change::Measures(true),
+            _ if value.eq_ignore_ascii_case(b"no") => Change::Measures(false),
+            _ => return Err(Refusal::ConfigBecause { name, why: YES_OR_NO }),
+        },
+        () if is("latency-tracking-info-percentiles") => {
+            let because = |why| Refusal::ConfigBecause { name, why };
+            Change::Percentiles(read_percentiles(value).map_err(because)?)
+        }
         () if is("requirepass") && value.len() > password::BYTES_MOST => {
             return Err(Refusal::ConfigBecause { name, why: LONG_PASSWORD });
         }
@@ -131,6 +144,27 @@ fn read<'a>(
 /// What a client hears that sets `loglevel` to something else.
 const LEVELS: &str =
     "argument(s) must be one of the following: debug, verbose, notice, warning, nothing";
+
+/// What it hears that sets something else than yes or no.
+const YES_OR_NO: &str = "argument must be 'yes' or 'no'";
+
+/// What it hears that sets percentiles that are none.
+const NO_PERCENTILES: &str = "Invalid latency-tracking-info-percentiles parameters";
+const PERCENTILES_OUTSIDE: &str =
+    "latency-tracking-info-percentiles parameters should sit between [0.0,100.0]";
+const TOO_MANY_PERCENTILES: &str = "at most 16 percentiles are told";
+
+/// Reads percentiles, with blanks between.
+fn read_percentiles(value: &[u8]) -> Result<Vec<f64>, &'static str> {
+    let text = std::str::from_utf8(value).map_err(|_| NO_PERCENTILES)?;
+    let numbers: Result<Vec<f64>, _> = text.split_ascii_whitespace().map(str::parse).collect();
+    match numbers {
+        Err(_) => Err(NO_PERCENTILES),
+        Ok(all) if all.iter().any(|one| !(0.0..=100.0).contains(one)) => Err(PERCENTILES_OUTSIDE),
+        Ok(all) if all.len() > PERCENTILES_MOST => Err(TOO_MANY_PERCENTILES),
+        Ok(all) => Ok(all),
+    }
+}
 
 /// What it hears that sets a password that has no room.
 const LONG_PASSWORD: &str = "a password that is set while the server runs has at most 512 bytes";
@@ -162,14 +196,23 @@ impl Change<'_> {
             }
             Self::Password(password) => shared.password.set(password),
             Self::Level(level) => shared.log.set_level(level),
+            Self::Percentiles(all) => shared.measures.set_percentiles(&all),
+            Self::Measures(is_on) => {
+                shared.clients.exchange.words().measures.store(is_on.into(), Relaxed);
+                heed_now(caller, desk, reply);
+            }
             Self::Notices(notices) => {
                 shared.clients.exchange.words().notices.store(notices.word(), Relaxed);
-                // Whoever executes commands is to heed it from now on.
-                desk.ask(Asked::EndTurn, caller, reply);
-                desk.heed();
+                heed_now(caller, desk, reply);
             }
         }
     }
+}
+
+/// Has whoever executes commands heed what has changed, from now on.
+fn heed_now(caller: &mut Caller, desk: &mut Desk, reply: &mut Encoder<'_>) {
+    desk.ask(Asked::EndTurn, caller, reply);
+    desk.heed();
 }
 
 impl Number {
@@ -238,11 +281,16 @@ fn settings(shared: &Shared, stat: &Stat) -> Vec<(&'static str, String)> {
     let bind: Vec<String> = options.bind.iter().map(ToString::to_string).collect();
     let unix_socket = options.unix_socket.as_ref().map(|path| path.display().to_string());
     let password = shared.password.now().map(|password| password.escape_ascii().to_string());
+    let is_measured = shared.clients.exchange.words().measures.load(Relaxed) != 0;
+    let percentiles: Vec<_> = shared.measures.percentiles().iter().map(f64::to_string).collect();
     let mut settings = vec![
         ("appendonly", "no".into()),
         ("bind", bind.join(" ")),
         ("daemonize", "no".into()),
         ("databases", "1".into()),
+        ("latency-monitor-threshold", "0".into()),
+        ("latency-tracking", if is_measured { "yes" } else { "no" }.into()),
+        ("latency-tracking-info-percentiles", percentiles.join(" ")),
         ("loglevel", shared.log.level().name().into()),
         ("maxmemory", stat.memory_bytes.to_string()),
         ("maxmemory-clients", options.buffer_bytes_most.to_string()),

@@ -8,7 +8,7 @@
 use morecore_wire::{Arguments, Encoder, Refusal, Row, Version};
 
 use super::notice::run_noticed;
-use super::{After, admit, refuse};
+use super::{After, admit, count_error, measured, refuse};
 use crate::caller::{Caller, Muted};
 use crate::desk::Desk;
 use crate::exchange::Asked;
@@ -83,21 +83,13 @@ fn judge(
 ) -> After {
     let row = match admit(arguments, caller, desk) {
         Ok(row) => row,
-        Err(refusal) => {
-            spoil(caller);
-            refuse(&refusal, desk, reply);
-            return After::GoOn;
-        }
+        Err(refusal) => return reject(&refusal, caller, desk, reply),
     };
     if is_forbidden(row, caller) {
-        spoil(caller);
-        refuse(&Refusal::Listening { command: row.name }, desk, reply);
-        return After::GoOn;
+        return reject(&Refusal::Listening { command: row.name }, caller, desk, reply);
     }
     if is_kept(row, caller) && row.flags.is_for_no_transaction() {
-        spoil(caller);
-        refuse(&Refusal::NotWithinMulti, desk, reply);
-        return After::GoOn;
+        return reject(&Refusal::NotWithinMulti, caller, desk, reply);
     }
     let after = if is_kept(row, caller) {
         keep(arguments, caller, desk, reply);
@@ -111,6 +103,19 @@ fn judge(
     forget_choice(row, caller);
     caller.drop_idle_extras();
     after
+}
+
+/// Refuses a command before it is executed.
+fn reject(
+    refusal: &Refusal<'_>,
+    caller: &mut Caller,
+    desk: &mut Desk,
+    reply: &mut Encoder<'_>,
+) -> After {
+    spoil(caller);
+    measured::rejected(refusal, caller, desk);
+    refuse(refusal, desk, reply);
+    After::GoOn
 }
 
 /// Appends what others have said until now, so that it comes before the reply.
@@ -169,7 +174,7 @@ fn keep(arguments: Arguments<'_>, caller: &mut Caller, desk: &mut Desk, reply: &
     match wrong {
         Some(words) => {
             transaction.spoil();
-            desk.counts.refusals += 1;
+            count_error("ERR", desk);
             reply.error(words);
         }
         None => {

@@ -3,7 +3,7 @@
 use morecore_store::{self as store, Filler};
 use morecore_wire::{Encoder, Limits, Parser, Progress, encode_command};
 
-use super::{After, Denied, execute, slow};
+use super::{After, Denied, deny, execute, slow};
 use crate::caller::Caller;
 use crate::desk::Desk;
 
@@ -28,8 +28,7 @@ pub(crate) fn execute_filled(
     match filler.seal(&store::Set::default()) {
         Ok(_) => reply.ok(),
         Err(error) => {
-            desk.counts.refusals += 1;
-            Denied::Store(error).write(reply);
+            deny(&Denied::Store(error), desk, reply);
         }
     }
     if let Some(took) = desk.watch.lap() {

@@ -11,8 +11,8 @@ use morecore_store::Stat;
 use morecore_sys::process::{self, Used};
 use morecore_wire::{Arguments, Encoder};
 
-use super::Answered;
 use super::config::policy_name;
+use super::{Answered, measured};
 use crate::desk::Desk;
 use crate::shared::Shared;
 
@@ -29,8 +29,8 @@ struct Source<'a> {
     now_ms: u64,
 }
 
-/// Every section, in the order in which it is told. All are in the default.
-const SECTIONS: [Section; 10] = [
+/// Every section, in the order in which it is told.
+const SECTIONS: [Section; 13] = [
     ("Server", server),
     ("Clients", clients),
     ("Memory", memory),
@@ -38,10 +38,16 @@ const SECTIONS: [Section; 10] = [
     ("Stats", stats),
     ("Replication", replication),
     ("CPU", processors),
+    ("Commandstats", |source, text| measured::commands(&source.shared.measures, text)),
+    ("Errorstats", |source, text| measured::errors(&source.shared.measures, text)),
+    ("Latencystats", |source, text| measured::latencies(&source.shared.measures, text)),
     ("Cluster", cluster),
     ("Store", store),
     ("Keyspace", keyspace),
 ];
+
+/// What is told only to who asks for it, or for all: a line a command would be much each time.
+const ASKED_FOR: [&str; 2] = ["Commandstats", "Latencystats"];
 
 /// INFO.
 pub(super) fn info<'a>(
@@ -50,9 +56,11 @@ pub(super) fn info<'a>(
     reply: &mut Encoder<'_>,
 ) -> Answered<'a> {
     let is_wanted = |name: &str| {
-        let all = ["all", "default", "everything", name];
-        let matches = |word: &[u8]| all.iter().any(|a| word.eq_ignore_ascii_case(a.as_bytes()));
-        asked.is_empty() || asked.iter().any(matches)
+        let is_asked =
+            |word: &str| asked.iter().any(|asked| asked.eq_ignore_ascii_case(word.as_bytes()));
+        let is_default = asked.is_empty() || is_asked("default");
+        let is_told = is_default && !ASKED_FOR.contains(&name);
+        is_told || ["all", "everything", name].into_iter().any(is_asked)
     };
     let source = Source { shared: &desk.shared, stat: desk.store.stat(), now_ms: desk.now_ms };
     let mut text = String::new();
@@ -153,8 +161,11 @@ fn stats(source: &Source<'_>, text: &mut String) -> std::fmt::Result {
     write!(text, "evicted_keys:{}\r\n", source.stat.evictions)
 }
 
-fn replication(_: &Source<'_>, text: &mut String) -> std::fmt::Result {
-    write!(text, "role:master\r\nconnected_slaves:0\r\n")
+/// Nobody copies from us, and nothing is kept for one who would.
+fn replication(source: &Source<'_>, text: &mut String) -> std::fmt::Result {
+    write!(text, "role:master\r\nconnected_slaves:0\r\nmaster_failover_state:no-failover\r\n")?;
+    write!(text, "master_replid:{}\r\n", source.shared.run_id)?;
+    write!(text, "master_repl_offset:0\r\nsecond_repl_offset:-1\r\nrepl_backlog_active:0\r\n")
 }
 
 /// Of this process, which is the client's own under the model `process`.

@@ -23,11 +23,12 @@ use morecore_store::{self as store, Change, Meta};
 use morecore_wire::memcached::{Answer, Command, Encoder, Facts, Get, MetaGet, Refusal};
 use morecore_wire::{Deadline, Expiry};
 
-use super::After;
 use super::connection::authenticate;
+use super::{After, notice};
 use crate::caller::Caller;
 use crate::desk::Desk;
 use crate::tally::Tally;
+use crate::transaction::Seen;
 
 /// The version of memcached whose commands, words and borders ours are.
 const MEMCACHED_VERSION: &str = "1.6.18";
@@ -66,7 +67,10 @@ pub(crate) fn execute(
         }
     };
     caller.last_command = name(&command);
-    let Err(denied) = answer(command, caller, desk, reply) else {
+    let before = look(&command, desk);
+    let answered = answer(command, caller, desk, reply);
+    touch(&command, before, desk);
+    let Err(denied) = answered else {
         return if matches!(command, Command::Quit) { After::Close } else { After::GoOn };
     };
     desk.counts.refusals += 1;
@@ -75,6 +79,21 @@ pub(crate) fn execute(
     }
     // Half a reply ends the talk.
     if matches!(denied, Denied::ReplyTooLarge) { After::Close } else { After::GoOn }
+}
+
+/// What the key of a command is before it, if anybody watches.
+fn look(command: &Command<'_>, desk: &mut Desk) -> Option<Seen> {
+    let key = key(command).filter(|_| desk.attention.has_watchers())?;
+    Some(notice::seen(key, desk))
+}
+
+/// Counts the key of a command as touched, if it was so before and is not any more.
+fn touch(command: &Command<'_>, before: Option<Seen>, desk: &mut Desk) {
+    if let (Some(before), Some(key)) = (before, key(command))
+        && notice::seen(key, desk) != before
+    {
+        desk.shared.touches.touch(key);
+    }
 }
 
 /// Calls `each` with the keys of a command, at most `most` of them.

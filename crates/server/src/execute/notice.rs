@@ -6,10 +6,12 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use morecore_wire::{Arguments, Channels, Choice, Encoder, PubSub, Row};
+use morecore_wire::{
+    Arguments, Channels, Choice, Command, Condition, Encoder, Expiry, PubSub, Row,
+};
 
 use super::events::Effect;
-use super::{After, run};
+use super::{After, measured};
 use crate::caller::Caller;
 use crate::desk::Desk;
 use crate::exchange::{Asked, Changed};
@@ -42,7 +44,9 @@ pub(super) fn run_noticed(
 ) -> After {
     let before = look(row, arguments, desk);
     remember(row, arguments, caller, desk);
-    let after = run(row, arguments, caller, desk, reply);
+    let written = reply.len();
+    let after = measured::run(row, arguments, caller, desk, reply);
+    touch(&before, (row, arguments), reply.behind(written), desk);
     tell(&before, before.commits(), caller, desk);
     let mut news = News::default();
     news.gather(row, arguments, &before, desk);
@@ -57,7 +61,8 @@ pub(super) fn run_noticed(
 /// What the keys of a command are before it changes them, if anybody wants to hear of that.
 pub(super) fn look(row: &Row, arguments: Arguments<'_>, desk: &mut Desk) -> Before {
     let mut before = Before::default();
-    let is_heeded = desk.attention.has_trackers() || desk.attention.has_notices();
+    let attention = desk.attention;
+    let is_heeded = attention.has_trackers() || attention.has_notices() || attention.has_watchers();
     if is_heeded && row.flags.is_write() {
         row.each_key(arguments, |key| {
             let version = desk.store.shard(key).1;
@@ -65,6 +70,41 @@ pub(super) fn look(row: &Row, arguments: Arguments<'_>, desk: &mut Desk) -> Befo
         });
     }
     before
+}
+
+/// Counts the keys that a command with this reply has touched, if anybody watches.
+pub(super) fn touch(
+    before: &Before,
+    (row, arguments): (&Row, Arguments<'_>),
+    reply: &[u8],
+    desk: &mut Desk,
+) {
+    if !desk.attention.has_watchers() {
+        return;
+    }
+    // A value that is set to expire in the past came, and went at once.
+    let is_set = match row.read(arguments) {
+        Ok(Command::Set(set)) => {
+            matches!(set.expiry, Expiry::At(_)) && set.condition != Condition::Present
+        }
+        _ => false,
+    };
+    let is_given_deadline = match row.name {
+        "expire" | "pexpire" | "expireat" | "pexpireat" => reply == b":1\r\n",
+        "getex" => {
+            let is_persist = |word: &[u8]| word.eq_ignore_ascii_case(b"persist");
+            arguments.get(2).is_some_and(|word| !is_persist(word)) && !reply.starts_with(b"-")
+        }
+        _ => false,
+    };
+    for (key, was, _) in &before.0 {
+        let is = seen(key, desk);
+        // A deadline that it had already leaves no other trace.
+        let is_same = is == *was && !(is_given_deadline && is.is_some());
+        if !is_same || (is_set && is.is_none()) {
+            desk.shared.touches.touch(key);
+        }
+    }
 }
 
 /// Tells of those keys that have changed since, in so many commits at most.
@@ -183,7 +223,7 @@ pub(super) fn feed(row: &Row, arguments: Arguments<'_>, caller: &Caller, desk: &
     desk.tell(Asked::Feed(&line), caller);
 }
 
-fn seen(key: &[u8], desk: &mut Desk) -> Seen {
+pub(super) fn seen(key: &[u8], desk: &mut Desk) -> Seen {
     // What cannot be read is not there for those who would hear of it.
     let found = desk.store.peek(key).ok().flatten();
     found.map(|meta| (meta.version, meta.expiry_ms))

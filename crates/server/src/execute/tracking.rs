@@ -4,7 +4,7 @@
 
 use morecore_wire::{Choice, Encoder, Refusal, Track};
 
-use super::Answered;
+use super::{Answered, count_error};
 use crate::caller::{Caller, Tracking};
 use crate::desk::Desk;
 use crate::exchange::{Asked, spell};
@@ -41,7 +41,7 @@ pub(super) fn track<'a>(
         let known = old.as_ref().and_then(|old| old.prefixes.clone()).unwrap_or_default();
         if let Some(words) = overlap(&known, &asked) {
             reply.error(&words);
-            desk.counts.refusals += 1;
+            count_error("ERR", desk);
             return Ok(());
         }
         let mut prefixes = known;

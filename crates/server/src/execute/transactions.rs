@@ -14,7 +14,7 @@
 use morecore_store as store;
 use morecore_wire::{Arguments, Encoder, Refusal, find};
 
-use super::{Answered, Denied, notice, run};
+use super::{Answered, Denied, count_error, measured, notice};
 use crate::caller::Caller;
 use crate::desk::Desk;
 use crate::transaction::{KEPT_BYTES_MOST, Seen, Transaction, Watched};
@@ -52,14 +52,18 @@ pub(super) fn watch<'a>(
     if caller.extras().transaction.is_some() {
         return Err(Refusal::WatchWithinMulti.into());
     }
+    caller.extras().watched.begin(&desk.shared.clients.exchange.words().watchers);
+    // What this client does next counts, too.
+    desk.heed();
     for key in keys.iter() {
         if caller.kept_bytes() + key.len() > KEPT_BYTES_MOST {
-            desk.counts.refusals += 1;
+            count_error("ERR", desk);
             reply.error(TOO_MANY_WATCHED);
             return Ok(());
         }
+        let touches = desk.shared.touches.of(key);
         let seen = desk.store.peek(key)?.map(|meta| (meta.version, meta.expiry_ms));
-        caller.extras().watched.add(key, seen);
+        caller.extras().watched.add(key, seen, touches);
     }
     reply.ok();
     Ok(())
@@ -126,16 +130,16 @@ fn hold<'a>(
         });
     });
     let mut start = 0;
-    let mut keys: Vec<&[u8]> = watched.iter().map(|(key, _)| key).collect();
+    let mut keys: Vec<&[u8]> = watched.iter().map(|(key, ..)| key).collect();
     keys.extend(ends.iter().map(|&end| &bytes[std::mem::replace(&mut start, end)..end]));
     Ok(desk.store.begin(&keys, clears)?)
 }
 
 /// Whether no watched key has changed.
 fn is_as_it_was(watched: &Watched, desk: &mut Desk) -> Result<bool, store::Error> {
-    for (key, seen) in watched.iter() {
+    for (key, seen, touches) in watched.iter() {
         let now: Seen = desk.store.peek(key)?.map(|meta| (meta.version, meta.expiry_ms));
-        if now != seen {
+        if now != seen || desk.shared.touches.of(key) != touches {
             return Ok(false);
         }
     }
@@ -156,7 +160,9 @@ fn run_all(
             // None of those that end a connection is put into a transaction.
             notice::remember(row, arguments, caller, desk);
             let before = notice::look(row, arguments, desk);
-            let _goes_on = run(row, arguments, caller, desk, &mut reply);
+            let written = reply.len();
+            let _goes_on = measured::run(row, arguments, caller, desk, &mut reply);
+            notice::touch(&before, (row, arguments), &replies[written..], desk);
             news.gather(row, arguments, &before, desk);
         }
     });

@@ -38,6 +38,7 @@ use crate::log::Level;
 use crate::seats::Seats;
 use crate::shared::Shared;
 use crate::tidy;
+use crate::touches::forget_one;
 
 /// What a client hears when the store's participants' places are all taken.
 const NO_PLACE: &[u8] =
@@ -243,6 +244,9 @@ impl Parent {
         if was_killed {
             let words = format_args!("the process of client {} was killed", place.id);
             self.shared.log.line(Level::Warning, words);
+            if place.is_shown_watching() {
+                forget_one(&place.exchange().words().watchers);
+            }
         }
         drop(place);
         // Whoever it served is hung up on, also where a copy of the socket is somewhere yet.

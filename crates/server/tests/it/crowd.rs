@@ -1,32 +1,34 @@
 //! Many clients at once.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use morecore_server::{Error, Options, Server};
 use morecore_store::{Create, Store};
 
 use crate::house::{House, options, under_every_model};
-use crate::talk::Talk;
+use crate::talk::{PATIENCE, Talk};
 
 #[test]
 fn increments_of_many_clients_are_all_counted() {
-    const CLIENTS: usize = 8;
-    const ROUNDS: usize = 200;
+    count_up_together(8, 200, |talk| assert!(talk.ask("INCR n").starts_with(':')));
+}
+
+/// Has so many clients count `n` up by one so many times each, as `count` does it, under every
+/// model; none of it may be lost.
+pub(crate) fn count_up_together(clients: usize, times: usize, count: impl Fn(&mut Talk) + Sync) {
     under_every_model(|options| {
         let house = House::open(options);
         std::thread::scope(|scope| {
-            for _ in 0..CLIENTS {
+            for _ in 0..clients {
                 scope.spawn(|| {
                     let mut talk = Talk::to(house.address);
-                    for _ in 0..ROUNDS {
-                        assert!(talk.ask("INCR shared").starts_with(':'));
-                    }
+                    (0..times).for_each(|_| count(&mut talk));
                 });
             }
         });
-        let all = format!("\"{}\"", CLIENTS * ROUNDS);
-        assert_eq!(Talk::to(house.address).ask("GET shared"), all);
+        let all = format!("\"{}\"", clients * times);
+        assert_eq!(Talk::to(house.address).ask("GET n"), all);
     });
 }
 
@@ -73,7 +75,7 @@ fn what_expired_goes_without_being_asked_for() {
         for _ in 0..KEYS {
             assert_eq!(talk.reply(), "+OK");
         }
-        let until = Instant::now() + Duration::from_secs(20);
+        let until = Instant::now() + PATIENCE;
         while talk.ask("DBSIZE") != ":0" {
             assert!(Instant::now() < until, "expired keys stay");
         }

@@ -335,6 +335,11 @@ pub fn rows() -> impl Iterator<Item = &'static Row> + Clone {
     THEMES.into_iter().flatten()
 }
 
+/// Every command, each with its subcommands behind it.
+pub fn all_rows() -> impl Iterator<Item = &'static Row> + Clone {
+    rows().flat_map(|row| std::iter::once(row).chain(row.subcommands))
+}
+
 /// The row of the command, or of the subcommand, that `arguments` name.
 ///
 /// # Errors

@@ -56,8 +56,10 @@ const CLIENT_ROWS: &[Row] = &[
         .about("5.0.0", "Prints this help."),
     row("client|id", 2, |_| Ok(Command::Client(Client::Id)))
         .about("5.0.0", "Returns the number of this connection."),
-    row("client|info", 2, |_| Ok(Command::Client(Client::Info)))
-        .about("6.2.0", "Tells about this connection."),
+    row("client|info", 2, |arguments| {
+        Ok(Command::Client(Client::Info { bytes: arguments.written_bytes() }))
+    })
+    .about("6.2.0", "Tells about this connection."),
     client::KILL,
     row("client|list", -2, client_list)
         .about("2.4.0", "Tells about every connection.")
@@ -131,11 +133,12 @@ fn hello<'a>(arguments: Arguments<'a>) -> Read<'a> {
 }
 
 fn client_list<'a>(arguments: Arguments<'a>) -> Read<'a> {
+    let bytes = arguments.written_bytes();
     let mut options = Options::behind(2, arguments);
     let list = match options.next() {
-        None => Client::List { kind: None, ids: None },
+        None => Client::List { kind: None, ids: None, bytes },
         Some(word) if is_word(word, "type") && arguments.len() == 4 => {
-            Client::List { kind: Some(read_kind(options.value()?)?), ids: None }
+            Client::List { kind: Some(read_kind(options.value()?)?), ids: None, bytes }
         }
         Some(word) if is_word(word, "id") && arguments.len() > 3 => {
             let ids = options.rest();
@@ -143,7 +146,7 @@ fn client_list<'a>(arguments: Arguments<'a>) -> Read<'a> {
             if !ids.iter().all(is_id) {
                 return Err(Refusal::InvalidClientId);
             }
-            Client::List { kind: None, ids: Some(ids) }
+            Client::List { kind: None, ids: Some(ids), bytes }
         }
         Some(_) => return Err(Refusal::Syntax),
     };

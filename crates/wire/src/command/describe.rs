@@ -9,7 +9,7 @@ use super::catalogue::{
     ADMIN, Access, DANGEROUS, DENY_OOM, FAST, NO_AUTH, NO_MULTI, PUBSUB, READ_ONLY, Read, WRITE,
     row_named,
 };
-use super::{Bits, Command, Describe, ListFilter, Row, find, rows};
+use super::{Bits, Command, Describe, ListFilter, Row, all_rows, find, rows};
 use crate::arguments::Arguments;
 use crate::encoder::Encoder;
 use crate::glob::is_match_ignoring_case;
@@ -194,8 +194,7 @@ fn write_keys(arguments: Arguments<'_>, has_flags: bool, out: &mut Encoder<'_>) 
 
 /// Writes the names that pass `filter`, as COMMAND LIST tells them.
 fn write_list(filter: ListFilter<'_>, out: &mut Encoder<'_>) {
-    let all = rows().flat_map(|row| std::iter::once(row).chain(row.subcommands));
-    let passing = all.filter(|row| row.passes(filter));
+    let passing = all_rows().filter(|row| row.passes(filter));
     out.array(passing.clone().count());
     passing.for_each(|row| out.bulk(row.name.as_bytes()));
 }

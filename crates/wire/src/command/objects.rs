@@ -4,9 +4,9 @@
 //! Knows nothing of how an entry is kept, nor of the form in which it travels.
 //! Source: object.c, cluster.c and replication.c of Redis 7.0.15.
 
-use super::Command;
 use super::catalogue::{Access, DANGEROUS, DENY_OOM, Group, READ_ONLY, Read, Reader, Row, WRITE};
 use super::option::{Options, is_word};
+use super::{Command, Memory, Server};
 use crate::arguments::Arguments;
 use crate::number::parse_integer;
 use crate::refusal::Refusal;
@@ -63,14 +63,27 @@ const MEMORY: Row = Row::new(Group::Server, "memory", -2, |arguments| {
 
 /// The subcommands of MEMORY.
 const MEMORY_ROWS: &[Row] = &[
-    Row::new(Group::Server, "memory|help", 2, |_| Ok(Command::Help { of: &MEMORY }))
+    memory("memory|doctor", |_| Ok(Command::Server(Server::Memory(Memory::Doctor))))
+        .about("4.0.0", "Says in words how the memory is."),
+    memory("memory|help", |_| Ok(Command::Help { of: &MEMORY }))
         .about("4.0.0", "Prints this help."),
+    memory("memory|malloc-stats", |_| Ok(Command::Server(Server::Memory(Memory::Heap))))
+        .about("4.0.0", "Tells how the heap of the store is."),
+    memory("memory|purge", |_| Ok(Command::Server(Server::Memory(Memory::Purge))))
+        .about("4.0.0", "Gives back what is free; here it goes back by itself."),
+    memory("memory|stats", |_| Ok(Command::Server(Server::Memory(Memory::Stats))))
+        .about("4.0.0", "Tells what memory is used for."),
     Row::new(Group::Server, "memory|usage", -3, memory_usage)
         .about("4.0.0", "Tells how many bytes a key takes.")
         .flags(READ_ONLY)
         .keys(2, 2, 1)
         .access(Access::LOOKS),
 ];
+
+/// A row of MEMORY that is about the server.
+const fn memory(name: &'static str, read: Reader) -> Row {
+    Row::new(Group::Server, name, 2, read)
+}
 
 /// A row of OBJECT, whose key is its second argument.
 const fn object(name: &'static str, read: Reader) -> Row {

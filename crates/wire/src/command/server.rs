@@ -13,12 +13,18 @@ use crate::number::parse_integer;
 use crate::refusal::Refusal;
 
 /// The commands that tell nothing of settings.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Server {
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Server<'a> {
     /// TIME: the seconds and microseconds since 1970.
     Time,
+    /// ROLE: nobody copies from us, and we from nobody.
+    Role,
     /// SLOWLOG and its subcommands.
     SlowLog(SlowLog),
+    /// LATENCY and its subcommands.
+    Latency(Latency<'a>),
+    /// The subcommands of MEMORY about the server.
+    Memory(Memory),
     /// SHUTDOWN: no reply, and the server stops; the store stays, whatever NOSAVE or SAVE say.
     Shutdown,
     /// WAIT: how many replicas have the writes of this connection; there are none.
@@ -37,6 +43,32 @@ pub enum Config<'a> {
     ResetStat,
     /// CONFIG REWRITE.
     Rewrite,
+}
+
+/// The subcommands of LATENCY. Nothing is monitored, so there are never events; what commands took
+/// is another matter.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[expect(missing_docs, reason = "the line of a variant tells of its fields")]
+pub enum Latency<'a> {
+    /// LATENCY HISTOGRAM: what these commands took, or all.
+    Histogram { names: Arguments<'a> },
+    /// LATENCY HISTORY and LATENCY LATEST: the events.
+    Events,
+    /// LATENCY RESET.
+    Reset,
+}
+
+/// The subcommands of MEMORY about the server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Memory {
+    /// MEMORY DOCTOR.
+    Doctor,
+    /// MEMORY MALLOC-STATS.
+    Heap,
+    /// MEMORY PURGE: what is free goes back by itself.
+    Purge,
+    /// MEMORY STATS.
+    Stats,
 }
 
 /// The subcommands of SLOWLOG.
@@ -60,6 +92,11 @@ pub(super) const ROWS: &[Row] = &[
     COMMAND,
     CONFIG,
     SLOWLOG,
+    LATENCY,
+    row("role", 1, |_| Ok(Command::Server(Server::Role)))
+        .about("2.8.12", "Tells whether the server copies another, and who copies it: nobody does.")
+        .flags(FAST.and(DANGEROUS))
+        .category("admin"),
     row("shutdown", -1, shutdown)
         .about("1.0.0", "Stops the server; its store stays.")
         .flags(ADMIN.and(NO_MULTI)),
@@ -147,6 +184,34 @@ const CONFIG_ROWS: &[Row] = &[
         .about("2.8.0", "Refused: this server writes no file of settings.")
         .flags(ADMIN),
     row("config|set", -4, config_set).about("2.0.0", "Changes settings, all or none.").flags(ADMIN),
+];
+
+/// LATENCY, as CONFIG.
+const LATENCY: Row = row("latency", -2, |arguments| {
+    Err(Refusal::UnknownSubcommand { command: "latency", name: arguments.at(1) })
+})
+.about("2.8.13", "Commands about how long commands take.")
+.subcommands(LATENCY_ROWS);
+
+/// The subcommands of LATENCY.
+const LATENCY_ROWS: &[Row] = &[
+    row("latency|help", 2, |_| Ok(Command::Help { of: &LATENCY }))
+        .about("2.8.13", "Prints this help."),
+    row("latency|histogram", -2, |arguments| {
+        let names = arguments.skip(2);
+        Ok(Command::Server(Server::Latency(Latency::Histogram { names })))
+    })
+    .about("7.0.0", "Returns how long commands took, where latency-tracking is on.")
+    .flags(ADMIN),
+    row("latency|history", 3, |_| Ok(Command::Server(Server::Latency(Latency::Events))))
+        .about("2.8.13", "Returns the long waits of one kind; they are not watched for here.")
+        .flags(ADMIN),
+    row("latency|latest", 2, |_| Ok(Command::Server(Server::Latency(Latency::Events))))
+        .about("2.8.13", "Returns the last long waits; they are not watched for here.")
+        .flags(ADMIN),
+    row("latency|reset", -2, |_| Ok(Command::Server(Server::Latency(Latency::Reset))))
+        .about("2.8.13", "Forgets long waits; none are kept here.")
+        .flags(ADMIN),
 ];
 
 /// SLOWLOG, as CONFIG.

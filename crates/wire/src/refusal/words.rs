@@ -21,7 +21,7 @@ fn about_arguments(refusal: &Refusal<'_>) -> Option<&'static str> {
         Refusal::OffsetOutOfRange => "ERR offset is out of range",
         Refusal::TimeoutNotAnInteger => "ERR timeout is not an integer or out of range",
         Refusal::TimeoutNegative => "ERR timeout is negative",
-        Refusal::NoConfigFile => "ERR this server writes no file of settings",
+        Refusal::NoConfigFile => "ERR The server is running without a config file that it writes",
         Refusal::SlowLogCount => "ERR count should be greater than or equal to -1",
         Refusal::NoShutdown => "ERR No shutdown in progress.",
         Refusal::GetKeysUnknown => "ERR Invalid command specified",

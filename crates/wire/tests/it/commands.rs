@@ -333,7 +333,7 @@ fn a_connection_refuses_in_words() {
 fn client_has_subcommands() {
     let check = |line, client| check(line, Command::Client(client));
     check("client id", Client::Id);
-    check("client INFO", Client::Info);
+    check("client INFO", Client::Info { bytes: 26 });
     check("client getname", Client::GetName);
     check("client setname k", Client::SetName { name: K });
     check("client setname ''", Client::SetName { name: b"" });
@@ -341,10 +341,11 @@ fn client_has_subcommands() {
     check("client setinfo lib-ver 1.0", Client::SetLibraryVersion { version: b"1.0" });
     check("client no-evict on", Client::NoEvict { is_on: true });
     check("client no-touch off", Client::NoTouch { is_on: false });
-    check("client list", Client::List { kind: None, ids: None });
-    check("client list type slave", Client::List { kind: Some(ClientKind::Replica), ids: None });
+    check("client list", Client::List { kind: None, ids: None, bytes: 26 });
+    let kind = Some(ClientKind::Replica);
+    check("client list type slave", Client::List { kind, ids: None, bytes: 47 });
     with_command("client list id 3 4", |command| {
-        let Ok(Command::Client(Client::List { kind: None, ids: Some(ids) })) = command else {
+        let Ok(Command::Client(Client::List { kind: None, ids: Some(ids), .. })) = command else {
             panic!("{command:?} lists no ids");
         };
         assert!(ids.iter().eq([b"3", b"4"]));

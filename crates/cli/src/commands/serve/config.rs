@@ -20,7 +20,7 @@ use super::flags::Flags;
 use crate::failure::Failure;
 
 /// The settings that are flags of the same name and take one value.
-const SAME_NAME: [&str; 12] = [
+const SAME_NAME: [&str; 13] = [
     "port",
     "unixsocket",
     "maxmemory",
@@ -29,6 +29,7 @@ const SAME_NAME: [&str; 12] = [
     "requirepass",
     "timeout",
     "tcp-keepalive",
+    "latency-tracking",
     "loglevel",
     "model",
     "protocol",

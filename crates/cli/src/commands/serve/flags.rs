@@ -73,6 +73,10 @@ pub(crate) struct Flags {
     #[arg(long = "busy-poll", value_name = "MICROSECONDS", num_args = 0..=1)]
     #[arg(default_missing_value = "1000", require_equals = true)]
     busy_poll_us: Option<u32>,
+    /// Whether INFO commandstats and latencystats tell of commands [default: no], which costs each
+    /// of them two looks at a clock
+    #[arg(long = "latency-tracking", value_name = "YES|NO", value_parser = yes_or_no)]
+    is_measuring: Option<bool>,
     /// What is logged to standard error [default: notice]
     #[arg(long = "loglevel", value_enum, value_name = "LEVEL")]
     level: Option<LevelName>,
@@ -115,6 +119,7 @@ impl Flags {
             timeout_s: self.timeout_s.or(below.timeout_s),
             keep_alive_s: self.keep_alive_s.or(below.keep_alive_s),
             busy_poll_us: self.busy_poll_us.or(below.busy_poll_us),
+            is_measuring: self.is_measuring.or(below.is_measuring),
             level: self.level.or(below.level),
             verbosity: self.verbosity,
             config: self.config,
@@ -149,6 +154,7 @@ impl Flags {
             timeout_s: self.timeout_s.unwrap_or(usual.timeout_s),
             keep_alive_s: self.keep_alive_s.unwrap_or(usual.keep_alive_s),
             busy_poll_us: self.busy_poll_us.unwrap_or(usual.busy_poll_us),
+            is_measuring: self.is_measuring.unwrap_or(usual.is_measuring),
             log: match self.verbosity {
                 0 => self.level.map_or(usual.log, Level::from),
                 1 => Level::Verbose,
@@ -165,6 +171,15 @@ fn memory(text: &str) -> Result<u64, String> {
     match text.parse::<u64>() {
         Ok(number @ 1..0x10_0000) => Ok(number << 20),
         _ => quantity::bytes(text),
+    }
+}
+
+/// Reads one of Redis's switches.
+fn yes_or_no(text: &str) -> Result<bool, String> {
+    match text {
+        "yes" => Ok(true),
+        "no" => Ok(false),
+        _ => Err("it is yes or no".to_string()),
     }
 }
 
