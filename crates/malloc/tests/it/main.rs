@@ -43,8 +43,13 @@ fn alone_with(name: &str, conf: &str, work: impl FnOnce()) {
 /// The variable that says to a child that it is one.
 const ALONE: &str = "MORECORE_TEST_ALONE";
 
-/// Returns the bytes of memory that this process has now.
+/// Returns the bytes of memory that this process has now. A system of many processors sums up what
+/// each of them counts only now and then, so `statm` may be some MB late; `smaps_rollup` counts.
 fn resident_bytes() -> usize {
+    if let Ok(rollup) = std::fs::read_to_string("/proc/self/smaps_rollup") {
+        let resident = rollup.lines().find_map(|line| line.strip_prefix("Rss:")).unwrap();
+        return resident.trim().trim_end_matches(" kB").parse::<usize>().unwrap() << 10;
+    }
     let statm = std::fs::read_to_string("/proc/self/statm").unwrap();
     statm.split(' ').nth(1).unwrap().parse::<usize>().unwrap() * 4096
 }

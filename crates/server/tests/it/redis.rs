@@ -7,6 +7,9 @@ use std::time::Instant;
 
 use crate::talk::{PATIENCE, Talk};
 
+/// The versions whose words are ours; others say some things otherwise.
+const VERSION: &str = " v=7.0.";
+
 /// A redis-server on a Unix socket in a folder of its own; both go when it is dropped.
 pub(crate) struct Redis {
     child: Child,
@@ -15,8 +18,15 @@ pub(crate) struct Redis {
 
 impl Redis {
     /// Starts one, with a password or without; `None`, and a word about it, where it is not
-    /// installed.
+    /// installed or another version.
     pub(crate) fn start(password: Option<&str>) -> Option<Self> {
+        if let Ok(output) = Command::new("redis-server").arg("--version").output() {
+            let version = String::from_utf8_lossy(&output.stdout);
+            if !version.contains(VERSION) {
+                eprintln!("skipped: {version}");
+                return None;
+            }
+        }
         let unique = format!("morecore-redis-{}-{:x}", std::process::id(), fastrand::u64(..));
         let folder = std::env::temp_dir().join(unique);
         std::fs::create_dir(&folder).unwrap();
