@@ -145,6 +145,21 @@ mod tests {
     }
 
     #[test]
+    fn a_nul_ends_a_line() {
+        check("get\0\0quiet 0 0 1\r\n", Protocol::Memcached);
+        check("set k 0 0 5\0 \r\n", Protocol::Memcached);
+        check("set k v\0 0 0 5\r\n", Protocol::Resp);
+        check("stats\0 items\n", Protocol::Memcached);
+    }
+
+    #[test]
+    fn what_stands_behind_the_longest_line_tells_nothing() {
+        let spaces = " ".repeat(4000);
+        check(&format!("set k 0 0 5{spaces}\r\n"), Protocol::Resp);
+        check(&format!("{spaces}get k\r\n"), Protocol::Resp);
+    }
+
+    #[test]
     fn a_line_without_end_tells_at_last() {
         check(&format!("set k {}", "v".repeat(4000)), Protocol::Resp);
         check(&" ".repeat(4000), Protocol::Resp);

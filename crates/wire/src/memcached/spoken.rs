@@ -8,7 +8,11 @@ use super::{LINE_BYTES_MOST, text, without_end};
 
 /// Whether `first`, the first bytes of a connection, are memcached's, as far as they tell.
 pub(crate) fn is_spoken(first: &[u8]) -> Option<bool> {
-    let end = first.iter().position(|&byte| byte == b'\n');
+    // What stands behind as many bytes as a line may have tells nothing, also where it comes at once
+    // with them.
+    let first = &first[..first.len().min(LINE_BYTES_MOST + 1)];
+    // Both end a line, for memcached.
+    let end = first.iter().position(|&byte| byte == b'\n' || byte == 0);
     let line = end.map_or(first, |end| without_end(&first[..=end]));
     let is_cut = end.is_none();
     let Some((name, rest)) = Words::new(line).split_first() else {
