@@ -202,28 +202,6 @@ impl Slab {
         count
     }
 
-    /// Puts bits into a mask word, but not into summary and count. Returns those that are there
-    /// already.
-    #[inline(always)]
-    pub(crate) fn give_mask<J: Journal>(self, core: &mut Core<J>, word: u64, bits: u64) -> u64 {
-        let at = self.header().word(HEAD_WORDS + word);
-        let mask = core.read(at);
-        core.write_shared(at, mask | bits);
-        mask & bits
-    }
-
-    /// Makes good for summary and count what `give_mask` left: `many` bits in `words`. Says how
-    /// many blocks are free now.
-    #[inline]
-    pub(crate) fn count_bits<J: Journal>(self, core: &mut Core<J>, words: u64, many: u64) -> u64 {
-        let header = self.header();
-        let summary = core.read(header.word(SUMMARY)) | words;
-        core.write(header.word(SUMMARY), summary);
-        let count = core.read(header.word(FREE_COUNT)) + many;
-        core.write(header.word(FREE_COUNT), count);
-        count
-    }
-
     /// The mask word and bit of the block at `at`.
     ///
     /// # Errors
@@ -245,6 +223,16 @@ impl Slab {
         let is_block = index * u64::from(shape.bytes) == distance;
         (is_block && index < u64::from(shape.blocks))
             .then_some(Place { word: index / 64, bit: 1 << (index % 64) })
+    }
+
+    /// As `place`, for who knows that a block of this slab begins there.
+    #[inline(always)]
+    #[must_use]
+    pub fn sure_place(self, class: Class, at: Offset) -> Place {
+        let shape = class.shape();
+        let index = shape.index(at - self.0 - u64::from(shape.first));
+        debug_assert!(self.block(class, index / 64, index % 64) == at);
+        Place { word: index / 64, bit: 1 << (index % 64) }
     }
 
     /// The block of bit number `index` in mask word `word`.

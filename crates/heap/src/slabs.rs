@@ -172,36 +172,6 @@ impl Slabs {
         Ok(self.put(core, slab, class, Place { word, bit: bits }, bits.count_ones().into()))
     }
 
-    /// Puts bits into a mask word for who returns many words: `return_words` must follow.
-    ///
-    /// # Errors
-    /// One of them is there already: a block was freed twice.
-    #[inline(always)]
-    pub fn give_word<J: Journal>(
-        self,
-        core: &mut Core<J>,
-        slab: Slab,
-        class: Class,
-        word: u64,
-        bits: u64,
-    ) -> Result<(), Misuse> {
-        none_twice(slab, class, word, slab.give_mask(core, word, bits))
-    }
-
-    /// Ends what `give_word` began: it put `many` bits into `words` of the slab.
-    #[inline]
-    pub fn return_words<J: Journal>(
-        self,
-        core: &mut Core<J>,
-        slab: Slab,
-        class: Class,
-        words: u64,
-        many: u64,
-    ) -> Given {
-        let count = slab.count_bits(core, words, many);
-        self.settle(core, slab, class, count, many)
-    }
-
     /// Puts bits, `many` of them, into a mask word, where none of them is.
     #[inline(always)]
     fn put<J: Journal>(

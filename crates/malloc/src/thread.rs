@@ -277,43 +277,19 @@ impl Thread {
         self.magazine(class).drop_oldest(count);
     }
 
-    /// Puts blocks back into their slabs' masks.
+    /// Puts blocks back into their slabs' masks, each by itself: where one is freed in no order,
+    /// whether the next is in the same slab is a question that a processor mostly guesses wrong.
     fn put_back(&self, mut arena: Option<&mut Arena>, class: Class, waiting: &[Waiting]) {
-        let mut rest = waiting;
-        while let Some(first) = rest.first() {
-            let slab = slab_of(class, Offset(first.block()));
-            let (words, many) = self.store_run(slab, class, rest);
-            let became = self.slabs().return_words(&mut core(), slab, class, words, many as u64);
-            if became == Given::Empty {
-                self.unseat(arena.as_deref_mut(), slab, class);
+        for at in waiting.iter().map(|one| Offset(one.block())) {
+            let slab = slab_of(class, at);
+            let became =
+                self.slabs().give_place(&mut core(), slab, class, slab.sure_place(class, at));
+            match became {
+                Some(Given::Kept) => {}
+                Some(Given::Empty) => self.unseat(arena.as_deref_mut(), slab, class),
+                None => abort_for(&slab.twice(class, at)),
             }
-            rest = &rest[many..];
         }
-    }
-
-    /// Puts as many blocks from the first on as are of this slab into its mask; says into which
-    /// words, and how many. (What was allocated in a row is mostly freed in a row.)
-    #[inline(always)]
-    fn store_run(&self, slab: Slab, class: Class, waiting: &[Waiting]) -> (u64, usize) {
-        let shape = class.shape();
-        let first = slab.block(class, 0, 0).0;
-        let span = shape.block(u64::from(shape.blocks)) - shape.block(0);
-        let (mut words, mut many) = (0, 0);
-        for one in waiting {
-            let distance = one.block().wrapping_sub(first);
-            if distance >= span {
-                break;
-            }
-            let index = shape.index(distance);
-            let (word, bit) = (index / 64, 1 << (index % 64));
-            rightly(self.slabs().give_word(&mut core(), slab, class, word, bit));
-            words |= 1 << word;
-            many += 1;
-        }
-        if many == 0 {
-            broken("stamped", slab.begin());
-        }
-        (words, many)
     }
 
     /// Is the block at `at`, of a slab that this record may or may not own, known to be free?

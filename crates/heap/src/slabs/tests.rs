@@ -165,31 +165,22 @@ fn a_borrowed_word_comes_back_bit_by_bit() {
 }
 
 #[test]
-fn many_words_come_back_at_once() {
-    let class = Class::of(256).unwrap();
-    let tier = Tier::new();
-    let slab = tier.seat(class);
-    let mut core = tier.array.plain();
-    let count = std::iter::from_fn(|| tier.slabs.take(&mut core, class)).count() as u64;
-    tier.slabs.give_word(&mut core, slab, class, 0, 0b1001).unwrap();
-    tier.slabs.give_word(&mut core, slab, class, 1, 0b1).unwrap();
-    assert_eq!(tier.slabs.return_words(&mut core, slab, class, 0b11, 3), Given::Kept);
-    assert_eq!(slab.free_count(&core), 3);
-    tier.prove();
-    let twice = tier.slabs.give_word(&mut core, slab, class, 1, 0b1).unwrap_err();
-    let block = slab.block(class, 1, 0);
-    assert_eq!((twice.wrong, twice.at), (Wrong::DoubleFree, block));
-    tier.seat(class);
-    let masks =
-        (0..).zip([0b1001, 0b1]).map(|(word, mask)| (word, class.shape().full_mask(word) ^ mask));
-    let rest =
-        (2..u64::from(class.shape().words)).map(|word| (word, class.shape().full_mask(word)));
-    for (word, bits) in masks.chain(rest) {
-        tier.slabs.give_word(&mut core, slab, class, word, bits).unwrap();
+fn a_block_that_is_known_to_be_one_goes_back_by_its_place() {
+    for class in Class::all_and_fine().filter(|class| class.shape().units == 1) {
+        let tier = Tier::new();
+        let slab = tier.seat(class);
+        let mut core = tier.array.plain();
+        let blocks: Vec<Offset> =
+            std::iter::from_fn(|| tier.slabs.take(&mut core, class)).collect();
+        for block in blocks {
+            let place = slab.sure_place(class, block);
+            let checked = slab.place(class, block).unwrap();
+            assert_eq!((place.word, place.bit), (checked.word, checked.bit));
+            assert_eq!(tier.slabs.give_place(&mut core, slab, class, place), Some(Given::Kept));
+            assert_eq!(tier.slabs.give_place(&mut core, slab, class, place), None);
+        }
+        tier.prove();
     }
-    let words = u64::MAX >> (64 - u64::from(class.shape().words));
-    assert_eq!(tier.slabs.return_words(&mut core, slab, class, words, count - 3), Given::Empty);
-    tier.prove();
 }
 
 #[test]

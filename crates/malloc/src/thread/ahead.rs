@@ -26,9 +26,13 @@ use crate::magazine::Waiting;
 /// has.
 pub(super) const LOOKED_AT: usize = 64;
 
-/// They do if so many times as many would have room between the first and the last of them: what
-/// lives on between them is no hindrance.
+/// They do if so many times as many would have room between the first and the last of them, and the
+/// header of a slab: what lives on between them is no hindrance.
 const SPARSE: u64 = 2;
+const HEADER_MOST: u64 = 4 << 10;
+
+/// And if each of so many comes before or behind the one before it: it is enough to ask some.
+const ASKED: usize = 8;
 
 /// Blocks of at most a line: of larger ones nobody knows which lines will be looked at.
 const BLOCK_MOST: u64 = CACHE_LINE;
@@ -41,22 +45,25 @@ const ROWS_AHEAD: u64 = 2;
 /// magazine, lie in a row; `false`: they do not.
 pub(super) fn fetch(newest: &[Waiting], class: Class) -> bool {
     let bytes = u64::from(class.shape().bytes);
-    let (Some(first), Some(last)) = (newest.first(), newest.last()) else { return false };
     if newest.len() < LOOKED_AT || bytes > BLOCK_MOST {
         return false;
     }
-    let Some(stretch) = ahead(first.block(), last.block(), bytes) else { return false };
+    let asked = newest.iter().step_by(LOOKED_AT / ASKED).map(|one| one.block());
+    let Some(stretch) = ahead(asked, bytes) else { return false };
     stretch.step_by(CACHE_LINE as usize).for_each(fetch_line);
     true
 }
 
-/// What to fetch, if blocks of `bytes` bytes were freed in a row from `first` to `last`.
-fn ahead(first: u64, last: u64, bytes: u64) -> Option<Range<u64>> {
+/// What to fetch, if blocks of `bytes` bytes, of which `asked` are some, were freed in a row.
+fn ahead(asked: impl Iterator<Item = u64> + Clone, bytes: u64) -> Option<Range<u64>> {
+    let (first, last) = (asked.clone().next()?, asked.clone().last()?);
     let row = LOOKED_AT as u64 * bytes;
     let (near, far) = (ROWS_AHEAD * row, (ROWS_AHEAD + 1) * row);
-    if last.wrapping_sub(first) < SPARSE * row {
+    if first.abs_diff(last) >= SPARSE * row + HEADER_MOST {
+        None
+    } else if asked.clone().is_sorted() {
         Some(last + near..last + far)
-    } else if first.wrapping_sub(last) < SPARSE * row {
+    } else if asked.is_sorted_by(|before, after| before >= after) {
         Some(last.saturating_sub(far)..last.saturating_sub(near))
     } else {
         None
@@ -84,38 +91,39 @@ mod tests {
     /// A row of 64 blocks of 16 bytes.
     const ROW: u64 = 1024;
 
-    fn check(first: u64, last: u64, expected: Option<Range<u64>>) {
-        assert_eq!(ahead(first, last, 16), expected);
+    fn check(asked: &[u64], expected: Option<Range<u64>>) {
+        assert_eq!(ahead(asked.iter().copied(), 16), expected);
     }
 
     #[test]
     fn a_row_upwards_goes_on_upwards() {
         let last = 0x10000 + ROW - 16;
-        check(0x10000, last, Some(last + 2 * ROW..last + 3 * ROW));
+        check(&[0x10000, 0x10200, last], Some(last + 2 * ROW..last + 3 * ROW));
     }
 
     #[test]
     fn a_row_downwards_goes_on_downwards() {
-        let first = 0x20000 + ROW - 16;
-        check(first, 0x20000, Some(0x20000 - 3 * ROW..0x20000 - 2 * ROW));
+        let last = 0x20000;
+        check(&[last + ROW, last + 32, last], Some(last - 3 * ROW..last - 2 * ROW));
     }
 
     #[test]
-    fn a_row_of_which_half_lives_on_is_one() {
-        let last = 0x10000 + 2 * ROW - 32;
-        check(0x10000, last, Some(last + 2 * ROW..last + 3 * ROW));
+    fn a_row_goes_over_a_header_and_what_lives_on() {
+        let last = 0x10000 + 2 * ROW + HEADER_MOST - 16;
+        check(&[0x10000, last], Some(last + 2 * ROW..last + 3 * ROW));
+        check(&[0x10000, last + 16], None);
     }
 
     #[test]
-    fn what_lies_further_apart_is_no_row() {
-        for last in [0x10000 + 2 * ROW, 0x10000 - 2 * ROW, 0x7000_0000] {
-            check(0x10000, last, None);
-        }
+    fn what_goes_up_and_down_is_no_row() {
+        check(&[0x10000, 0x10200, 0x10100, 0x10300], None);
+        check(&[0x10000, 0x7000_0000], None);
+        check(&[], None);
     }
 
     #[test]
     fn nothing_is_before_the_first_address() {
-        check(2 * ROW + ROW / 2, ROW * 5 / 2 - ROW + 16, Some(0..0));
-        check(4 * ROW - 16, 3 * ROW, Some(0..ROW));
+        check(&[2 * ROW, ROW], Some(0..0));
+        check(&[4 * ROW, 3 * ROW], Some(0..ROW));
     }
 }
