@@ -15,6 +15,10 @@ use crate::malformed::Malformed;
 /// Bytes of a client's own words that an error line repeats at most, as in Redis.
 const QUOTED_BYTES_MOST: usize = 128;
 
+/// What EXEC with an argument says.
+const EXEC_ARITY: &str =
+    "EXECABORT Transaction discarded because of: wrong number of arguments for 'exec' command";
+
 /// Why a command was refused.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[expect(missing_docs, reason = "the line of a variant tells of its fields")]
@@ -134,7 +138,7 @@ pub enum Refusal<'a> {
 
     // Messages.
     /// A subcommand with more arguments than it takes.
-    SubcommandArity { command: &'static str, name: &'static str },
+    SubcommandArity { command: &'static str, name: &'a [u8] },
     /// A command that a client that listens may not ask in RESP2.
     Listening { command: &'static str },
 
@@ -151,6 +155,8 @@ pub enum Refusal<'a> {
     WrongPassword,
     /// A password was told, and none is wanted.
     NoPasswordSet,
+    /// SELECT or COPY of a database whose number is none in C.
+    DatabaseNoInt,
     /// SELECT or COPY of a database that is not there.
     DatabaseOutOfRange,
     /// More clients than the server admits.
@@ -197,6 +203,8 @@ impl Display for Refusal<'_> {
                 let (name, command) = (Quoted(name), command.to_ascii_uppercase());
                 write!(f, "ERR unknown subcommand '{name}'. Try {command} HELP.")
             }
+            // What ends a transaction says that it did.
+            Refusal::WrongArity { command: "exec" } => f.write_str(EXEC_ARITY),
             Refusal::WrongArity { command } => {
                 write!(f, "ERR wrong number of arguments for '{command}' command")
             }
@@ -219,7 +227,7 @@ impl Display for Refusal<'_> {
                 write!(f, "ERR Unknown client type '{}'", Quoted(name))
             }
             Refusal::SubcommandArity { command, name } => {
-                let (name, command) = (name.to_ascii_uppercase(), command.to_ascii_uppercase());
+                let (name, command) = (Quoted(name), command.to_ascii_uppercase());
                 write!(
                     f,
                     "ERR unknown subcommand or wrong number of arguments for '{name}'. Try \
@@ -258,6 +266,7 @@ impl Refusal<'_> {
     pub fn code(&self) -> &'static str {
         let words = match self {
             Refusal::Words(words) => Some(*words),
+            Refusal::WrongArity { command: "exec" } => Some(EXEC_ARITY),
             _ => words::of(self),
         };
         words.and_then(|words| words.split(' ').next()).unwrap_or("ERR")

@@ -12,7 +12,7 @@ use super::{After, admit, count_error, measured, refuse};
 use crate::caller::{Caller, Muted};
 use crate::desk::Desk;
 use crate::exchange::Asked;
-use crate::transaction::{KEPT_BYTES_MOST, Transaction};
+use crate::transaction::{KEPT_BYTES_MOST, Transaction, Watched};
 
 /// What a client hears whose transaction would have no end.
 const TOO_LARGE: &str = "ERR the commands of a transaction have more than 1073741824 bytes";
@@ -112,7 +112,12 @@ fn reject(
     desk: &mut Desk,
     reply: &mut Encoder<'_>,
 ) -> After {
-    spoil(caller);
+    match (refusal, &mut caller.extras) {
+        (Refusal::WrongArity { command: "exec" }, Some(extras)) => {
+            (extras.transaction, extras.watched) = (None, Watched::default());
+        }
+        _ => spoil(caller),
+    }
     measured::rejected(refusal, caller, desk);
     refuse(refusal, desk, reply);
     After::GoOn

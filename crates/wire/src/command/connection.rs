@@ -100,9 +100,14 @@ fn auth<'a>(arguments: Arguments<'a>) -> Read<'a> {
     Ok(Command::Auth(Credentials { user, password, is_user_implied }))
 }
 
+/// Reads the number of a database, which is an `int` in C.
+pub(super) fn read_database<'a>(bytes: &[u8]) -> Result<i64, Refusal<'a>> {
+    let index = parse_integer(bytes).ok_or(Refusal::NotAnInteger)?;
+    i32::try_from(index).map(i64::from).map_err(|_| Refusal::DatabaseNoInt)
+}
+
 fn select<'a>(arguments: Arguments<'a>) -> Read<'a> {
-    let index = parse_integer(arguments.at(1)).ok_or(Refusal::NotAnInteger)?;
-    Ok(Command::Select { index })
+    Ok(Command::Select { index: read_database(arguments.at(1))? })
 }
 
 fn hello<'a>(arguments: Arguments<'a>) -> Read<'a> {

@@ -5,6 +5,7 @@
 use super::catalogue::{
     Access, DANGEROUS, DENY_OOM, FAST, Group, READ_ONLY, Read, Reader, Row, WRITE,
 };
+use super::connection::read_database;
 use super::option::{Options, is_word};
 use super::{Command, Copy, Scan};
 use crate::arguments::Arguments;
@@ -85,7 +86,7 @@ fn copy<'a>(arguments: Arguments<'a>) -> Read<'a> {
         if is_word(word, "replace") {
             copy.is_replace = true;
         } else if is_word(word, "db") {
-            copy.database = Some(parse_integer(options.value()?).ok_or(Refusal::NotAnInteger)?);
+            copy.database = Some(read_database(options.value()?)?);
         } else {
             return Err(Refusal::Syntax);
         }

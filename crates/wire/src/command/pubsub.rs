@@ -105,8 +105,8 @@ fn publish<'a>(channels: Channels, arguments: Arguments<'a>) -> Read<'a> {
 
 fn list<'a>(channels: Channels, arguments: Arguments<'a>) -> Read<'a> {
     if arguments.len() > 3 {
-        let command = if channels == Channels::Sharded { "shardchannels" } else { "channels" };
-        return Err(Refusal::SubcommandArity { command: "pubsub", name: command });
+        let name = arguments.at(1);
+        return Err(Refusal::SubcommandArity { command: "pubsub", name });
     }
     Ok(Command::PubSub(PubSub::List { channels, pattern: arguments.get(2) }))
 }

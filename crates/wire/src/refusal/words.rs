@@ -62,6 +62,9 @@ fn about_connections(refusal: &Refusal<'_>) -> Option<&'static str> {
             "ERR AUTH <password> called without any password configured for the default \
              user. Are you sure your configuration is correct?"
         }
+        Refusal::DatabaseNoInt => {
+            "ERR value is out of range, value must between -2147483648 and 2147483647"
+        }
         Refusal::DatabaseOutOfRange => "ERR DB index is out of range",
         Refusal::TooManyClients => "ERR max number of clients reached",
         _ => return None,
