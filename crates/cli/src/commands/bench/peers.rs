@@ -24,8 +24,8 @@ use super::language::Language;
 use crate::failure::Failure;
 use crate::mess::{Mess, Player};
 
-/// A server that does not let us in for so long will not.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// A server that does not let us in for so long will not, on whatever machine.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// How often one that is starting is asked: it takes some ten milliseconds.
 const ASK_AGAIN: Duration = Duration::from_millis(1);

@@ -25,8 +25,8 @@ use nix::sys::sendfile::sendfile64;
 use super::batch::{Batch, Batches};
 use super::histogram::Histogram;
 
-/// The longest that a server may leave a batch unanswered: half a minute is no load but a fault.
-const PATIENCE_MS: u16 = 30_000;
+/// The longest that a server may leave a batch unanswered: a minute is no load but a fault.
+const PATIENCE_MS: u16 = 60_000;
 
 /// Events taken at once: what epoll(7) calls fair to all, and few calls with 1000 connections.
 const EVENTS: usize = 256;
