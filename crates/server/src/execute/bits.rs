@@ -19,7 +19,7 @@ use morecore_wire::{
 
 use self::stretch::Stretch;
 use super::Answered;
-use super::strings::parts;
+use super::strings::{check_fits, parts};
 use crate::desk::Desk;
 
 /// Bits of a byte.
@@ -46,6 +46,7 @@ fn set<'a>(
     reply: &mut Encoder<'_>,
 ) -> Answered<'a> {
     check_offset(offset, desk)?;
+    check_fits(offset / BYTE + 1, desk)?;
     let (at, mask) = ((offset / BYTE) as usize, mask(offset));
     let was_set = desk.store.update(key, |entry| {
         let (old, expiry, flags) = parts(entry);
@@ -169,8 +170,11 @@ fn fields<'a>(
     desk: &mut Desk,
     reply: &mut Encoder<'_>,
 ) -> Answered<'a> {
-    for (field, _) in changes.iter() {
+    for (field, change) in changes.iter() {
         check_offset(field.offset, desk)?;
+        if change != FieldChange::Get {
+            check_fits((field.offset + u64::from(field.bits)).div_ceil(BYTE), desk)?;
+        }
     }
     let answers: Vec<Option<i64>> = if has_writes {
         desk.store.update(key, |entry| change_fields(entry, changes))?

@@ -316,6 +316,7 @@ pub(super) fn set_range<'a>(
     if end > desk.shared.options.bulk_bytes_most {
         return Err(Refusal::ValueTooLong.into());
     }
+    check_fits(end, desk)?;
     let (start, end) = (offset as usize, end as usize);
     let bytes = desk.store.update(key, |entry| {
         let (old, expiry, flags) = parts(entry);
@@ -328,6 +329,12 @@ pub(super) fn set_range<'a>(
     })?;
     reply.integer(bytes as i64);
     Ok(())
+}
+
+/// Refuses a value that the store cannot have before any memory is taken for it.
+pub(super) fn check_fits(bytes: u64, desk: &Desk) -> Result<(), store::Error> {
+    let most = desk.store.value_bytes_most();
+    if bytes > most { Err(store::Error::ValueTooLong { bytes, most }) } else { Ok(()) }
 }
 
 /// GETRANGE.

@@ -36,6 +36,34 @@ fn a_bulk_of_a_gigabyte_is_refused_in_words() {
     });
 }
 
+/// The most memory that a process ever had, in KiB.
+fn peak_kib(pid: &str) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmHWM:")).unwrap();
+    line.split_ascii_whitespace().nth(1).unwrap().parse().unwrap()
+}
+
+#[test]
+fn an_offset_beyond_any_value_of_the_store_takes_no_memory() {
+    const MOST_KIB: u64 = 64 << 10; // An eighth of what such a value would take.
+    under_every_model(|options| {
+        let (house, _) = House::apart(options, None);
+        let mut talk = Talk::to(house.address);
+        let info = talk.ask("INFO server");
+        let pid = info.split("process_id:").nth(1).unwrap().split('\\').next().unwrap();
+        let before = peak_kib(pid);
+        let far =
+            ["SETRANGE k 536870900 x", "SETBIT k 4294967290 1", "BITFIELD k SET u8 4294967200 1"];
+        for command in far {
+            let reply = talk.ask(command);
+            assert!(reply.starts_with("-ERR value has 536870"), "{command}: {reply}");
+        }
+        let peak = peak_kib(pid);
+        assert!(peak < before + MOST_KIB, "{before} KiB before, {peak} KiB");
+        assert_eq!(talk.ask("EXISTS k"), ":0");
+    });
+}
+
 #[test]
 fn garbage_is_answered_in_words_and_ends_the_connection() {
     under_every_model(|options| {
