@@ -11,7 +11,7 @@
 //! Source: fork(2), pidfd_open(2), close_range(2), prctl(2), wait4(2), getrusage(2).
 
 use super::{id, stat};
-use crate::descriptor::Descriptor;
+use crate::descriptor::{self, Descriptor};
 use crate::{Errno, Failed};
 
 /// A child of fork.
@@ -64,9 +64,24 @@ fn live(parent: u32, kept: [&Descriptor; 2], work: impl FnOnce()) {
 
 /// Closes the descriptors from `first` to `last`.
 fn close(first: u32, last: u32) {
-    if first <= last {
-        // SAFETY: no pointers are passed; nobody in this process uses these descriptors any more.
-        unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) };
+    if first > last {
+        return;
+    }
+    // SAFETY: no pointers are passed; nobody in this process uses these descriptors any more.
+    let failed = unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) };
+    if failed != 0 {
+        close_one_by_one(first, last);
+    }
+}
+
+/// The same where the kernel has no `close_range` (before 5.9), or a filter refuses it.
+fn close_one_by_one(first: u32, last: u32) {
+    /// What a process can have unless somebody raised it (`fs.nr_open`).
+    const NUMBERS: u64 = 1 << 20;
+    let most = descriptor::limit().map_or(NUMBERS, |limit| limit.most.min(NUMBERS)) as u32;
+    for number in first..=last.min(most) {
+        // SAFETY: no pointers are passed; as in `close`.
+        unsafe { libc::close(number as i32) };
     }
 }
 
@@ -184,6 +199,20 @@ mod tests {
         assert_eq!(ended.status, 7 << 8);
         assert!(ended.peak > 0);
         assert_eq!(wait(child.id()).unwrap_err().errno.0, libc::ECHILD);
+    }
+
+    #[test]
+    fn what_is_not_kept_is_closed_by_a_kernel_without_close_range_too() {
+        let other = crate::ready::Waker::new().unwrap();
+        // SAFETY: the child uses system calls only, and ends with `_exit`.
+        let pid = unsafe { libc::fork() };
+        if pid == 0 {
+            close_one_by_one(3, u32::MAX);
+            let is_open = other.descriptor().write(&[0; 8]).is_ok();
+            // SAFETY: `_exit` has no preconditions.
+            unsafe { libc::_exit(i32::from(is_open)) };
+        }
+        assert_eq!(wait(pid as u32).unwrap().status, 0);
     }
 
     #[test]
