@@ -4,6 +4,9 @@
 //!   Region  Used Slab Free Used ... Free(top)   Region  Used Free ...
 //! ```
 //!
+//! Of a used chunk in which several slabs stand, unit by unit, each is a part of its own, as if it
+//! had a chunk; and so is what is between them.
+//!
 //! Promises: allocates nothing; trusts nothing: whatever the words say, a walk ends, stays inside
 //! the core, and says what is broken instead of following it.
 //! Knows nothing of bins and rings: that is `check.rs`.
@@ -58,7 +61,12 @@ pub struct Walk<'a, J> {
     /// The next chunk of the region that is walked, and the region's last fence.
     at: Offset,
     end: Offset,
+    /// What is left of a used chunk of which a part was told; none if it has no bytes.
+    rest: Chunk,
 }
+
+/// No part of a chunk.
+const NOTHING: Chunk = Chunk { begin: Offset::NONE, bytes: 0 };
 
 impl Broken {
     /// Says so as an error.
@@ -87,6 +95,7 @@ impl<'a, J: Journal> Walk<'a, J> {
             floor: Offset(1),
             at: Offset::NONE,
             end: Offset::NONE,
+            rest: NOTHING,
         }
     }
 
@@ -147,23 +156,44 @@ impl<'a, J: Journal> Walk<'a, J> {
         Ok(if chunk.end() == self.fence { Part::Top(chunk) } else { Part::Free(chunk) })
     }
 
-    fn used(&self, chunk: Chunk) -> Result<Part, Broken> {
+    /// A used chunk, or what is left of one: its first part.
+    fn used(&mut self, chunk: Chunk) -> Result<Part, Broken> {
+        self.rest = NOTHING;
         let payload = chunk.payload();
         if !payload.is_aligned(UNIT) {
             return Ok(Part::Used(chunk));
         }
-        match self.units.try_slab_of(self.core, payload) {
-            Some((slab, class)) if slab.begin() == payload => {
-                if chunk.payload_bytes() < class.shape().payload_bytes() {
-                    return Broken::at("roomy slab", payload);
-                }
-                Ok(Part::Slab(chunk, slab, class))
-            }
-            _ => Ok(Part::Used(chunk)),
+        let Some((slab, class)) = self.slab_at(payload) else {
+            let mut units = 1..chunk.payload_bytes().div_ceil(UNIT);
+            let next = units.find(|units| self.slab_at(payload + units * UNIT).is_some());
+            return Ok(Part::Used(self.cut(chunk, next)));
+        };
+        if chunk.payload_bytes() < class.shape().payload_bytes() {
+            return Broken::at("roomy slab", payload);
         }
+        let units = u64::from(class.shape().units);
+        let has_more = chunk.bytes >= (units + 1) * UNIT;
+        Ok(Part::Slab(self.cut(chunk, has_more.then_some(units)), slab, class))
+    }
+
+    /// The first so many units of a chunk, if that is not all of it; the rest is looked at next.
+    fn cut(&mut self, chunk: Chunk, units: Option<u64>) -> Chunk {
+        let Some(units) = units else { return chunk };
+        let part = Chunk { bytes: units * UNIT, ..chunk };
+        self.rest = Chunk::between(part.end(), chunk.end());
+        part
+    }
+
+    /// The slab that begins at `unit`, as the unit map has it.
+    fn slab_at(&self, unit: Offset) -> Option<(Slab, Class)> {
+        let found = self.units.try_slab_of(self.core, unit);
+        found.filter(|(slab, _)| slab.begin() == unit)
     }
 
     fn step(&mut self) -> Result<Option<Part>, Broken> {
+        if self.rest != NOTHING {
+            return self.used(self.rest).map(Some);
+        }
         if !self.at.is_none() && self.at == self.end {
             self.leave_region()?;
         }

@@ -1,7 +1,7 @@
 //! The arena: what the threads of this process share, and its lock.
 //!
 //! ```text
-//!   regions of the source   [ chunk | slab of a thread | chunk | ... | top ]
+//!   regions of the source   [ chunk | slab of a thread | row of slabs | chunk | ... | top ]
 //!   unit map                for each 64 KiB of the address space: whose it is
 //!   mappings                large payloads
 //!   idle                    the records of threads that ended
@@ -12,23 +12,27 @@
 //! asks seldom. What is free and warm stays within a bound, and goes back after a time (`warm.rs`).
 //! Knows nothing of magazines.
 
+mod slabs;
+mod trim;
+
 use core::ptr;
 
 use morecore_heap::layout::align_up;
 use morecore_heap::units::{LEAF_BYTES, LEAF_CORE};
 use morecore_heap::{
-    CHUNK_LEAST, CHUNK_TAGS, Census, Chunk, Chunks, Class, Misuse, Offset, Part, Region, Slab,
-    Source, UNIT, Unit, Units, Walk, core_for,
+    CHUNK_LEAST, CHUNK_TAGS, Census, Chunk, Chunks, Misuse, Offset, Region, Source, UNIT, Unit,
+    Units, core_for,
 };
 use morecore_sys::environment::StandardError;
 use morecore_sys::memory::{self, Advice};
 
 use crate::conf::{Conf, From};
 use crate::ledger::{self, Stamp};
-use crate::line::{abort, keeping_errno, rightly};
+use crate::line::{abort, keeping_errno};
 use crate::lock::{Held, Lock};
 use crate::magazine::room_bytes;
 use crate::mapping::Mappings;
+use crate::rows::Rows;
 use crate::source::System;
 use crate::thread::{Thread, core};
 use crate::warm::{NOTED_LEAST, Warm};
@@ -87,6 +91,7 @@ pub(crate) struct Arena {
     fresh: Offset,
     used_bytes: u64,
     warm: Warm,
+    rows: Rows,
     idle: *mut Thread,
     threads: u64,
     pub(crate) mappings: Mappings,
@@ -153,6 +158,7 @@ impl Arena {
             fresh: Offset::NONE,
             used_bytes: 0,
             warm: Warm::new(),
+            rows: Rows::new(),
             idle: ptr::null_mut(),
             threads: 0,
             mappings: Mappings::new(),
@@ -222,10 +228,15 @@ impl Arena {
 
     /// Takes a payload of the chunk tier back.
     pub(crate) fn free(&mut self, payload: Offset) -> Result<(), Misuse> {
+        self.release(payload, None)
+    }
+
+    /// Takes a payload back; about `warm_bytes` bytes of its chunk have pages, or all of it.
+    fn release(&mut self, payload: Offset, warm_bytes: Option<u64>) -> Result<(), Misuse> {
         let bytes = chunks().payload_bytes(&core(), payload)?;
         let free = chunks().free(&mut core(), payload)?;
         self.used_bytes -= bytes + CHUNK_TAGS;
-        self.warm.freed(free, bytes + CHUNK_TAGS);
+        self.warm.freed(free, warm_bytes.unwrap_or(bytes + CHUNK_TAGS));
         if free.bytes >= NOTED_LEAST {
             if self.warm.may_go_early(self.used_bytes) {
                 self.give_back_early();
@@ -233,10 +244,15 @@ impl Arena {
                 self.give_back(free);
             }
         }
+        self.tick();
+        Ok(())
+    }
+
+    /// Time passes: it is looked at by who frees.
+    fn tick(&mut self) {
         if self.warm.is_over() {
             self.end_epoch();
         }
-        Ok(())
     }
 
     /// Makes a payload of the chunk tier larger or smaller where it is.
@@ -268,16 +284,6 @@ impl Arena {
     fn borders_on_growth(&self, chunk: Chunk) -> bool {
         let end = chunks().top(&core()).map_or(self.growing.end() - 8, |top| top.begin);
         chunk.end() == end
-    }
-
-    /// The payload of a slab.
-    pub(crate) fn allocate_slab(&mut self, class: Class) -> Option<Offset> {
-        Some(self.allocate(class.shape().payload_bytes(), UNIT)?.payload)
-    }
-
-    /// Takes the payload of a slab back.
-    pub(crate) fn free_slab(&mut self, slab: Slab) {
-        rightly(self.free(slab.begin()));
     }
 
     /// A record for a thread that begins: one that is idle, or a new one.
@@ -323,54 +329,17 @@ impl Arena {
 
     /// What the chunk tier consists of.
     pub(crate) fn census(&self) -> Census {
-        match Census::take(&core(), chunks(), units()) {
+        let mut census = match Census::take(&core(), chunks(), units()) {
             Ok(census) => census,
             Err(broken) => abort(format_args!("{broken}")),
-        }
-    }
-
-    /// Gives back what is free, but for `keep` bytes of the top. `true` if anything went back.
-    pub(crate) fn trim(&mut self, keep: u64) -> bool {
-        self.tidy_idle();
-        let before = self.warm.bytes();
-        for part in Walk::new(&core(), chunks(), units()) {
-            match part {
-                Ok(Part::Free(free)) => self.give_back(free),
-                Ok(_) => {}
-                Err(broken) => abort(format_args!("{broken}")),
-            }
-        }
-        self.trim_top(keep) || self.warm.bytes() < before
-    }
-
-    /// Gives back the addresses that are reserved for later; `true` if there were any.
-    pub(crate) fn give_up_reserved(&mut self) -> bool {
-        self.source.give_up_reserved()
-    }
-
-    /// Gives back the end of the top, but for `keep` bytes. `true` if there was anything.
-    fn trim_top(&mut self, keep: u64) -> bool {
-        let Some(spare) = chunks().spare_top(&core(), keep, UNIT) else { return false };
-        chunks().cut_top(&mut core(), spare);
-        if self.source.less_core(spare) {
-            units().mark(&mut core(), spare, Unit::FOREIGN);
-            self.fresh = self.fresh.min(spare.begin);
-            // The top may reach further down than what was added last.
-            let begin = self.growing.begin.min(spare.begin);
-            self.growing = Region::between(begin, spare.begin);
-            return true;
-        }
-        // This source keeps it, so it is core again. The last tag of what was left is a stale word
-        // inside the top then.
-        let short = chunks().top(&core());
-        chunks().add_region(&mut core(), spare);
-        if let Some(short) = short {
-            core().write(short.last_tag(), 0);
-        }
-        if let Some(top) = chunks().top(&core()) {
-            self.warm.formed(top);
-        }
-        false
+        };
+        // To the chunk tier the spare units of rows are used.
+        let spare = self.rows.spare();
+        census.used.count -= spare.count;
+        census.used.bytes -= spare.bytes;
+        census.free.count += spare.count;
+        census.free.bytes += spare.bytes;
+        census
     }
 
     /// Asks the source for at least `bytes`, and gives them to the chunk tier.
@@ -463,6 +432,8 @@ impl Arena {
         let core = core();
         let noted = chunks().free_from(&core, NOTED_LEAST);
         self.warm.end_epoch(noted, |free| fresh_in(growing, fresh, free.begin));
+        self.rows.end_epoch();
+        self.warm.spared(self.rows.warm_bytes());
     }
 
     /// Gives back the pages of all that is free and large enough, for too much of it is warm.

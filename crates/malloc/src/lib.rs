@@ -9,7 +9,7 @@
 //!      |
 //!   thread         magazines and slabs, a thread's own      (magazine, ledger, local, life)
 //!      |
-//!   arena          chunks, unit map and mappings, shared    (mapping, lock, conf)
+//!   arena          chunks, unit map and mappings, shared    (mapping, rows, warm, lock, conf)
 //!      |
 //!   source         brk, mmap; statistics says what is where
 //! ```
@@ -46,6 +46,7 @@ mod lock;
 mod magazine;
 mod mapping;
 mod medium;
+mod rows;
 mod shelf;
 mod sized;
 mod source;

@@ -11,7 +11,7 @@
 //! beside the address, so that handing out needs no look-up.
 //!
 //! ```text
-//!   rooms   [ 16 of class 0 ][ 16 of class 1 ] ... [ all of class 0 ][ all of class 1 ] ... [ shelves ]
+//!   rooms   [ 16 of class 0 ][ 16 of class 1 ] ... [ all of class 0 ] ... [ shelves ]
 //!             no room --dry or full--> 8 --dry or full--> 16 --dry or full--> all
 //! ```
 //!

@@ -105,6 +105,16 @@ impl Warm {
         self.formed(free);
     }
 
+    /// Takes down that `bytes` bytes that have pages are free in a row of slabs.
+    pub(crate) fn spared(&mut self, bytes: u64) {
+        self.bytes += bytes;
+    }
+
+    /// Takes down that `bytes` of those went back.
+    pub(crate) fn gone(&mut self, bytes: u64) {
+        self.bytes = self.bytes.saturating_sub(bytes);
+    }
+
     /// Takes down that a free chunk was formed otherwise.
     pub(crate) fn formed(&self, free: Chunk) {
         set_note(free, self.epoch);

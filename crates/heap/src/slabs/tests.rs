@@ -4,11 +4,13 @@ use std::collections::BTreeSet;
 use std::vec::Vec;
 
 use super::*;
+use crate::census::Census;
 use crate::check::check as prove;
 use crate::chunks::Chunks;
 use crate::fit::Fit;
 use crate::misuse::Wrong;
 use crate::testing::Array;
+use crate::walk::{Part, Walk};
 
 const ARRAY_BYTES: u64 = 64 * UNIT;
 
@@ -266,4 +268,46 @@ fn headers_of_neighbouring_slabs_stand_in_different_sets() {
     let tier = Tier::new();
     let lines: BTreeSet<u64> = (0..16).map(|_| tier.seat(class).header().0 % UNIT).collect();
     assert!(lines.len() >= 8, "{lines:?}");
+}
+
+#[test]
+fn slabs_that_share_a_chunk_are_parts_of_a_walk_each() {
+    let tier = Tier::new();
+    let mut core = tier.array.plain();
+    let class = Class::of(48).unwrap();
+    let first = tier.chunks.allocate(&mut core, 4 * UNIT - 2 * WORD, UNIT).unwrap();
+    let unit = |index: u64| first + index * UNIT;
+    let expected = |used: &[u64]| -> Vec<(bool, Offset, u64)> {
+        let parts = [0, 1, 2, 3].map(|index| (used.contains(&index), unit(index), UNIT));
+        // What is between slabs is one part, however many units it has.
+        let mut joined: Vec<(bool, Offset, u64)> = Vec::new();
+        for part in parts {
+            match joined.last_mut() {
+                Some(last) if !last.0 && !part.0 => last.2 += UNIT,
+                _ => joined.push(part),
+            }
+        }
+        joined
+    };
+    for used in [&[][..], &[0], &[3], &[0, 3], &[1, 2], &[0, 1, 2, 3]] {
+        let slabs: Vec<Slab> = used
+            .iter()
+            .map(|index| tier.slabs.seat(&mut core, tier.units, class, unit(*index), 7))
+            .collect();
+        let parts: Vec<_> = Walk::new(&core, tier.chunks, tier.units)
+            .filter_map(|part| match part.unwrap() {
+                Part::Slab(chunk, slab, _) => {
+                    assert_eq!(chunk.payload(), slab.begin());
+                    Some((true, chunk.payload(), chunk.bytes))
+                }
+                Part::Used(chunk) => Some((false, chunk.payload(), chunk.bytes)),
+                _ => None,
+            })
+            .collect();
+        assert_eq!(parts, expected(used), "slabs in {used:?}");
+        tier.prove();
+        let census = Census::take(&core, tier.chunks, tier.units).unwrap();
+        assert!(census.is_whole() && census.slabs.count == used.len() as u64);
+        slabs.iter().for_each(|slab| tier.slabs.unseat(&mut core, tier.units, *slab, class));
+    }
 }

@@ -82,7 +82,9 @@ fn prove(arena: &Arena) {
     let mut tiers: Vec<Slabs> = Vec::new();
     each_record(arena, |record| tiers.push(record.slabs()));
     check(&core(), chunks(), units(), &tiers).expect("the heap is whole");
-    assert!(arena.census().is_whole());
+    let census = arena.census();
+    assert!(census.is_whole());
+    assert_eq!(arena.used_bytes, census.used.bytes + census.slabs.bytes);
 }
 
 /// Calls `visit` with this thread's record and with each that is idle.
