@@ -48,6 +48,11 @@ impl Child {
         Self { pid }
     }
 
+    /// Its number.
+    pub(crate) fn pid(&self) -> u32 {
+        self.pid as u32
+    }
+
     /// Waits until something is so; it must be soon, and this child must live.
     #[track_caller]
     pub(crate) fn wait_until(&self, mut is_so: impl FnMut() -> bool) {

@@ -12,6 +12,7 @@ mod hostile;
 mod leases;
 mod many;
 mod model;
+mod participants;
 mod room;
 mod segments;
 mod stock;
