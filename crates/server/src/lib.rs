@@ -24,6 +24,7 @@
 mod accept;
 mod board;
 mod caller;
+mod claims;
 mod clients;
 mod connection;
 mod desk;

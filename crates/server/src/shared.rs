@@ -15,6 +15,7 @@ use morecore_sys::process::SharedWords;
 use morecore_sys::ready::Waker;
 
 use crate::board::Board;
+use crate::claims::Claims;
 use crate::clients::Clients;
 use crate::exchange::Words;
 use crate::fillers::Fillers;
@@ -55,6 +56,7 @@ pub(crate) struct Shared {
     pub(crate) slow_log: SlowLog,
     pub(crate) measures: Measures,
     pub(crate) touches: Touches,
+    pub(crate) claims: Claims,
     pub(crate) fillers: Arc<Fillers>,
     /// What wakes the thread that lets clients in, once there is one.
     pub(crate) stop: OnceLock<Arc<Waker>>,
@@ -145,6 +147,7 @@ impl Shared {
             slow_log: SlowLog::new()?,
             measures: Measures::new()?,
             touches: Touches::new()?,
+            claims: Claims::new()?,
             fillers: Arc::default(),
             stop: OnceLock::new(),
             counted_before: Totals::new(&words, (1 + desks) * BLOCK),

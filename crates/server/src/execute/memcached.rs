@@ -10,8 +10,8 @@
 //! Promises: each command is whole or did not happen, and answered in memcached's words. An entry
 //! is the same one that clients of RESP see. In steady state nothing is allocated for a command,
 //! but where the store shows us a copy of the value: `touch`, `gat`, T of `mg`, C of `md`.
-//! What a store cannot tell: an entry that is invalidated (I) goes, and a recache (R) is won by
-//! each who asks. A version that a client chooses (E) is passed over.
+//! What a store cannot tell: an entry that is invalidated (I) goes. Who won a recache (N, R) is
+//! kept beside it. A version that a client chooses (E) is passed over.
 //! Source: doc/protocol.txt of memcached, and the behaviour of memcached 1.6.18.
 
 mod change;
@@ -247,7 +247,10 @@ fn meta_get(get: MetaGet<'_>, desk: &mut Desk, reply: &mut Encoder<'_>) -> Answe
                 let ahead_ms = deadline.resolve(now_ms).saturating_sub(now_ms);
                 facts.seconds_left.is_some_and(|seconds| seconds * 1000 < ahead_ms)
             });
-            Facts { is_won: is_made || is_old, ..facts }
+            let claims = &desk.shared.claims;
+            let is_won = (is_made || is_old) && claims.win(get.key, facts.version);
+            let is_claimed = !is_won && claims.has(get.key, facts.version);
+            Facts { is_won, is_claimed, ..facts }
         }))
     })?;
     desk.count_look_up(found.is_some() && !is_made);

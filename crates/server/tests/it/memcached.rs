@@ -421,8 +421,8 @@ fn line(random: &mut Rng) -> String {
             format!("{name} {key} b{}\r\n", flags_of(random, &["O3", "q"]))
         }
         16 => {
-            // Not `N`: of two who meet what one is to fill in, we tell none (docs/server.md).
-            let asked = ["k", "O4", "q", "v", "f", "s", "t"];
+            // N and R count from where they stand on, as T.
+            let asked = ["N4000", "R5000", "k", "O4", "q", "v", "f", "s", "t"];
             format!("mg {key}{}\r\n", flags_of(random, &asked))
         }
         _ => any(random, &["set n 0 0 2\r\n10\r\n", "mn\r\n", "bogus\r\n", "get\r\n", "mg\r\n"]),
