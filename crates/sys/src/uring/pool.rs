@@ -20,9 +20,9 @@ use crate::{Failed, memory};
 /// second cache with what is mostly in them: 256 batches of a few KiB. A power of two.
 pub(super) const BUFFERS: u16 = 256;
 
-/// Bytes in one: a pipeline of hundreds of small commands in one piece, and one of sixteen values of
-/// 1 KiB, which takes a little more than 16 KiB: what is cut is answered in two pieces, and its client
-/// is woken for each. What is never filled is never touched.
+/// Bytes in one: a pipeline of hundreds of small commands in one piece, and one of sixteen values
+/// of 1 KiB, which takes a little more than 16 KiB: what is cut is answered in two pieces, and its
+/// client is woken for each. What is never filled is never touched.
 const BUFFER_BYTES: usize = 32 << 10;
 
 /// Room for replies from one submit to the next: those of 256 clients, at a KiB each.
