@@ -8,8 +8,8 @@
 //!
 //! Promises: the same seed gives the same batches to every contestant. Making them costs the load
 //! nothing while it runs. Long ones also stand in a file in memory, from which a socket is given
-//! pages where it would copy bytes: a load that copies 100 KiB for each command has as much to do as
-//! the server, and then it is the load that is measured.
+//! pages where it would copy bytes: a load that copies 100 KiB for each command has as much to do
+//! as the server, and then it is the load that is measured.
 //! Knows nothing of sockets.
 //! Source: memfd_create(2), sendfile(2).
 
