@@ -400,7 +400,7 @@ impl Store {
         self.session.give_stock_back()?;
         let turn = Turn(&mut self.session);
         turn.0.expire_some(TIDY_DUES, Late::Soon)?;
-        turn.0.drop_empty_shards()?;
+        turn.0.drop_empty_tables()?;
         turn.0.give_back(TIDY_BYTES)?;
         turn.0.collapse_next();
         Ok(())

@@ -463,3 +463,16 @@ fn a_table_that_became_empty_goes_back() {
     };
     check("give a table back", prepare, |store| store.tidy().unwrap());
 }
+
+#[test]
+fn groups_that_became_empty_go_back() {
+    let prepare = |store: &mut Store| {
+        fill_until_split(store);
+        for number in 0..store.len() {
+            if number % 100 != 0 {
+                assert!(store.delete(format!("n:{number}").as_bytes()).unwrap());
+            }
+        }
+    };
+    check("give groups back", prepare, |store| store.tidy().unwrap());
+}

@@ -204,3 +204,36 @@ fn what_is_left_between_survives_and_what_stays_is_little() {
         assert_eq!(value_of(&mut store, &key(number)), Some(value(number)), "{number}");
     }
 }
+
+#[test]
+fn groups_that_became_empty_go_back_and_come_again() {
+    const KEYS: u32 = 150_000;
+    let mut store = Store::anonymous(&how()).unwrap();
+    let set_all = |store: &mut Store| {
+        for number in 0..KEYS {
+            store.set(&key(number), b"small", &ALWAYS).unwrap();
+        }
+    };
+    set_all(&mut store);
+    let full = prove(&mut store).groups;
+    for number in (0..KEYS).filter(|number| number % 1000 != 0) {
+        assert!(store.delete(&key(number)).unwrap());
+    }
+    // As many turns as the largest directory has parts, and each shard one of some.
+    for _ in 0..200 {
+        store.tidy().unwrap();
+    }
+    let proof = prove(&mut store);
+    assert_eq!(proof.entries, u64::from(KEYS) / 1000);
+    assert!(full > 1000 && proof.groups <= proof.entries, "{full} groups, then {proof:?}");
+    let (mut seen, mut cursor) = (0, 0);
+    loop {
+        cursor = store.scan(cursor, 100, |_, _| seen += 1).unwrap();
+        if cursor == 0 {
+            break;
+        }
+    }
+    assert_eq!(seen, proof.entries);
+    set_all(&mut store);
+    assert_eq!(prove(&mut store).entries, u64::from(KEYS));
+}
