@@ -1,8 +1,8 @@
-//! A server that is killed while long values come and go: those that it acknowledged are there, none
-//! is there in part, and what was on its way takes no memory any more.
+//! A server that is killed while long values come and go: those that it acknowledged are there,
+//! none is there in part, and what was on its way takes no memory any more.
 //!
 //! ```text
-//!   writers   SET a long value --> +OK      one of them sends a part of it, and the server is killed
+//!   writers   SET a long value --> +OK     one of them sends a part, and the server is killed
 //!   readers   GET long values, whose replies are sent from where they stand
 //! ```
 
@@ -48,7 +48,8 @@ fn set(key: &str, number: u64) -> Vec<u8> {
     [head.as_bytes(), &value, b"\r\n"].concat()
 }
 
-/// Sets the values of 1, 2, 3 and so on, and says which was acknowledged, until the connection ends.
+/// Sets the values of 1, 2, 3 and so on, and says which was acknowledged, until the connection
+/// ends.
 fn write(mut talk: Talk, key: &str, acknowledged: &AtomicU64) {
     for number in 1.. {
         talk.send(&set(key, number));

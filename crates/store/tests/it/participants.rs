@@ -1,5 +1,5 @@
-//! More who want to take part than there are places, and numbers of processes that are used again at
-//! once.
+//! More who want to take part than there are places, and numbers of processes that are used again
+//! at once.
 
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::{Acquire, Release};

@@ -8,8 +8,8 @@ use super::{LINE_BYTES_MOST, text, without_end};
 
 /// Whether `first`, the first bytes of a connection, are memcached's, as far as they tell.
 pub(crate) fn is_spoken(first: &[u8]) -> Option<bool> {
-    // What stands behind as many bytes as a line may have tells nothing, also where it comes at once
-    // with them.
+    // What stands behind as many bytes as a line may have tells nothing, also where it comes at
+    // once with them.
     let first = &first[..first.len().min(LINE_BYTES_MOST + 1)];
     // Both end a line, for memcached.
     let end = first.iter().position(|&byte| byte == b'\n' || byte == 0);
