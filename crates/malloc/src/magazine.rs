@@ -131,7 +131,10 @@ impl Kind {
     /// How many a magazine of this kind has room for.
     pub(crate) fn room(self) -> usize {
         match self {
-            Self::Blocks(class) => room_of(class),
+            Self::Blocks(class) => {
+                let index = class.index();
+                (LARGE_ROOMS[index + 1] - LARGE_ROOMS[index]) as usize
+            }
             Self::Chunks(shelf) => (CHUNK_BYTES_MOST / shelf.bytes()).max(1) as usize,
         }
     }
@@ -213,22 +216,22 @@ impl Magazine {
     /// Gets more room, if there is more for its class; `false`: it has all. It was furnished.
     #[inline]
     pub(crate) fn widen(&self, class: Class) -> bool {
-        let size = self.size();
-        size <= ROOM_NEXT && self.widen_from(class, size)
+        let (size, most) = (self.size(), Kind::Blocks(class).room());
+        if size == most {
+            return false;
+        }
+        self.widen_from(class, size, most);
+        true
     }
 
     #[cold]
     #[inline(never)]
-    fn widen_from(&self, class: Class, size: usize) -> bool {
-        let most = Kind::Blocks(class).room();
-        if size >= most {
-            return false;
-        }
+    fn widen_from(&self, class: Class, size: usize, most: usize) {
         let bottom = self.bottom.get();
         if size < ROOM_NEXT {
             let wanted = if size < ROOM_FIRST { ROOM_FIRST } else { ROOM_NEXT };
             self.end.set(bottom.wrapping_add(wanted.min(most)));
-            return true;
+            return;
         }
         let first = bottom.wrapping_sub(class.index() * ROOM_NEXT);
         let (room, count) = (first.wrapping_add(LARGE_ROOMS[class.index()] as usize), self.count());
@@ -238,7 +241,6 @@ impl Magazine {
         self.bottom.set(room);
         self.top.set(room.wrapping_add(count));
         self.end.set(room.wrapping_add(most));
-        true
     }
 
     /// Takes the block that was freed last; it is used from now on.
