@@ -32,7 +32,7 @@ use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64};
 use morecore_heap::abort::broken;
 use morecore_heap::layout::UNIT_BITS;
 use morecore_heap::{Class, Offset, Region, Slab, UNIT};
-use morecore_sys::memory;
+use morecore_sys::memory::{self, Advice};
 
 use crate::line::keeping_errno;
 
@@ -277,6 +277,29 @@ pub(crate) fn open(region: Region) -> bool {
         }
         true
     })
+}
+
+/// Gives those pages of bits back that tell of nothing but `free`, a part of a free chunk: no bit
+/// of them is set, so they are zeros again when somebody looks. Whoever calls this holds the arena.
+pub(crate) fn give_back(free: Region) {
+    let page = memory::page_bytes();
+    let told = (page / size_of::<u64>() as u64) << WORD_BITS;
+    let (mut begin, end) = (free.begin.align_up(told), free.end().align_down(told));
+    while begin < end {
+        let stop = end.min(Offset(((begin.0 >> LEAF_BITS) + 1) << LEAF_BITS));
+        let Some(leaf) = leaf(begin.0) else { return };
+        let (first, bytes) =
+            ((begin.0 >> WORD_BITS) as usize % WORDS, (stop - begin) / told * page);
+        for words in [&leaf.words, &leaf.freed] {
+            let at = ptr::from_ref(&words[first]).addr() as u64;
+            // SAFETY: both rows of words begin on a page; nobody sets a bit of a free chunk before
+            // the arena has handed it out, and whoever reads one finds 0 before and after.
+            let advise = || unsafe { memory::advise(at, bytes, Advice::Unneeded) };
+            // What is locked stays: it is right.
+            let _ = keeping_errno(advise);
+        }
+        begin = stop;
+    }
 }
 
 #[inline(always)]

@@ -31,12 +31,17 @@ use morecore_heap::{Chunk, Chunks, Offset, Region};
 use morecore_sys::clock;
 use morecore_sys::memory::{self, Advice};
 
+use crate::ledger;
 use crate::line::keeping_errno;
 use crate::thread::core;
 
 /// The least chunk that is noted, and whose pages go back: for less the call of the system costs
 /// more than the faults that it may save others.
 pub(crate) const NOTED_LEAST: u64 = 256 << 10;
+
+/// From this on the pages of the ledger that tell of it go back as well: a page for each 512 KiB,
+/// and as many if others freed there. For less that is not worth two more calls of the system.
+const TOLD_LEAST: u64 = 4 << 20;
 
 /// This much may be warm beside nothing in use: the common up and down of a working set. (With half
 /// of it a program with payloads of 64 KiB to 8 MiB, 55 MiB of them at a time, took 1.5 times as
@@ -193,6 +198,9 @@ impl Warm {
         if bytes == 0 || keeping_errno(give_back).is_ok() {
             set_note(free, CLEAN ^ free.begin.0);
             self.bytes = self.bytes.saturating_sub(bytes);
+            if bytes >= TOLD_LEAST {
+                ledger::give_back(Region { begin: pages.begin, bytes });
+            }
             return bytes;
         }
         0

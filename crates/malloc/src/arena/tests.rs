@@ -190,6 +190,33 @@ fn grow_a_peak() {
     assert!(!is_there() && hold().warm.bytes() == 0, "core was touched for the first time");
 }
 
+#[test]
+fn what_the_ledger_has_of_memory_that_went_back_goes_back() {
+    alone("what_the_ledger_has_of_memory_that_went_back_goes_back", fill_and_empty);
+}
+
+fn fill_and_empty() {
+    let all: Vec<_> = (0..32 << 10).map(|_| Parcel(tiers::allocate(1 << 10))).collect();
+    let middle = all[all.len() / 2].0.addr() as u64;
+    let is_told = || {
+        let mut seen = [0];
+        let page = memory::page_bytes();
+        let at = ledger::bits_of(middle & !15).place().addr() as u64 / page * page;
+        memory::look_for_pages(at, &mut seen).expect("the page is mapped");
+        seen[0] & 1 != 0
+    };
+    assert!(is_told() && ledger::is_used(Offset(middle)));
+    drop(all);
+    assert!(tiers::trim(0));
+    assert!(!is_told());
+    assert!(!ledger::is_used(Offset(middle)), "it reads as before");
+    // All of it is there again for who wants it, and is taken down.
+    let all: Vec<_> = (0..32 << 10).map(|_| Parcel(tiers::allocate(1 << 10))).collect();
+    assert!(all.iter().all(|parcel| ledger::is_used(Offset(parcel.0.addr() as u64))));
+    drop(all);
+    prove(&hold());
+}
+
 /// Waits until so many records are idle.
 fn wait_for_idle(count: usize) {
     loop {

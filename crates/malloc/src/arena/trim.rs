@@ -6,6 +6,7 @@
 use morecore_heap::{Part, Region, Source, UNIT, Unit, Walk};
 
 use super::{Arena, chunks, units};
+use crate::ledger;
 use crate::line::abort;
 use crate::thread::core;
 
@@ -16,7 +17,10 @@ impl Arena {
         let before = self.warm.bytes();
         for part in Walk::new(&core(), chunks(), units()) {
             match part {
-                Ok(Part::Free(free)) => self.give_back(free),
+                Ok(Part::Free(free)) => {
+                    self.give_back(free);
+                    ledger::give_back(Region::between(free.begin, free.end()));
+                }
                 Ok(_) => {}
                 Err(broken) => abort(format_args!("{broken}")),
             }
@@ -35,6 +39,7 @@ impl Arena {
     fn trim_top(&mut self, keep: u64) -> bool {
         let Some(spare) = chunks().spare_top(&core(), keep, UNIT) else { return false };
         chunks().cut_top(&mut core(), spare);
+        ledger::give_back(spare);
         if self.source.less_core(spare) {
             units().mark(&mut core(), spare, Unit::FOREIGN);
             self.fresh = self.fresh.min(spare.begin);
