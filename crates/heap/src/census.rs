@@ -29,7 +29,7 @@ pub struct ClassTally {
     pub slabs: Tally,
     /// All blocks in them.
     pub blocks: u64,
-    /// Those that are free in a mask, or freed by somebody not their owner.
+    /// Those that are free.
     pub free_blocks: u64,
 }
 
@@ -79,9 +79,23 @@ impl Census {
     /// # Errors
     /// The walk found something broken.
     pub fn take<J: Journal>(core: &Core<J>, chunks: Chunks, units: Units) -> Result<Self, Broken> {
+        Self::take_by(core, chunks, units, |slab, class| in_masks(core, slab, class))
+    }
+
+    /// As `take`, for a face that knows of free blocks beside those in the masks: `free` counts
+    /// those of a slab.
+    ///
+    /// # Errors
+    /// The walk found something broken.
+    pub fn take_by<J: Journal>(
+        core: &Core<J>,
+        chunks: Chunks,
+        units: Units,
+        mut free: impl FnMut(Slab, Class) -> u64,
+    ) -> Result<Self, Broken> {
         let mut census = Self::default();
         for part in Walk::new(core, chunks, units) {
-            census.count(core, part?);
+            census.count(part?, &mut free);
         }
         Ok(census)
     }
@@ -104,7 +118,7 @@ impl Census {
         self.used.bytes + self.free.bytes + self.slabs.bytes + fences == self.regions.bytes
     }
 
-    fn count<J: Journal>(&mut self, core: &Core<J>, part: Part) {
+    fn count(&mut self, part: Part, free: &mut impl FnMut(Slab, Class) -> u64) {
         match part {
             Part::Region(region) => self.regions.add(region.bytes),
             Part::Used(chunk) => self.used.add(chunk.bytes),
@@ -115,7 +129,7 @@ impl Census {
             }
             Part::Slab(chunk, slab, class) => {
                 self.slabs.add(chunk.bytes);
-                self.count_slab(core, slab, class, chunk.bytes);
+                self.count_slab(class, chunk.bytes, free(slab, class));
             }
         }
     }
@@ -125,15 +139,18 @@ impl Census {
         self.largest_free = self.largest_free.max(bytes);
     }
 
-    fn count_slab<J: Journal>(&mut self, core: &Core<J>, slab: Slab, class: Class, bytes: u64) {
-        let shape = class.shape();
-        let free = (0..u64::from(shape.words)).map(|word| {
-            let bits = slab.mask(core, word) | slab.remote_mask(core, class, word);
-            u64::from((bits & shape.full_mask(word)).count_ones())
-        });
+    fn count_slab(&mut self, class: Class, bytes: u64, free_blocks: u64) {
         let tally = &mut self.classes[usize::from(class.number())];
         tally.slabs.add(bytes);
-        tally.blocks += u64::from(shape.blocks);
-        tally.free_blocks += free.sum::<u64>();
+        tally.blocks += u64::from(class.shape().blocks);
+        tally.free_blocks += free_blocks;
     }
+}
+
+/// How many blocks of a slab are free in its masks.
+fn in_masks<J: Journal>(core: &Core<J>, slab: Slab, class: Class) -> u64 {
+    let shape = class.shape();
+    let free =
+        (0..u64::from(shape.words)).map(|word| slab.mask(core, word) & shape.full_mask(word));
+    free.map(|mask| u64::from(mask.count_ones())).sum()
 }

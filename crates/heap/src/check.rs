@@ -214,12 +214,8 @@ fn check_masks<J: Journal>(core: &Core<J>, slab: Slab, class: Class) -> Result<(
     let (mut count, mut summary) = (0, 0);
     for word in 0..u64::from(shape.words) {
         let mask = slab.mask(core, word);
-        let remote = slab.remote_mask(core, class, word);
-        if (mask | remote) & !shape.full_mask(word) != 0 {
+        if mask & !shape.full_mask(word) != 0 {
             return Broken::at("within", slab.begin());
-        }
-        if mask & remote != 0 {
-            return Broken::at("freed once", slab.begin());
         }
         count += u64::from(mask.count_ones());
         summary |= u64::from(mask != 0) << word;

@@ -57,9 +57,6 @@ pub(crate) const SLAB_TAGS: u64 = 2 * WORD;
 /// The words at the head of a slab: what it is, its owner, two links, free count, summary.
 pub(crate) const HEAD_WORDS: u64 = 6;
 
-/// The words before the remote masks: their summary, and three for the face (`slab.rs`).
-pub(crate) const REMOTE_WORDS: u64 = 4;
-
 /// A slab has at least this many blocks, so that the cost of its header is shared.
 const BLOCKS_LEAST: u64 = 8;
 
@@ -238,15 +235,9 @@ impl Shape {
     }
 }
 
-/// The bytes of a slab's header with `words` mask words. The remote masks, which other threads
-/// write, begin on a line of their own.
+/// The bytes of a slab's header with `words` mask words.
 pub(crate) const fn header_bytes(words: u64) -> u64 {
-    remote_at(words) + (REMOTE_WORDS + words) * WORD
-}
-
-/// Where the remote part of a header with `words` mask words begins.
-pub(crate) const fn remote_at(words: u64) -> u64 {
-    align_up((HEAD_WORDS + words) * WORD, CACHE_LINE)
+    (HEAD_WORDS + words) * WORD
 }
 
 /// The bytes of class `number`'s blocks.

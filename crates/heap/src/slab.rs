@@ -9,9 +9,6 @@
 //!
 //!   header   [ kind | class ][ owner ][ next ][ previous ][ free count ][ summary ]
 //!            [ mask ] x words                      bit = 1: the block is free
-//!            ... to the next cache line ...
-//!            [ remote summary ][ spare ][ spare ][ spare ]
-//!            [ remote mask ] x words               bit = 1: freed by somebody not its owner
 //! ```
 //!
 //! Promises: nothing is ever written into a free block, so a use after free harms no heap; a block
@@ -19,13 +16,12 @@
 //! Knows nothing of lists of slabs: that is `slabs.rs`.
 
 use core::sync::atomic::AtomicU64;
-use core::sync::atomic::Ordering::{AcqRel, Relaxed};
 
 use crate::core::Core;
 use crate::journal::Journal;
 use crate::layout::{CACHE_LINE, Offset, UNIT_BITS};
 use crate::misuse::{Misuse, Wrong};
-use crate::size::{Class, HEAD_WORDS, REMOTE_WORDS, remote_at};
+use crate::size::{Class, HEAD_WORDS};
 
 /// The upper half of a header's first word: "this is a slab", for `check` and for who looks at
 /// bytes ("slab" read in a dump).
@@ -95,9 +91,6 @@ impl Slab {
         core.write_fresh(header.word(SUMMARY), u64::MAX >> (64 - words));
         for word in 0..words {
             core.write_fresh(header.word(HEAD_WORDS + word), shape.full_mask(word));
-        }
-        for index in 0..REMOTE_WORDS + words {
-            core.write_fresh(remote(header, words).word(index), 0);
         }
     }
 
@@ -242,88 +235,6 @@ impl Slab {
         self.0 + class.shape().block(word * 64 + index)
     }
 
-    /// Frees a block for somebody who does not own the slab, with one atomic operation. `true` if
-    /// the owner should be told: nothing else in the slab waits to be collected.
-    ///
-    /// Until the owner has collected it the block is used, so the slab is not empty and does not go
-    /// away: whoever was told to tell has all the time to do so.
-    ///
-    /// What it can not see: a block that its owner frees in the same moment (that shows in
-    /// `collect`), or one that the owner took out of the mask and gave to nobody.
-    ///
-    /// # Errors
-    /// No block begins there, or it is free already.
-    pub fn give_remote<J: Journal>(
-        self,
-        core: &Core<J>,
-        class: Class,
-        at: Offset,
-    ) -> Result<bool, Misuse> {
-        let place = self.place(class, at)?;
-        let header = self.header();
-        let mask = core.word(header.word(HEAD_WORDS + place.word)).load(Relaxed);
-        if mask & place.bit != 0 {
-            return Err(self.twice(class, at));
-        }
-        self.give_remote_place(core, class, place).ok_or_else(|| self.twice(class, at))
-    }
-
-    /// As `give_remote`, for who knows the block's place, and that it is not in the mask: what
-    /// the owner reads and writes all the time is not looked at. `None` if somebody who is not
-    /// the owner has freed it already.
-    #[inline(always)]
-    pub fn give_remote_place<J: Journal>(
-        self,
-        core: &Core<J>,
-        class: Class,
-        place: Place,
-    ) -> Option<bool> {
-        let remote = remote(self.header(), u64::from(class.shape().words));
-        // Release pairs with the Acquire in `collect`: the owner hands the block out again only
-        // after all that its last user did to it. An addition, for processors have one that gives
-        // the old word; where the bit was there already, it is taken back.
-        let mask = core.word(remote.word(REMOTE_WORDS + place.word));
-        let old = mask.fetch_add(place.bit, AcqRel);
-        if old & place.bit != 0 {
-            mask.fetch_sub(place.bit, AcqRel);
-            return None;
-        }
-        // Who finds a word that is not empty leaves the rest to the one who found it so; and as
-        // `collect` empties the summary before the words, the word's bit is not there yet.
-        Some(old == 0 && core.word(remote).fetch_add(1 << place.word, AcqRel) == 0)
-    }
-
-    /// Takes all that others freed: calls `take` with each mask word that has some, and its bits.
-    /// The owner gives them to the mask (`Slabs::return_word`), which finds a double free.
-    ///
-    /// Only whoever was told may do so, once each time: somebody else might empty the slab before
-    /// the one who tells has done so.
-    pub fn collect<J: Journal>(self, core: &Core<J>, class: Class, mut take: impl FnMut(u64, u64)) {
-        let remote = remote(self.header(), u64::from(class.shape().words));
-        // Acquire pairs with the Release in `give_remote`.
-        let mut summary = core.word(remote).swap(0, AcqRel);
-        while summary != 0 {
-            let word = u64::from(summary.trailing_zeros());
-            summary &= summary - 1;
-            take(word, core.word(remote.word(REMOTE_WORDS + word)).swap(0, AcqRel));
-        }
-    }
-
-    /// Remote mask word `word`.
-    #[must_use]
-    pub fn remote_mask<J: Journal>(self, core: &Core<J>, class: Class, word: u64) -> u64 {
-        let remote = remote(self.header(), u64::from(class.shape().words));
-        core.word(remote.word(REMOTE_WORDS + word)).load(Relaxed)
-    }
-
-    /// One of three words (0, 1, 2) that the face may use as it likes; 0 after `seat`.
-    #[inline(always)]
-    #[must_use]
-    pub fn spare<J: Journal>(self, core: &Core<J>, class: Class, index: u64) -> &AtomicU64 {
-        debug_assert!(index + 1 < REMOTE_WORDS);
-        core.word(remote(self.header(), u64::from(class.shape().words)).word(1 + index))
-    }
-
     /// The misuse "freed twice" of the block that begins at `at`.
     #[cold]
     #[inline(never)]
@@ -346,10 +257,4 @@ impl Slab {
         let bytes = u64::from(shape.bytes);
         Misuse { wrong: Wrong::Interior, at, begin, bytes, class: Some(class) }
     }
-}
-
-/// Where the remote part of a header begins.
-#[inline(always)]
-fn remote(header: Offset, words: u64) -> Offset {
-    header + remote_at(words)
 }

@@ -20,8 +20,8 @@ use core::ptr;
 use morecore_heap::layout::align_up;
 use morecore_heap::units::{LEAF_BYTES, LEAF_CORE};
 use morecore_heap::{
-    CHUNK_LEAST, CHUNK_TAGS, Census, Chunk, Chunks, Misuse, Offset, Region, Source, UNIT, Unit,
-    Units, core_for,
+    CHUNK_LEAST, CHUNK_TAGS, Census, Chunk, Chunks, Class, Misuse, Offset, Region, Slab, Source,
+    UNIT, Unit, Units, core_for,
 };
 use morecore_sys::environment::StandardError;
 use morecore_sys::memory::{self, Advice};
@@ -329,7 +329,7 @@ impl Arena {
 
     /// What the chunk tier consists of.
     pub(crate) fn census(&self) -> Census {
-        let mut census = match Census::take(&core(), chunks(), units()) {
+        let mut census = match Census::take_by(&core(), chunks(), units(), free_in) {
             Ok(census) => census,
             Err(broken) => abort(format_args!("{broken}")),
         };
@@ -444,6 +444,14 @@ impl Arena {
         let noted = chunks().free_from(&core, NOTED_LEAST);
         self.warm.give_back_early(noted, |free| fresh_in(growing, fresh, free.begin));
     }
+}
+
+/// How many blocks of a slab are free, be it in its mask, in a magazine, or freed by another thread.
+fn free_in(slab: Slab, class: Class) -> u64 {
+    let shape = class.shape();
+    let units = (0..u64::from(shape.units)).map(|index| slab.begin() + index * UNIT);
+    let used: u64 = units.map(ledger::freed::used_in).sum();
+    u64::from(shape.blocks).saturating_sub(used)
 }
 
 /// From where on nothing that follows `at` was ever touched, if nothing was in `growing` from

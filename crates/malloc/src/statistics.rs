@@ -1,8 +1,10 @@
 //! What the heap of this process consists of, for who asks: `mallinfo2`, `malloc_stats`,
 //! `malloc_info`, and the end of a program with `MORECORE_SHOW_STATS=1`.
 //!
-//! Promises: allocates nothing. It walks the heap under the arena's lock; the masks of threads that
-//! run meanwhile may change while they are counted, so their blocks are counted about, not exactly.
+//! Promises: allocates nothing. It walks the heap under the arena's lock, and counts as used what was
+//! handed out and freed by nobody: not what waits in a magazine, nor what another thread than its
+//! owner freed; but chunks that wait in a magazine. The blocks of threads that run meanwhile are
+//! counted about, not exactly.
 //! Knows nothing of who reads it.
 
 use core::fmt::{Result, Write};
@@ -146,30 +148,59 @@ mod tests {
     /// The variable that says to a child that it is one.
     const ALONE: &str = "MORECORE_TEST_ALONE";
 
-    /// In a child, where no other test changes the heap of this one.
+    /// Is this a child in which the test called `name` is alone, so that no other changes the heap?
+    /// If not, that is played in one.
+    fn is_alone(name: &str) -> bool {
+        if std::env::var_os(ALONE).is_some() {
+            return true;
+        }
+        // By this name it is found also if it was built anew meanwhile.
+        let mut child = std::process::Command::new("/proc/self/exe");
+        child.args([name, "--nocapture"]).env(ALONE, "1");
+        let output = child.output().unwrap();
+        let told = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{}: {told}", output.status);
+        false
+    }
+
+    fn free(payload: usize) {
+        // SAFETY: the callers were given it, and use it no more.
+        unsafe { c::free(core::ptr::with_exposed_provenance_mut(payload)) };
+    }
+
+    #[test]
+    fn what_others_freed_is_free_before_its_owner_knows() {
+        if !is_alone("before_its_owner_knows") {
+            return;
+        }
+        let used = || {
+            let class = Class::of(40).expect("it is small");
+            let tally = Statistics::take().census.classes[class.index()];
+            tally.blocks - tally.free_blocks
+        };
+        let payloads: Vec<_> = (0..1000).map(|_| c::malloc(40).expose_provenance()).collect();
+        let own: Vec<_> = (0..100).map(|_| c::malloc(40).expose_provenance()).collect();
+        let full = used();
+        std::thread::spawn(move || payloads.into_iter().for_each(free)).join().unwrap();
+        assert_eq!(used(), full - 1000);
+        own.into_iter().for_each(free);
+        assert_eq!(used(), full - 1100, "nor is what waits in a magazine used");
+    }
+
     #[test]
     fn what_is_told_in_three_ways_agrees_with_the_census() {
-        if std::env::var_os(ALONE).is_none() {
-            // By this name it is found also if it was built anew meanwhile.
-            let mut child = std::process::Command::new("/proc/self/exe");
-            child.args(["agrees_with_the_census", "--nocapture"]).env(ALONE, "1");
-            let output = child.output().unwrap();
-            let told = String::from_utf8_lossy(&output.stderr);
-            assert!(output.status.success(), "{}: {told}", output.status);
+        if !is_alone("agrees_with_the_census") {
             return;
         }
         check(&Statistics::take());
         let payloads: Vec<_> = [40, 500, 9_000, 100_000, 600_000, 40 << 20]
             .iter()
-            .flat_map(|bytes| (0..50).map(move |_| c::malloc(*bytes).addr()))
+            .flat_map(|bytes| (0..50).map(move |_| c::malloc(*bytes).expose_provenance()))
             .collect();
         let full = Statistics::take();
         check(&full);
         assert!(full.used_bytes() >= 50 * (40 << 20));
-        for payload in payloads {
-            // SAFETY: it was given above, and nobody uses it.
-            unsafe { c::free(core::ptr::with_exposed_provenance_mut(payload)) };
-        }
+        payloads.into_iter().for_each(free);
         check(&Statistics::take());
     }
 }

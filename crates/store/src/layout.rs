@@ -17,7 +17,7 @@ use crate::space;
 pub(crate) const MAGIC: u64 = u64::from_le_bytes(*b"morecore");
 
 /// The number of this layout: another one is never touched.
-pub(crate) const LAYOUT: u64 = 5;
+pub(crate) const LAYOUT: u64 = 6;
 
 /// The bytes of a word.
 pub(crate) const WORD: u64 = 8;

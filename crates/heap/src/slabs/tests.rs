@@ -104,8 +104,6 @@ fn a_misuse_is_named_and_changes_nothing() {
         let misuse = tier.give(at).unwrap_err();
         assert_eq!((misuse.wrong, misuse.at, misuse.begin), (wrong, at, begin));
         assert_eq!(misuse.class, Some(class));
-        let (slab, class) = tier.units.slab_of(&tier.array.plain(), at).unwrap();
-        assert_eq!(slab.give_remote(&tier.array.plain(), class, at).unwrap_err(), misuse);
     };
     refuse(freed, Wrong::DoubleFree, freed);
     refuse(taken + 16, Wrong::Interior, taken);
@@ -184,73 +182,6 @@ fn a_block_that_is_known_to_be_one_goes_back_by_its_place() {
         tier.prove();
     }
 }
-
-#[test]
-fn what_others_freed_is_collected() {
-    let class = Class::of(256).unwrap();
-    let tier = Tier::new();
-    let slab = tier.seat(class);
-    let mut core = tier.array.plain();
-    let blocks: Vec<Offset> = std::iter::from_fn(|| tier.slabs.take(&mut core, class)).collect();
-    assert_eq!(slab.give_remote(&core, class, blocks[5]), Ok(true));
-    assert_eq!(slab.give_remote(&core, class, blocks[6]), Ok(false));
-    assert_eq!(slab.give_remote(&core, class, blocks[70]), Ok(false));
-    let twice = slab.give_remote(&core, class, blocks[6]).unwrap_err();
-    assert_eq!(twice.wrong, Wrong::DoubleFree);
-    tier.prove();
-    let mut got = Vec::new();
-    slab.collect(&core, class, |word, bits| got.push((word, bits)));
-    assert_eq!(got, [(0, 0b110_0000), (1, 1 << 6)]);
-    for (word, bits) in got {
-        tier.slabs.return_word(&mut core, slab, class, word, bits).unwrap();
-    }
-    slab.collect(&core, class, |word, _| panic!("word {word} was collected already"));
-    assert_eq!(tier.slabs.take(&mut core, class), Some(blocks[5]));
-    tier.prove();
-}
-
-#[test]
-fn what_two_threads_free_at_once_is_collected_whole() {
-    let class = Class::of(16).unwrap();
-    let tier = Tier::new();
-    let slab = tier.seat(class);
-    let mut core = tier.array.plain();
-    let blocks: Vec<Offset> = std::iter::from_fn(|| tier.slabs.take(&mut core, class)).collect();
-    let shared = Shared(&tier.array);
-    std::thread::scope(|scope| {
-        for part in blocks.chunks(blocks.len() / 2) {
-            scope.spawn(move || {
-                let core = shared.core();
-                for block in part {
-                    slab.give_remote(&core, class, *block).unwrap();
-                }
-            });
-        }
-        while slab.free_count(&core) < blocks.len() as u64 {
-            let mut got = Vec::new();
-            slab.collect(&core, class, |word, bits| got.push((word, bits)));
-            for (word, bits) in got {
-                tier.slabs.return_word(&mut core, slab, class, word, bits).unwrap();
-            }
-        }
-    });
-    tier.prove();
-}
-
-/// An array that several threads use, each by its own core.
-#[derive(Clone, Copy)]
-struct Shared<'a>(&'a Array);
-
-impl Shared<'_> {
-    fn core(self) -> Core<crate::journal::NoJournal> {
-        self.0.plain()
-    }
-}
-
-// SAFETY: the threads of the test write only atomics of the array.
-unsafe impl Send for Shared<'_> {}
-// SAFETY: as above.
-unsafe impl Sync for Shared<'_> {}
 
 #[test]
 fn a_place_outside_of_all_slabs_is_in_none() {

@@ -138,6 +138,16 @@ pub(crate) fn take(unit: Offset, mut taken: impl FnMut(u64, Bits, u64)) {
     }
 }
 
+/// How many blocks that begin in a unit of a slab are in use: handed out, and freed by nobody. (About,
+/// while others hand out and free.)
+pub(crate) fn used_in(unit: Offset) -> u64 {
+    let page = Page::of_unit(unit);
+    let words = page.word()..page.word() + WORDS_IN_UNIT;
+    let both = page.leaf.words[words.clone()].iter().zip(&page.leaf.freed[words]);
+    both.map(|(used, freed)| u64::from((used.load(Relaxed) & !freed.load(Relaxed)).count_ones()))
+        .sum()
+}
+
 impl Bits {
     /// As [`Bits::strike`], for all blocks of `many`. Returns those of which no bit was set.
     #[inline(always)]
