@@ -2,6 +2,7 @@
 //!
 //! ```text
 //!   version even --> group --> marks --> entry --> its value behind the caller's bytes
+//!                          --> row --> payload: `far.rs`
 //!   version the same?   yes: the value counts      no, or anything else: `Reader::get_again`
 //! ```
 //!
@@ -23,31 +24,25 @@ use crate::bucket::{
     says_plain_key_of, version_of,
 };
 use crate::layout::{WORD, shard};
-use crate::payload::{self, Stub};
 use crate::racy;
 use crate::reader::Reader;
-use crate::ring::{Ring, hop_in};
-use crate::shelf::{ALL, SHELF, SHELF_BYTES, Shelves, mark_of, spilled_bit};
-use crate::table::{Directory, Group, PLACES};
+use crate::shelf::{ALL, SHELF, SHELF_BYTES, SPILLED, Shelves, mark_of, spilled_bit};
+use crate::table::{Directory, Group};
+use crate::view::View;
 
 /// Where in a bucket the key begins.
 const CONTENT_AT: usize = 2 * WORD as usize;
 
-/// How many lines of a payload are fetched at once, before its length is known; the rest when it
-/// is, and behind that the processor sees the pattern.
-const FETCH_FIRST: u64 = 2;
-const FETCH_MOST: u64 = 16;
-
 /// The words of a line of the cache.
-type Line = [AtomicU64; 8];
+pub(crate) type Line = [AtomicU64; 8];
 
 /// An entry as a glance finds it.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Glimpse<'a> {
-    value: &'a [AtomicU8],
-    version: u64,
-    expiry: u64,
-    flags: u32,
+    pub(crate) value: &'a [AtomicU8],
+    pub(crate) version: u64,
+    pub(crate) expiry: u64,
+    pub(crate) flags: u32,
 }
 
 impl Glimpse<'_> {
@@ -68,7 +63,7 @@ impl Glimpse<'_> {
 
 /// A shard's version as it was before anything was read.
 #[derive(Debug, Clone, Copy)]
-struct Still<'a> {
+pub(crate) struct Still<'a> {
     version: &'a AtomicU64,
     before: u64,
 }
@@ -76,12 +71,19 @@ struct Still<'a> {
 impl Still<'_> {
     /// What was read, if the version is still the same.
     #[inline(always)]
-    fn of<T>(self, read: T) -> Option<T> {
+    pub(crate) fn of<T>(self, read: T) -> Option<T> {
         // Pairs with the Release fence of `begin`: if we saw a word of a change, we see its odd
         // version now.
         fence(Acquire);
         (self.version.load(Relaxed) == self.before).then_some(read)
     }
+}
+
+/// A look-up that knows the word of its group.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Begun<'a> {
+    pub(crate) still: Still<'a>,
+    pub(crate) word: u64,
 }
 
 /// A key of 8 to 16 bytes, as most are, that is looked for without a branch: its first and its last
@@ -116,9 +118,52 @@ impl ShortKey {
 
 /// Buckets and their marks, in bounds.
 #[derive(Debug, Clone, Copy)]
-struct Whole<'a> {
+pub(crate) struct Whole<'a> {
     bytes: &'a [AtomicU8],
     buckets: u64,
+    lines: u64,
+}
+
+/// One shelf of them.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Shelf<'a> {
+    marks: &'a [AtomicU8; SHELF_BYTES as usize],
+    lines: &'a [Line; SHELF as usize],
+}
+
+impl<'a> Shelf<'a> {
+    /// Where its marks begin.
+    #[inline(always)]
+    pub(crate) fn marks(self) -> *const u8 {
+        self.marks.as_ptr().cast()
+    }
+
+    /// Its marks that are those of a hash.
+    #[inline(always)]
+    fn equal(self, hash: u64) -> u32 {
+        // SAFETY: as many bytes as are borrowed.
+        unsafe { racy::equal_bytes(self.marks(), mark_of(hash)) & ALL }
+    }
+
+    /// The bucket of the lowest bit.
+    #[inline(always)]
+    fn line(self, equal: u32) -> &'a Line {
+        // The bits are those of a shelf's buckets.
+        &self.lines[equal.trailing_zeros() as usize]
+    }
+
+    /// Whether an entry of a hash may stand on the next one.
+    #[inline(always)]
+    fn has_spilled(self, hash: u64) -> bool {
+        self.marks[SPILLED as usize].load(Relaxed) & spilled_bit(hash) != 0
+    }
+
+    /// The first bucket whose mark is that of a hash.
+    #[inline(always)]
+    pub(crate) fn first(self, hash: u64) -> Option<&'a Line> {
+        let equal = self.equal(hash);
+        (equal != 0).then(|| self.line(equal))
+    }
 }
 
 /// What the first look at a home shelf shows.
@@ -132,66 +177,68 @@ enum First<'a> {
 }
 
 impl<'a> Whole<'a> {
-    /// How many bytes it takes from where the buckets begin, `lines` lines of them and of others in
-    /// front of the marks. The last shelf counts as a full one: its marks are not asked how many
-    /// there are.
+    /// Those of a group, `lines` lines of them and of others.
     #[inline(always)]
-    fn reach(lines: u64) -> u64 {
-        lines * (BUCKET_BYTES + SHELF_BYTES) + SHELF * BUCKET_BYTES
+    pub(crate) fn of(view: &'a View, at: u64, buckets: u64, lines: u64) -> Option<Self> {
+        // The last shelf counts as a full one: its marks are not asked how many there are.
+        let reach = lines * (BUCKET_BYTES + SHELF_BYTES) + SHELF * BUCKET_BYTES;
+        Some(Self { bytes: view.near(at, reach)?, buckets, lines })
     }
 
-    /// Its home shelf, and the marks of that which are of a hash.
+    /// One of its shelves.
     #[inline(always)]
-    fn marks(self, lines: u64, shelf: u64, hash: u64) -> (*const u8, u32) {
-        let at = lines * BUCKET_BYTES + shelf * SHELF_BYTES;
-        let marks = self.bytes.as_ptr().cast::<u8>().wrapping_add(at as usize);
-        // SAFETY: `reach` counts the marks of more shelves than there are.
-        (marks, unsafe { racy::equal_bytes(marks, mark_of(hash)) } & ALL)
+    fn shelf(self, index: u64) -> Shelf<'a> {
+        let begin = self.bytes.as_ptr();
+        let marks = begin.wrapping_add((self.lines * BUCKET_BYTES + index * SHELF_BYTES) as usize);
+        let lines = begin.wrapping_add((index * SHELF * BUCKET_BYTES) as usize);
+        // SAFETY: `of` counts the marks of more shelves than there are.
+        let marks = unsafe { &*marks.cast() };
+        // SAFETY: `of` counts the buckets of full shelves, each a line; the group is aligned.
+        Shelf { marks, lines: unsafe { &*lines.cast() } }
     }
 
-    /// The bucket of the lowest bit.
+    /// The home shelf of a hash.
     #[inline(always)]
-    fn line(self, shelf: u64, equal: u32) -> &'a Line {
-        let index = shelf * SHELF + u64::from(equal.trailing_zeros());
-        let line = self.bytes.as_ptr().wrapping_add((index * BUCKET_BYTES) as usize);
-        // SAFETY: `reach` counts the buckets of full shelves, each a line; the group is aligned.
-        unsafe { &*line.cast::<Line>() }
+    pub(crate) fn home(self, hash: u64) -> Shelf<'a> {
+        self.shelf(Shelves::home_among(self.buckets, hash))
     }
 
     /// Looks at the first bucket whose mark is that of the hash.
     #[inline(always)]
-    fn first(self, lines: u64, hash: u64, is_it: impl Fn(&Line) -> bool) -> First<'a> {
-        let home = Shelves::home_among(self.buckets, hash);
-        let (marks, equal) = self.marks(lines, home, hash);
-        if equal != 0 {
-            let line = self.line(home, equal);
-            return if is_it(line) { First::Is(line) } else { First::Unclear };
+    fn first(self, hash: u64, is_it: impl Fn(&Line) -> bool) -> First<'a> {
+        let home = self.home(hash);
+        match home.first(hash) {
+            Some(line) if is_it(line) => First::Is(line),
+            None if !home.has_spilled(hash) => First::Absent,
+            _ => First::Unclear,
         }
-        // SAFETY: a byte of the same shelf.
-        let spilled = unsafe { racy::load_byte(marks.wrapping_add(SHELF as usize)) };
-        if spilled & spilled_bit(hash) == 0 { First::Absent } else { First::Unclear }
+    }
+
+    /// The entry of a key; `None` of the inner kind if it is one that a glance is not enough for.
+    #[inline(always)]
+    pub(crate) fn search_for(self, hash: u64, key: &[u8]) -> Option<Option<Glimpse<'a>>> {
+        Some(glimpse(self.search(hash, key)?, key.len()))
     }
 
     /// Looks at all that may be it.
     #[inline(never)]
-    fn search(self, lines: u64, hash: u64, key: &[u8]) -> Option<&'a Line> {
+    fn search(self, hash: u64, key: &[u8]) -> Option<&'a Line> {
         let count = Shelves::count_for(self.buckets);
-        let mut shelf = Shelves::home_among(self.buckets, hash);
+        let mut index = Shelves::home_among(self.buckets, hash);
         for _ in 0..count {
-            let (marks, mut equal) = self.marks(lines, shelf, hash);
+            let shelf = self.shelf(index);
+            let mut equal = shelf.equal(hash);
             while equal != 0 {
-                let line = self.line(shelf, equal);
+                let line = shelf.line(equal);
                 if is_of(line, key) {
                     return Some(line);
                 }
                 equal &= equal - 1;
             }
-            // SAFETY: a byte of the same shelf.
-            let spilled = unsafe { racy::load_byte(marks.wrapping_add(SHELF as usize)) };
-            if spilled & spilled_bit(hash) == 0 {
+            if !shelf.has_spilled(hash) {
                 return None;
             }
-            shelf = if shelf + 1 < count { shelf + 1 } else { 0 };
+            index = if index + 1 < count { index + 1 } else { 0 };
         }
         None
     }
@@ -204,23 +251,22 @@ impl<'a> Reader<'a> {
     #[inline(always)]
     pub(crate) fn glance(
         self,
+        Begun { still, word }: Begun<'a>,
         hash: u64,
         key: &[u8],
         now_ms: &impl Fn() -> u64,
         value: &mut Vec<u8>,
     ) -> Option<Option<Glimpse<'a>>> {
-        let (still, word) = self.group_word(hash)?;
         let (at, buckets) = Group::whole_in(word)?;
-        let bytes = self.view.near(at, Whole::reach(buckets))?;
-        let whole = Whole { bytes, buckets };
+        let whole = Whole::of(self.view, at, buckets, buckets)?;
         let first = match ShortKey::new(key) {
-            Some(short) => whole.first(buckets, hash, |line| short.is_in(line)),
+            Some(short) => whole.first(hash, |line| short.is_in(line)),
             None => First::Unclear,
         };
         let line = match first {
             First::Is(line) => line,
             First::Absent => return still.of(None),
-            First::Unclear => match whole.search(buckets, hash, key) {
+            First::Unclear => match whole.search(hash, key) {
                 Some(line) => line,
                 None => return still.of(None),
             },
@@ -228,24 +274,26 @@ impl<'a> Reader<'a> {
         take(glimpse(line, key.len())?, still, now_ms, value)
     }
 
-    /// The same, in a group that may have rows.
+    /// Reads the entry in a line if it is that of the key, as [`Self::glance`].
     #[inline(always)]
-    pub(crate) fn glance_at_rows(
+    pub(crate) fn glance_at(
         self,
-        hash: u64,
+        still: Still<'a>,
+        line: &'a Line,
         key: &[u8],
         now_ms: &impl Fn() -> u64,
         value: &mut Vec<u8>,
     ) -> Option<Option<Glimpse<'a>>> {
-        let (still, word) = self.group_word(hash)?;
-        let Some(group) = Group::from_word(word).ok()? else { return still.of(None) };
-        let Some(found) = self.seek(&group, hash, key)? else { return still.of(None) };
-        take(found, still, now_ms, value)
+        if !ShortKey::new(key)?.is_in(line) {
+            return None;
+        }
+        take(glimpse(line, key.len())?, still, now_ms, value)
     }
 
-    /// The version of the shard of a hash, which must be even, and the word of its group.
+    /// Begins a look-up: nothing has been read yet of what the version is about. `None` if the
+    /// shard is being changed.
     #[inline(always)]
-    fn group_word(self, hash: u64) -> Option<(Still<'a>, u64)> {
+    pub(crate) fn begin(self, hash: u64) -> Option<Begun<'a>> {
         let shard = self.view.line(self.plan.shard_at(self.plan.shard_of(hash)))?;
         let version = &shard[(shard::VERSION / WORD) as usize];
         // Acquire pairs with the Release of whoever made it even.
@@ -258,88 +306,13 @@ impl<'a> Reader<'a> {
         let directory =
             Directory::unchecked(shard[(shard::DIRECTORY / WORD) as usize].load(Relaxed));
         let word = self.view.peek(directory.entry_at(self.plan, hash))?;
-        Some((Still { version, before }, word))
-    }
-
-    /// The entry of a key in a group.
-    #[inline(always)]
-    fn seek(self, group: &Group, hash: u64, key: &[u8]) -> Option<Option<Glimpse<'a>>> {
-        if group.rows != 0 {
-            // On its way while the buckets are looked at.
-            let ring = group.stubs();
-            self.view.prefetch(ring.line_at(ring.home(hash)));
-        }
-        if group.buckets != 0 && key.len() <= INLINE_BYTES {
-            let bytes = self.view.shared(group.at, Whole::reach(group.lines()))?;
-            let whole = Whole { bytes, buckets: group.buckets };
-            if let Some(line) = whole.search(group.lines(), hash, key) {
-                return glimpse(line, key.len()).map(Some);
-            }
-        }
-        if group.rows == 0 {
-            return Some(None);
-        }
-        let ring = group.stubs();
-        self.seek_stub(self.view.lines(ring.at, ring.lines)?, ring, hash, key)
-    }
-
-    #[inline(always)]
-    fn seek_stub(
-        self,
-        lines: &[Line],
-        ring: Ring,
-        hash: u64,
-        key: &[u8],
-    ) -> Option<Option<Glimpse<'a>>> {
-        let home = ring.home(hash);
-        let mut hop = hop_in(lines.get(home as usize)?[0].load(Relaxed));
-        while hop != 0 {
-            let line = line_after(lines, home, hop)?;
-            let mut found = 0u32;
-            for number in 1..PLACES {
-                let stub = Stub(line[number as usize].load(Relaxed));
-                found |= u32::from(stub.may_be_of(hash)) << number;
-            }
-            while found != 0 {
-                let at = Stub(line[found.trailing_zeros() as usize].load(Relaxed)).at();
-                if let Some(glimpse) = self.open(at, key)? {
-                    return Some(Some(glimpse));
-                }
-                found &= found - 1;
-            }
-            hop &= hop - 1;
-        }
-        Some(None)
-    }
-
-    /// The entry in the payload at `at`, if it is that of the key.
-    #[inline(always)]
-    fn open(self, at: u64, key: &[u8]) -> Option<Option<Glimpse<'a>>> {
-        for line in 1..FETCH_FIRST {
-            self.view.prefetch(at + line * BUCKET_BYTES);
-        }
-        let bucket = payload::read(self.view, at).ok()?;
-        let payload = bucket.payload()?;
-        let lines = payload.value_bytes / BUCKET_BYTES;
-        for line in FETCH_FIRST..lines.min(FETCH_MOST) + 1 {
-            self.view.prefetch(at + line * BUCKET_BYTES);
-        }
-        let is_as_long = bucket.key_bytes() == key.len() as u64;
-        if !is_as_long || !self.view.equals(bucket.key_at(), key).ok()? {
-            return Some(None);
-        }
-        if payload.value_bytes > self.plan.value_bytes_most() {
-            return None;
-        }
-        let value = self.view.shared(payload.value_at, payload.value_bytes)?;
-        let (version, expiry, flags) = (bucket.version(), bucket.expiry(), bucket.flags());
-        Some(Some(Glimpse { value, version, expiry, flags }))
+        Some(Begun { still: Still { version, before }, word })
     }
 }
 
 /// Appends the value of what was found, if it counts.
 #[inline(always)]
-fn take<'a>(
+pub(crate) fn take<'a>(
     found: Glimpse<'a>,
     still: Still<'_>,
     now_ms: &impl Fn() -> u64,
@@ -353,14 +326,6 @@ fn take<'a>(
     // SAFETY: `copy_behind` filled as many bytes behind the old length.
     unsafe { value.set_len(value.len() + found.value.len()) };
     Some(Some(found))
-}
-
-/// The line that the lowest bit of a hop speaks of. No division: a hop reaches once around a ring
-/// at most, and of one that is damaged another line is read, or none.
-#[inline(always)]
-fn line_after(lines: &[Line], home: u64, hop: u64) -> Option<&Line> {
-    let index = home as usize + hop.trailing_zeros() as usize;
-    lines.get(if index < lines.len() { index } else { index - lines.len() })
 }
 
 /// What a line holds, of which the key was found to be the one.

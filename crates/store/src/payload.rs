@@ -20,7 +20,8 @@
 use crate::Error;
 use crate::bucket::{Bucket, EXPIRY_MOST, MAIN, Payload};
 use crate::layout::{BYTES_MOST, KEY_BYTES_MOST, WORD};
-use crate::view::Look;
+use crate::racy;
+use crate::view::{Look, View};
 
 /// The stubs of a row: all its words but the first.
 pub(crate) const STUBS: u64 = 7;
@@ -34,9 +35,10 @@ pub(crate) const HASH_MASK: u64 = (1 << HASH_BITS) - 1;
 /// How many bits of a stub are the offset in words; the hash's stand above.
 const OFFSET_BITS: u32 = 64 - HASH_BITS;
 const _: () = assert!(BYTES_MOST / WORD <= 1 << OFFSET_BITS);
+const _: () = assert!(HASH_BITS == racy::TOP_BITS);
 
 /// Where the key begins.
-const KEY_AT: u64 = 2 * WORD;
+pub(crate) const KEY_AT: u64 = 2 * WORD;
 const KEY_AT_EXTENDED: u64 = 3 * WORD;
 
 const VERSION_SHIFT: u32 = 16;
@@ -67,6 +69,12 @@ impl Stub {
     #[inline]
     pub(crate) fn at(self) -> u64 {
         (self.0 & ((1 << OFFSET_BITS) - 1)) * WORD
+    }
+
+    /// What stands on top in the stub of an entry with this hash.
+    #[inline]
+    pub(crate) fn top_of(hash: u64) -> u32 {
+        (hash & HASH_MASK) as u32
     }
 
     /// The lowest bits of the hash.
@@ -133,6 +141,36 @@ pub(crate) fn head_of(bucket: &Bucket) -> ([u64; 3], usize) {
     ([version, expiry | EXTENDED, high], 3)
 }
 
+/// What the first two words of a payload say if that is all that there is to say: the key begins at
+/// [`KEY_AT`], the value behind it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ShortHead {
+    pub(crate) version: u64,
+    pub(crate) expiry: u64,
+    pub(crate) key_bytes: u64,
+    pub(crate) value_bytes: u64,
+}
+
+impl ShortHead {
+    /// `None` if a third word has more to say.
+    #[inline(always)]
+    pub(crate) fn new(version: u64, expiry: u64) -> Option<Self> {
+        (expiry & EXTENDED == 0).then_some(Self {
+            version: version >> VERSION_SHIFT,
+            expiry: expiry & EXPIRY_MOST,
+            key_bytes: version & LOW_MASK,
+            value_bytes: expiry >> VALUE_SHIFT,
+        })
+    }
+}
+
+/// How many bytes the first words of the payload at `at` speak of; fewer if it is one with three.
+#[inline(always)]
+pub(crate) fn bytes_at(view: &View, at: u64) -> Option<u64> {
+    let (version, expiry) = (view.peek(at)?, view.peek(at + WORD)?);
+    Some(KEY_AT + (version & LOW_MASK) + (expiry >> VALUE_SHIFT))
+}
+
 /// Reads the entry in the payload at `at`, which may be anything.
 #[inline]
 pub(crate) fn read(look: &impl Look, at: u64) -> Result<Bucket, Error> {
@@ -154,7 +192,6 @@ pub(crate) fn read(look: &impl Look, at: u64) -> Result<Bucket, Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::view::View;
 
     fn check(key_bytes: u64, value_bytes: u64, flags: u32, expected_head: u64) {
         let shape = Shape::new(key_bytes, value_bytes, flags);

@@ -8,12 +8,15 @@
 //! here. On x86-64 the same is done by instructions of 8 and 16 bytes, inside of `asm!`, so that
 //! the compiler sees no access that could race, and must take what comes out as it is.
 
-use crate::atomic::{AtomicU8, AtomicU64, Relaxed};
+use crate::atomic::{AtomicU8, AtomicU64};
 
 #[cfg(not(target_arch = "x86_64"))]
 use self::plain as imp;
 #[cfg(target_arch = "x86_64")]
 use self::x86_64 as imp;
+
+/// How many of a word's highest bits are compared by [`equal_tops`].
+pub(crate) const TOP_BITS: u32 = 21;
 
 /// Copies `count` bytes from shared memory to private memory.
 ///
@@ -47,16 +50,6 @@ pub(crate) unsafe fn load_word(at: *const u8) -> u64 {
     unsafe { imp::load_word(at) }
 }
 
-/// The byte at `at`.
-///
-/// # Safety
-/// - It is mapped and readable.
-#[inline(always)]
-pub(crate) unsafe fn load_byte(at: *const u8) -> u8 {
-    // SAFETY: the caller's duty; every use of shared bytes is atomic.
-    unsafe { AtomicU8::from_ptr(at.cast_mut()) }.load(Relaxed)
-}
-
 /// Which of 16 bytes are this one, a bit each.
 ///
 /// # Safety
@@ -65,6 +58,16 @@ pub(crate) unsafe fn load_byte(at: *const u8) -> u8 {
 pub(crate) unsafe fn equal_bytes(at: *const u8, byte: u8) -> u32 {
     // SAFETY: the caller's duty.
     unsafe { imp::equal_bytes(at, byte) }
+}
+
+/// Which of a line's eight words have these [`TOP_BITS`] on top, a bit each.
+///
+/// # Safety
+/// - 64 bytes from `line` on are mapped and readable.
+#[inline(always)]
+pub(crate) unsafe fn equal_tops(line: *const u8, top: u32) -> u32 {
+    // SAFETY: the caller's duty.
+    unsafe { imp::equal_tops(line, top) }
 }
 
 /// Copies bytes to shared memory.
@@ -85,19 +88,23 @@ pub(crate) fn copy_line(from: &[AtomicU64; 8], to: &[AtomicU64; 8]) {
     unsafe { imp::copy_line(from.as_ptr().cast(), to.as_ptr().cast_mut().cast()) }
 }
 
-/// Asks the processor to fetch a line some lines behind this one; where nothing is mapped nothing
-/// happens.
+/// Asks the processor to fetch the line at `at`; where nothing is mapped nothing happens.
 #[inline(always)]
-pub(crate) fn fetch_behind(line: &[AtomicU64; 8], lines: usize) {
+pub(crate) fn fetch(at: *const u8) {
     #[cfg(target_arch = "x86_64")]
     {
         use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-        let behind = std::ptr::from_ref(line).wrapping_add(lines);
         // SAFETY: to prefetch reads nothing that a program could see, and never faults.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(behind.cast()) };
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(at.cast()) };
     }
     #[cfg(not(target_arch = "x86_64"))]
-    let _ = (line, lines);
+    let _ = at;
+}
+
+/// The same for a line some lines behind this one.
+#[inline(always)]
+pub(crate) fn fetch_behind(line: &[AtomicU64; 8], lines: usize) {
+    fetch(std::ptr::from_ref(line).wrapping_add(lines).cast());
 }
 
 /// Whether shared memory holds these bytes.
@@ -114,7 +121,9 @@ pub(crate) unsafe fn equals(at: *const u8, bytes: &[u8]) -> bool {
 mod x86_64 {
     use std::arch::asm;
     use std::arch::x86_64::{
-        __m128i, _mm_cmpeq_epi8, _mm_movemask_epi8, _mm_set1_epi8, _mm_storeu_si128,
+        __m128i, _mm_castps_si128, _mm_castsi128_ps, _mm_cmpeq_epi8, _mm_cmpeq_epi32,
+        _mm_movemask_epi8, _mm_packs_epi16, _mm_packs_epi32, _mm_set1_epi8, _mm_set1_epi32,
+        _mm_setzero_si128, _mm_shuffle_ps, _mm_srli_epi32, _mm_storeu_si128,
     };
 
     use super::plain;
@@ -122,6 +131,9 @@ mod x86_64 {
     /// The bytes of the widest registers that every such processor has.
     const WIDE: usize = size_of::<__m128i>();
     const WORD: usize = size_of::<u64>();
+
+    /// The bits that `equal_tops` compares of a word.
+    const TOP_BITS: i32 = super::TOP_BITS as i32;
 
     /// From so many bytes on they are copied by the registers of 32 bytes.
     const BY_128_FROM: usize = 128;
@@ -169,6 +181,33 @@ mod x86_64 {
         let equal = unsafe { _mm_cmpeq_epi8(bytes, wanted) };
         // SAFETY: as above.
         unsafe { _mm_movemask_epi8(equal) as u32 }
+    }
+
+    /// # Safety
+    /// - As `super::equal_tops`.
+    #[inline(always)]
+    pub(super) unsafe fn equal_tops(line: *const u8, top: u32) -> u32 {
+        let load = |at: usize| {
+            // SAFETY: two of the eight words.
+            unsafe { load_wide(line.wrapping_add(at)) }
+        };
+        let words = [load(0), load(WIDE), load(2 * WIDE), load(3 * WIDE)];
+        // SAFETY: every such processor has what this needs.
+        unsafe { tops_in(words, top) }
+    }
+
+    /// Which of eight words have these bits on top, a bit each.
+    #[inline]
+    #[target_feature(enable = "sse2")]
+    fn tops_in([a, b, c, d]: [__m128i; 4], top: u32) -> u32 {
+        let equal = |low: __m128i, high: __m128i| {
+            // The upper halves of four words.
+            let (low, high) = (_mm_castsi128_ps(low), _mm_castsi128_ps(high));
+            let halves = _mm_castps_si128(_mm_shuffle_ps::<0b11_01_11_01>(low, high));
+            _mm_cmpeq_epi32(_mm_srli_epi32::<{ 32 - TOP_BITS }>(halves), _mm_set1_epi32(top as i32))
+        };
+        let words = _mm_packs_epi32(equal(a, b), equal(c, d));
+        _mm_movemask_epi8(_mm_packs_epi16(words, _mm_setzero_si128())) as u32
     }
 
     /// # Safety
@@ -443,6 +482,17 @@ mod plain {
     }
 
     /// # Safety
+    /// - As `super::equal_tops`.
+    #[inline(always)]
+    pub(super) unsafe fn equal_tops(line: *const u8, top: u32) -> u32 {
+        (0..8).fold(0, |found, index| {
+            // SAFETY: one of the eight words of the caller.
+            let word = unsafe { load_word(line.wrapping_add(index * size_of::<u64>())) };
+            found | u32::from(word >> (64 - super::TOP_BITS) == u64::from(top)) << index
+        })
+    }
+
+    /// # Safety
     /// - As `super::copy_in`.
     #[inline(always)]
     pub(super) unsafe fn copy_in(from: &[u8], to: *mut u8) {
@@ -493,8 +543,20 @@ mod tests {
             ] {
                 assert_eq!(found, 1 << index);
             }
+        }
+    }
+
+    #[test]
+    fn each_of_eight_words_is_told_by_its_highest_bits() {
+        let top = 0x1f_ff55u32;
+        for index in 0..8usize {
+            let mut words = [u64::from(top ^ 1) << 43 | 7; 8];
+            words[index] = u64::from(top) << 43 | u64::MAX >> 21;
+            let line = words.as_ptr().cast();
+            // SAFETY: eight words are as many bytes.
+            assert_eq!(unsafe { equal_tops(line, top) }, 1 << index);
             // SAFETY: as above.
-            assert_eq!(unsafe { load_byte(at.wrapping_add(index)) }, 0x7f);
+            assert_eq!(unsafe { plain::equal_tops(line, top) }, 1 << index);
         }
     }
 

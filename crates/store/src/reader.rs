@@ -18,7 +18,7 @@
 
 use crate::atomic::{Acquire, Relaxed, fence};
 use crate::bucket::{Bucket, Sought};
-use crate::glance::Glimpse;
+use crate::glance::{Begun, Glimpse};
 use crate::hold::Hold;
 use crate::layout::{Plan, WORD, shard};
 use crate::table::group_of;
@@ -197,7 +197,8 @@ impl Reader<'_> {
         visit: impl Fn(Option<Glimpse<'_>>),
         value: &mut Vec<u8>,
     ) -> Result<Option<Meta>, Error> {
-        match self.glance(hash, key, &now_ms, value) {
+        let begun = self.begin(hash);
+        match begun.and_then(|begun| self.glance(begun, hash, key, &now_ms, value)) {
             // What is given is put together at the very end: a struct that is carried through
             // branches is copied at each.
             Some(Some(glimpse)) => {
@@ -205,7 +206,7 @@ impl Reader<'_> {
                 Ok(Some(glimpse.meta()))
             }
             Some(None) => Ok(None),
-            None => self.get_apart(hash, key, now_ms, visit, value),
+            None => self.get_apart(begun, hash, key, now_ms, visit, value),
         }
     }
 
@@ -214,13 +215,34 @@ impl Reader<'_> {
     #[inline(never)]
     fn get_apart(
         self,
+        begun: Option<Begun<'_>>,
         hash: u64,
         key: &[u8],
         now_ms: impl Fn() -> u64,
         visit: impl Fn(Option<Glimpse<'_>>),
         value: &mut Vec<u8>,
     ) -> Result<Option<Meta>, Error> {
-        if let Some(found) = self.glance_at_rows(hash, key, &now_ms, value) {
+        match begun.and_then(|begun| self.glance_row(begun, hash, key, &now_ms, value)) {
+            Some(Some(glimpse)) => {
+                visit(Some(glimpse));
+                Ok(Some(glimpse.meta()))
+            }
+            Some(None) => Ok(None),
+            None => self.get_far(hash, key, now_ms, visit, value),
+        }
+    }
+
+    /// The same, wherever it stands.
+    #[inline(never)]
+    fn get_far(
+        self,
+        hash: u64,
+        key: &[u8],
+        now_ms: impl Fn() -> u64,
+        visit: impl Fn(Option<Glimpse<'_>>),
+        value: &mut Vec<u8>,
+    ) -> Result<Option<Meta>, Error> {
+        if let Some(found) = self.glance_far(hash, key, &now_ms, value) {
             return Ok(found.map(|glimpse| {
                 visit(Some(glimpse));
                 glimpse.meta()

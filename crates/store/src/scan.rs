@@ -11,9 +11,10 @@
 //!
 //! Promises: an entry that stays throughout is shown exactly once.
 
-use crate::bucket::Bucket;
-use crate::layout::Plan;
-use crate::payload::{self, STUBS, Stub};
+use crate::bucket::{BUCKET_BYTES, Bucket};
+use crate::layout::{Plan, WORD};
+use crate::payload::{self, KEY_AT, STUBS, ShortHead, Stub};
+use crate::racy;
 use crate::reader::{Reader, Reading};
 use crate::shelf::SHELF;
 use crate::table::{Group, directory_of};
@@ -23,11 +24,9 @@ use crate::{Error, Meta};
 /// How many groups one call goes through at most, when they are empty.
 const STRETCHES_MOST: u32 = 1024;
 
-/// How many payloads are fetched ahead: about as many misses as a core has under way at once.
-const PREFETCH_STUBS: usize = 16;
-
-/// How far into a payload most keys reach: behind the head, 32 bytes.
-const KEY_MOSTLY_TO: u64 = 48;
+/// How many payloads are fetched ahead: as many misses as a core has under way at once, and a few
+/// more, for some keys are a second line.
+const PREFETCH_STUBS: usize = 24;
 
 /// Entries, copied: the keys byte behind byte.
 #[derive(Debug, Default)]
@@ -61,6 +60,8 @@ struct Stretch {
     is_whole: bool,
     shown: Shown,
     stubs: Vec<Stub>,
+    /// How far into its payload the last key reached.
+    reach: u64,
 }
 
 impl Reading for Stretch {
@@ -117,17 +118,47 @@ impl Stretch {
             let row = look.read_line(ring.line_at(index))?;
             stubs.extend(row[1..].iter().filter(|&&word| word != 0).map(|&word| Stub(word)));
         }
-        let fetch = |stub: &Stub| {
+        // A second line only if keys as long as the last one reach into it: keys are mostly alike.
+        let fetch = |stub: &Stub, reach: u64| {
             look.view().prefetch(stub.at());
-            look.view().prefetch(stub.at() + KEY_MOSTLY_TO);
+            if stub.at() % BUCKET_BYTES + reach > BUCKET_BYTES {
+                look.view().prefetch(stub.at() + reach - 1);
+            }
         };
-        stubs.iter().take(PREFETCH_STUBS).for_each(fetch);
+        let mut reach = self.reach;
+        stubs.iter().take(PREFETCH_STUBS).for_each(|stub| fetch(stub, reach));
         for (index, stub) in stubs.iter().enumerate() {
-            stubs.get(index + PREFETCH_STUBS).iter().copied().for_each(fetch);
-            self.show(look, &payload::read(look, stub.at())?)?;
+            if let Some(later) = stubs.get(index + PREFETCH_STUBS) {
+                fetch(later, reach);
+            }
+            reach = self.show_payload(look, stub.at())?;
         }
+        self.reach = reach;
         self.stubs = stubs;
         Ok(())
+    }
+
+    /// Copies the entry in a payload if it is one of the stretch; returns how far its key reaches.
+    /// Most have a short head and are wanted, whatever their hash: for them nothing is asked that
+    /// is not told.
+    #[inline]
+    fn show_payload(&mut self, look: &impl Look, at: u64) -> Result<u64, Error> {
+        let head = ShortHead::new(look.read(at)?, look.read(at + WORD)?);
+        let Some(head) = head.filter(|head| self.is_whole && head.expiry == 0) else {
+            let bucket = payload::read(look, at)?;
+            self.show(look, &bucket)?;
+            return Ok(bucket.key_at() + bucket.key_bytes() - at);
+        };
+        let Some(key) = look.view().shared(at + KEY_AT, head.key_bytes) else {
+            return Err(Error::Damaged { what: "a key out of bounds", at });
+        };
+        racy::copy_behind(key, &mut self.shown.keys);
+        let end = self.shown.keys.len() + key.len();
+        // SAFETY: `copy_behind` filled as many bytes behind the old length.
+        unsafe { self.shown.keys.set_len(end) };
+        let (version, bytes) = (head.version, head.value_bytes);
+        self.shown.entries.push((end, Meta { version, expiry_ms: None, bytes, flags: 0 }));
+        Ok(KEY_AT + head.key_bytes)
     }
 
     /// Copies an entry if it is one of the stretch.
@@ -153,8 +184,8 @@ pub(crate) fn end_of(hash: u64, bits: u32) -> u64 {
 }
 
 impl Reader<'_> {
-    /// Shows entries from `cursor` on until there were `count`, and returns the next cursor; 0 at
-    /// the end.
+    /// Shows entries from `cursor` on until there were `count`, and at most about as many more;
+    /// returns the next cursor, 0 at the end.
     pub(crate) fn scan(
         self,
         seed: u64,
@@ -166,8 +197,8 @@ impl Reader<'_> {
         let (mut from, mut shown) = (cursor, 0);
         let mut stretch = Stretch { seed, now, ..Stretch::default() };
         for _ in 0..STRETCHES_MOST {
-            let rest = count.saturating_sub(shown) as u64;
-            (stretch.from, stretch.count) = (from, rest);
+            // Not what is left of the count: to show a part of a group is to look at all of it.
+            (stretch.from, stretch.count) = (from, count as u64);
             let (end, _) = self.read(self.plan.shard_of(from), &mut stretch)?;
             shown += stretch.shown.entries.len();
             stretch.shown.iter().for_each(|(key, meta)| each(key, meta));

@@ -122,6 +122,15 @@ impl Group {
         Ok(Some(Self { at: word & OFFSET_MASK, buckets, rows, depth }))
     }
 
+    /// What a word says, whether it can be or not: where it leads must be checked. `None` if it
+    /// says that there is no group.
+    #[inline(always)]
+    pub(crate) fn unchecked(word: u64) -> Option<Self> {
+        let (rows, buckets) = (word >> ROWS_SHIFT, word >> BUCKETS_SHIFT & BUCKETS_MOST);
+        let depth = (word & DEPTH_MASK) as u32;
+        (word != 0).then_some(Self { at: word & OFFSET_MASK, buckets, rows, depth })
+    }
+
     /// Where the buckets begin in a group that a word leads to, and how many there are; `None` if
     /// it has rows or no buckets.
     #[inline(always)]
@@ -129,6 +138,13 @@ impl Group {
         // The rows stand above the buckets in the word.
         let buckets = word >> BUCKETS_SHIFT;
         (buckets.wrapping_sub(1) < BUCKETS_MOST).then_some((word & OFFSET_MASK, buckets))
+    }
+
+    /// The same for the rows of a group that has nothing else.
+    #[inline(always)]
+    pub(crate) fn rows_in(word: u64) -> Option<(u64, u64)> {
+        let (rows, is_alone) = (word >> ROWS_SHIFT, word >> BUCKETS_SHIFT & BUCKETS_MOST == 0);
+        (is_alone && rows != 0).then_some((word & OFFSET_MASK, rows))
     }
 
     pub(crate) fn word(self) -> u64 {

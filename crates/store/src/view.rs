@@ -182,15 +182,7 @@ impl View {
     /// where nothing is mapped nothing happens.
     #[inline]
     pub(crate) fn prefetch(&self, at: u64) {
-        #[cfg(target_arch = "x86_64")]
-        {
-            use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-            let line = self.base.wrapping_add(at as usize).cast::<i8>();
-            // SAFETY: to prefetch reads nothing that a program could see, and never faults.
-            unsafe { _mm_prefetch::<_MM_HINT_T0>(line) };
-        }
-        #[cfg(not(target_arch = "x86_64"))]
-        let _ = at;
+        racy::fetch(self.base.wrapping_add(at as usize));
     }
 
     #[inline]
