@@ -446,7 +446,7 @@ impl Arena {
     }
 }
 
-/// How many blocks of a slab are free, be it in its mask, in a magazine, or freed by another thread.
+/// How many blocks of a slab are free: in its mask, in a magazine, or freed by another thread.
 fn free_in(slab: Slab, class: Class) -> u64 {
     let shape = class.shape();
     let units = (0..u64::from(shape.units)).map(|index| slab.begin() + index * UNIT);

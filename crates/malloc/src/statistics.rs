@@ -1,10 +1,10 @@
 //! What the heap of this process consists of, for who asks: `mallinfo2`, `malloc_stats`,
 //! `malloc_info`, and the end of a program with `MORECORE_SHOW_STATS=1`.
 //!
-//! Promises: allocates nothing. It walks the heap under the arena's lock, and counts as used what was
-//! handed out and freed by nobody: not what waits in a magazine, nor what another thread than its
-//! owner freed; but chunks that wait in a magazine. The blocks of threads that run meanwhile are
-//! counted about, not exactly.
+//! Promises: allocates nothing. It walks the heap under the arena's lock, and counts as used what
+//! was handed out and freed by nobody: not what waits in a magazine, nor what another thread than
+//! its owner freed; but chunks that wait in a magazine. The blocks of threads that run meanwhile
+//! are counted about, not exactly.
 //! Knows nothing of who reads it.
 
 use core::fmt::{Result, Write};

@@ -138,8 +138,8 @@ pub(crate) fn take(unit: Offset, mut taken: impl FnMut(u64, Bits, u64)) {
     }
 }
 
-/// How many blocks that begin in a unit of a slab are in use: handed out, and freed by nobody. (About,
-/// while others hand out and free.)
+/// How many blocks that begin in a unit of a slab are in use: handed out, and freed by nobody.
+/// (About, while others hand out and free.)
 pub(crate) fn used_in(unit: Offset) -> u64 {
     let page = Page::of_unit(unit);
     let words = page.word()..page.word() + WORDS_IN_UNIT;
