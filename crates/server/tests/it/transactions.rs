@@ -263,6 +263,10 @@ fn check_random(watches: bool) {
             if word.contains("TTL") || word.contains("TIME") || word.contains("FLOAT") {
                 continue;
             }
+            // Deadlines that are set again have a transcript of their own (watching.txt).
+            if watches && (word.contains("EXPIRE") || word == "GETEX") {
+                continue;
+            }
             let who = random.usize(0..2);
             let mut ask = |words: &[&[u8]]| {
                 let (found, wanted) =
@@ -272,6 +276,10 @@ fn check_random(watches: bool) {
                 assert_eq!(found, wanted, "step {step}, client {who}: {shown:?}");
             };
             let words: Vec<&[u8]> = words.iter().map(String::as_bytes).collect();
+            if word == "WATCH" {
+                // Redis tells nobody of an empty key that BITFIELD makes and then does not change.
+                ask(&[b"SET", words[1], b"1"]);
+            }
             ask(&words);
         }
     });
