@@ -12,6 +12,7 @@
 //! limit of what one process alone can have.
 
 mod draw;
+mod pauses;
 mod report;
 mod setting;
 mod shelf;
@@ -141,6 +142,8 @@ impl Store {
         let progress = Progress::new();
         progress.say(format_args!("filling with values of {} bytes", content.value_bytes));
         let (ours, first_read_ns) = ours(content, mess)?;
+        ours.workers[0].tell("grow")?;
+        report.longest_ns.push((content.value_bytes, ours.workers[0].hear_numbers()?));
         report.first_read_ns.push((content.value_bytes, first_read_ns));
         report.tidy_ns.push((content.value_bytes, ours.tidy_ns));
         let mut contestants = vec![ours, map(content, mess)?];
@@ -150,7 +153,8 @@ impl Store {
         let item_bytes = contestants.iter().map(|one| (one.name, one.item_bytes));
         report.item_bytes.push((content.value_bytes, item_bytes.collect()));
         let fill_ns = contestants.iter().map(|one| (one.name, one.fill_ns));
-        report.fill_ns.push((content.value_bytes, fill_ns.collect()));
+        let boxed = ("boxed map", boxed_fill_ns(content, mess)?);
+        report.fill_ns.push((content.value_bytes, fill_ns.chain([boxed]).collect()));
         let sample = if self.effort.quick { QUICK_SAMPLE } else { SAMPLE };
         for setting in Setting::all(content.value_bytes) {
             progress.say(setting);
@@ -231,6 +235,14 @@ fn map(content: Content, mess: &Mess) -> Result<Contestant<'_>, Failure> {
     let workers = vec![Worker::start(mess, (ShelfName::Map, "nowhere"), content, 1)?];
     Contestant::new("hash map", workers, None)
         .filled(content, |one| Ok(usage::private_bytes(one.workers[0].pid())?))
+}
+
+/// The nanoseconds for each item that are put into a map which has memory of its own for every key
+/// and every value, as a store has.
+fn boxed_fill_ns(content: Content, mess: &Mess) -> Result<f64, Failure> {
+    let worker = Worker::start(mess, (ShelfName::Boxed, "nowhere"), content, 1)?;
+    worker.tell("fill")?;
+    Ok(1e9 / worker.hear_rate()?)
 }
 
 /// A peer, and two clients of it.

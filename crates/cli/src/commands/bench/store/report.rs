@@ -23,6 +23,9 @@ pub(super) struct Report {
     /// For each length of values, what an item costs a process that has just attached and reads
     /// them all.
     pub(super) first_read_ns: Vec<(usize, f64)>,
+    /// For each length of values, the longest set while a store of ours grew: without the time in
+    /// which it was sent away, and by the clock on the wall.
+    pub(super) longest_ns: Vec<(usize, [f64; 2])>,
     /// For each length of values, how long it took to tidy our store after filling.
     pub(super) tidy_ns: Vec<(usize, f64)>,
 }
@@ -50,6 +53,7 @@ impl Report {
             item_bytes: Vec::new(),
             fill_ns: Vec::new(),
             first_read_ns: Vec::new(),
+            longest_ns: Vec::new(),
             tidy_ns: Vec::new(),
         })
     }
@@ -82,6 +86,11 @@ impl Report {
         }
         for (value_bytes, ns) in &self.first_read_ns {
             writeln!(out, "\nfirst read of {value_bytes} B after attaching: {ns:.0} ns an item")?;
+        }
+        for (value_bytes, [own, wall]) in &self.longest_ns {
+            let (own, wall) = (own / 1e3, wall / 1e3);
+            write!(out, "longest set of a new item of {value_bytes} B: {own:.0} us of its own, ")?;
+            writeln!(out, "{wall:.0} us by the clock on the wall")?;
         }
         for (value_bytes, ns) in &self.tidy_ns {
             writeln!(out, "tidied after filling with {value_bytes} B: {:.0} ms", ns / 1e6)?;
@@ -140,6 +149,9 @@ impl Report {
         let fill_ns = self.fill_ns.iter().map(|(value_bytes, contestants)| {
             json!({ "value_bytes": value_bytes, "ns": named(contestants) })
         });
+        let longest_ns = self.longest_ns.iter().map(|(value_bytes, [own, wall])| {
+            json!({ "value_bytes": value_bytes, "own": own, "wall": wall })
+        });
         let each_ns = |all: &[(usize, f64)]| -> Vec<Value> {
             let one = |(bytes, ns): &(usize, f64)| json!({ "value_bytes": bytes, "ns": ns });
             all.iter().map(one).collect()
@@ -155,6 +167,7 @@ impl Report {
             "item_bytes": item_bytes.collect::<Vec<_>>(),
             "fill_ns": fill_ns.collect::<Vec<_>>(),
             "first_read_ns": each_ns(&self.first_read_ns),
+            "longest_ns": longest_ns.collect::<Vec<_>>(),
             "tidy_ns": each_ns(&self.tidy_ns),
             "geometric_means": means,
         }))

@@ -30,6 +30,8 @@ pub(crate) enum ShelfName {
     Ours,
     /// A hash map
     Map,
+    /// A hash map that has memory of its own for each key
+    Boxed,
     /// A redis-server
     Redis,
     /// A memcached
@@ -50,6 +52,7 @@ impl ShelfName {
         match self {
             ShelfName::Ours => "ours",
             ShelfName::Map => "map",
+            ShelfName::Boxed => "boxed",
             ShelfName::Redis => "redis",
             ShelfName::Memcached => "memcached",
         }
@@ -63,6 +66,8 @@ pub(super) enum Shelf {
     /// A map of this process. Its keys have a fixed length and stand in the table: there is no
     /// faster one that is still a map of std.
     Map(HashMap<Key, Box<[u8]>, BuildHasherDefault<Mixer>>),
+    /// The same with keys of any length: an insert copies key and value, as one into a store does.
+    Boxed(HashMap<Box<[u8]>, Box<[u8]>, BuildHasherDefault<Mixer>>),
     /// A server, asked for one thing at a time.
     Server(Asker),
 }
@@ -78,6 +83,7 @@ impl Shelf {
                 Shelf::Ours(Box::new(Store::attach(&at.to_string_lossy().parse()?)?))
             }
             ShelfName::Map => Shelf::Map(HashMap::default()),
+            ShelfName::Boxed => Shelf::Boxed(HashMap::default()),
             ShelfName::Redis => asker(Language::Resp)?,
             ShelfName::Memcached => asker(Language::Memcached)?,
         })
@@ -96,6 +102,9 @@ impl Shelf {
             Shelf::Ours(store) => drop(store.get(key, found)?),
             Shelf::Map(map) => {
                 found.extend_from_slice(map.get(key).map_or(&[], |value| value));
+            }
+            Shelf::Boxed(map) => {
+                found.extend_from_slice(map.get(&key[..]).map_or(&[], |value| value));
             }
             Shelf::Server(asker) => {
                 asker.ask(|language, sent, expected| {
@@ -124,6 +133,9 @@ impl Shelf {
             Shelf::Map(map) => {
                 keys.iter().for_each(|key| add(map.get(key).map_or(&[], |value| value)));
             }
+            Shelf::Boxed(map) => {
+                keys.iter().for_each(|key| add(map.get(&key[..]).map_or(&[], |value| value)));
+            }
             Shelf::Server(asker) => {
                 let named = keys.each_ref().map(<[u8; _]>::as_slice);
                 asker.ask(|language, sent, expected| {
@@ -141,6 +153,7 @@ impl Shelf {
         match self {
             Shelf::Ours(store) => drop(store.set(key, value, &Set::default())?),
             Shelf::Map(map) => drop(map.insert(*key, value.into())),
+            Shelf::Boxed(map) => drop(map.insert(key.as_slice().into(), value.into())),
             Shelf::Server(_) => self.fill(&[*key], value)?,
         }
         Ok(())

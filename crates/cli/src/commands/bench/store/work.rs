@@ -4,6 +4,7 @@
 //! standard input                        standard output
 //! fill                                  1000000 700000000      (items, nanoseconds)
 //! tidy                                  16000000               (nanoseconds)
+//! grow                                  412000 3200000         (nanoseconds: the longest set)
 //! read                                  1000000 600000000      (every item once)
 //! run uniform 90/10 200      (ms)       3200000 200013457      (operations, nanoseconds)
 //! ```
@@ -16,6 +17,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use super::draw::{Distribution, Key, key};
+use super::pauses::longest_set;
 use super::setting::{BATCH, Content, Mix};
 use super::shelf::{Shelf, ShelfName};
 use crate::failure::Failure;
@@ -64,6 +66,10 @@ pub(super) fn work(
                 writeln!(out, "{} {}", content.items, time.as_nanos())?;
             }
             ["tidy"] => writeln!(out, "{}", bench.shelf.tidy()?.as_nanos())?,
+            ["grow"] => {
+                let longest = longest_set(content, &bench.value)?;
+                writeln!(out, "{} {}", longest.own.as_nanos(), longest.wall.as_nanos())?;
+            }
             ["read"] => {
                 let time = bench.read_all()?;
                 writeln!(out, "{} {}", content.items, time.as_nanos())?;

@@ -72,7 +72,8 @@ impl<'a> Worker<'a> {
         Ok(number)
     }
 
-    fn hear_numbers<const COUNT: usize>(&self) -> Result<[f64; COUNT], Failure> {
+    /// Waits for an answer of some numbers.
+    pub(super) fn hear_numbers<const COUNT: usize>(&self) -> Result<[f64; COUNT], Failure> {
         let line = self.hear()?;
         let numbers: Option<Vec<f64>> =
             line.split_whitespace().map(|word| word.parse().ok()).collect();
