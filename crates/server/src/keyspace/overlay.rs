@@ -149,6 +149,8 @@ impl Overlay {
                 self.changed.insert(key.to_vec(), None);
                 Ok(())
             }
+            // What changes nothing makes no other version of it.
+            (Change::Expire(expiry), Some(entry)) if expiry == entry.meta.expiry_ms => Ok(()),
             (Change::Expire(expiry), Some(entry)) => {
                 self.put(store, key, entry.value.to_vec(), expiry, entry.meta.flags)
             }
