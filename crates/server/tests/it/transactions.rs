@@ -276,7 +276,7 @@ fn check_random(watches: bool) {
             if word.contains("TTL") || word.contains("TIME") || word.contains("FLOAT") {
                 continue;
             }
-            // Redis tells no watcher of a value that BITFIELD makes longer and then does not change.
+            // Redis tells nobody of a value that BITFIELD makes longer and then does not change.
             if watches && words.iter().any(|word| word.eq_ignore_ascii_case("FAIL")) {
                 continue;
             }
