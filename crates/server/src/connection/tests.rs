@@ -70,7 +70,7 @@ fn a_long_value_in_any_pieces_gives_the_same_replies() {
     let mut at_once = Alone::new(STORE_BYTES);
     at_once.receive(&input);
     at_once.take(usize::MAX);
-    // A value that comes in one piece is not filled in, and in some rounds all of them do.
+    // Where the pieces end is chance: in some rounds no value is filled in.
     let mut filled = 0;
     for _ in 0..40 {
         let (mut bench, mut rest) = (Alone::new(STORE_BYTES), &input[..]);
